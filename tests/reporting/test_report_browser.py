@@ -1,0 +1,126 @@
+"""The page in a real browser: it draws without a word on the console, and its slider tells what Python tells."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remedi_spark.reporting import Report, budget, charts, render
+from remedi_spark.reporting import formatting as fmt
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on the path")
+
+BUDGETS = (0.5, 3.2, 7.5, 12.34, 50.0)
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--virtual-time-budget=5000",
+    "--allow-file-access-from-files",
+]
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+SLIDE = """
+  const input = document.getElementById("budget-number");
+  const answers = {};
+  for (const share of %s) {
+    input.value = share;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    const cells = [...document.querySelectorAll("#budget-table [data-key]")];
+    answers[share] = Object.fromEntries(cells.map((c) => [c.dataset.key, c.querySelector(".value").textContent]));
+    answers[share].said = document.getElementById("budget-said").textContent;
+    answers[share].line = document.querySelector("[data-figure=gains]").layout.shapes[0].x0;
+    answers[share].range = Number(document.getElementById("budget-range").value);
+  }
+  return answers;
+"""
+LOOK = """
+  const page = document.getElementById("phone")?.contentDocument ?? document;
+  const charts = [...page.querySelectorAll(".chart")];
+  return {
+    drawn: charts.filter((chart) => chart.querySelector("svg.main-svg")).length,
+    cut: charts.filter((chart) => chart.scrollWidth > chart.clientWidth + 1).length,
+    width: page.documentElement.clientWidth,
+    scrolls: page.documentElement.scrollWidth,
+    owned: page.defaultView.owned ?? null,
+  };
+"""
+
+
+def _browse(html: str, folder: Path) -> tuple[str, list[str]]:
+    """Open ``html``; return the page as it then stands, and what the browser's console said."""
+    page = folder / "report.html"
+    page.write_text(html, encoding="utf-8")
+    command = [CHROMIUM, *QUIET, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def _ask(html: str, script: str, folder: Path) -> dict[str, Any]:
+    """Run ``script`` in the page and return its answer; the policy, which would refuse it, is taken out."""
+    probe = (
+        "<script>addEventListener('load', () => { const answer = (() => {"
+        + script
+        + "})(); document.documentElement.innerHTML = `<pre>${JSON.stringify(answer)}</pre>`; });</script>"
+    )
+    page, said = _browse(POLICY.sub("", html).replace("</body>", f"{probe}</body>"), folder)
+    assert said == []
+    answer = re.search(r"<pre>(.*)</pre>", page, re.DOTALL)
+    assert answer is not None
+    found: dict[str, Any] = json.loads(answer.group(1))
+    return found
+
+
+def test_the_page_draws_under_its_own_policy_without_a_word_on_the_console(report: Report, tmp_path: Path) -> None:
+    page, said = _browse(render(report), tmp_path)
+    assert said == []
+    assert page.count('class="chart js-plotly-plot"') == len(charts.figures(report))
+
+
+def test_the_slider_tells_what_python_tells(report: Report, tmp_path: Path) -> None:
+    answers = _ask(render(report), SLIDE % json.dumps(BUDGETS), tmp_path)
+    for per_cent in BUDGETS:
+        share, found = per_cent / 100, answers[f"{per_cent:g}"]
+        assert found["line"] == pytest.approx(share)
+        curves = {model.role: budget.curve_of(report, model.result.name) for model in budget.compared(report)}
+        for role, curve in (curves | {"random": None}).items():
+            outcome = budget.at_budget(curve, share, report.head)
+            assert found[f"{role}-reached"] == fmt.count(outcome.reached)
+            assert found[f"{role}-recall"] == fmt.percent(outcome.recall)
+            assert found[f"{role}-precision"] == fmt.percent(outcome.precision)
+            assert found[f"{role}-lift"] == fmt.number(outcome.lift)
+        contacted = budget.at_budget(None, share, report.head).contacted
+        assert found["said"] == f"Best {fmt.budget(share)}: {contacted:,} of {report.head.rows:,} owners"
+    assert answers["50"]["range"] == 50
+
+
+def test_hostile_names_run_nothing_even_without_the_policy(hostile_report: Report, tmp_path: Path) -> None:
+    answer = _ask(render(hostile_report), LOOK, tmp_path)
+    assert answer["owned"] is None
+    assert answer["drawn"] == len(charts.figures(hostile_report))
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_scrolls_one_way_only(hostile_report: Report, tmp_path: Path, width: int) -> None:
+    # A browser's window cannot be made as narrow as a phone; a frame can. Hostile names are long names, too.
+    (tmp_path / "inner.html").write_text(POLICY.sub("", render(hostile_report)), encoding="utf-8")
+    frame = f'<!doctype html><body><iframe id="phone" src="inner.html" width="{width}" height="844"></iframe></body>'
+    answer = _ask(frame, LOOK, tmp_path)
+    assert width - 20 <= answer["width"] <= width
+    assert answer["scrolls"] <= answer["width"]
+    assert answer["cut"] == 0
+    assert answer["drawn"] == len(charts.figures(hostile_report))
