@@ -1,0 +1,1 @@
+"""The model bundle: what a trained chain leaves behind, readable without Spark."""

@@ -1,0 +1,138 @@
+"""A loaded bundle: raw features in, calibrated score out, without Spark."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from remedi_spark.bundle.reasons import Reason, explain_rows
+from remedi_spark.bundle.store import ModelStore, read_bytes, read_json, write_json
+from remedi_spark.encoding.contract import FeatureContract
+from remedi_spark.encoding.encoder import Encoder
+from remedi_spark.errors import InputError
+from remedi_spark.learners.contract import Array, Fitted, Predictor
+from remedi_spark.learners.predictors import load_predictor
+from remedi_spark.metrics.calibrators import Calibrator, calibrator_from_dict
+
+MANIFEST = "manifest.json"
+SCORED_WITH = ("contract.json", "encoder.json", "calibration.json", "student")
+"""What a score depends on; everything else in a bundle is for people and for retraining."""
+
+
+@dataclass(frozen=True)
+class BundleParts:
+    """Everything a score needs, as plain values: what Spark broadcasts to its tasks."""
+
+    encoder: dict[str, Any]
+    students: dict[str, list[Fitted]]
+    calibration: dict[str, Any]
+    model_version: str
+
+
+class Bundle:
+    """A student ready to score.
+
+    Example:
+        >>> bundle = remedi_spark.load("model")            # doctest: +SKIP
+        >>> frame.assign(score=bundle.predict(frame))      # doctest: +SKIP
+    """
+
+    def __init__(self, parts: BundleParts) -> None:
+        self.parts = parts
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The fitted encoder."""
+        return Encoder.from_dict(self.parts.encoder)
+
+    @property
+    def contract(self) -> FeatureContract:
+        """The input columns, by the user's names."""
+        return self.encoder.contract
+
+    @property
+    def model_version(self) -> str:
+        """Hash of all that a score depends on."""
+        return self.parts.model_version
+
+    @cached_property
+    def calibrator(self) -> Calibrator:
+        """From margin to probability."""
+        return calibrator_from_dict(self.parts.calibration)
+
+    @cached_property
+    def predictors(self) -> dict[str, list[Predictor]]:
+        """By student model, one predictor a fold."""
+        return {name: [load_predictor(one) for one in folds] for name, folds in self.parts.students.items()}
+
+    def predict(self, frame: pd.DataFrame) -> Array:
+        """Return the calibrated probability of each row, shape (rows,), in [0, 1].
+
+        Args:
+            frame: the feature columns by the user's names, in any order; other columns are ignored.
+
+        Raises:
+            InputError: a feature is missing or of another type than in training.
+        """
+        return self.score(self.contract.canonical(frame))
+
+    def score(self, canonical: pd.DataFrame) -> Array:
+        """Return the calibrated probability of rows under inside names ``f0 … fn``."""
+        return np.asarray(self.calibrator(self.margin(canonical)), dtype=np.float64)
+
+    def margin(self, canonical: pd.DataFrame) -> Array:
+        """Return the mean margin of the student's models and folds, shape (rows,)."""
+        total = np.zeros(len(canonical))
+        for fold in range(self.encoder.folds):
+            x = self.encoder.transform(canonical, leave_out=fold)
+            for folds in self.predictors.values():
+                total += folds[fold](x)
+        return total / (self.encoder.folds * len(self.predictors))
+
+    def explain(self, canonical: pd.DataFrame, top: int) -> list[list[Reason]]:
+        """Return the ``top`` strongest features of each row; see :mod:`remedi_spark.bundle.reasons`."""
+        return explain_rows(self, canonical, top)
+
+
+def load(path: str | Path) -> Bundle:
+    """Load a bundle written by ``remedi train`` or ``remedi run``; needs no Spark and executes no code from it.
+
+    Raises:
+        InputError: there is no bundle, or a file of it was changed since training.
+    """
+    return Bundle(load_parts(Path(path)))
+
+
+def load_parts(root: Path) -> BundleParts:
+    """Read a bundle's scoring parts and check them against the manifest."""
+    manifest = read_json(root / MANIFEST)
+    for name, digest in manifest["files"].items():
+        if hashlib.sha256(read_bytes(root / name)).hexdigest() != digest:
+            raise InputError(
+                f"model {root / name}: changed since training (checksum differs); restore it or train again"
+            )
+    store = ModelStore(root)
+    folds = manifest["folds"]
+    students = {
+        name: [store.load_fitted("student", name, f"fold_{k}") for k in range(folds)] for name in manifest["students"]
+    }
+    return BundleParts(store.load("encoder"), students, store.load("calibration"), manifest["model_version"])
+
+
+def write_manifest(root: Path, *, students: list[str], folds: int) -> str:
+    """Seal a bundle: list the files a score depends on with their checksums; return the model version."""
+    files = {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for part in SCORED_WITH
+        for path in (sorted((root / part).rglob("*.*")) if (root / part).is_dir() else [root / part])
+    }
+    version = hashlib.sha256("".join(f"{n}{d}" for n, d in sorted(files.items())).encode()).hexdigest()[:12]
+    tree = {"model_version": version, "students": students, "folds": folds, "files": files}
+    write_json(root / MANIFEST, tree)
+    return version

@@ -1,0 +1,71 @@
+"""Why a row got its score: contributions of the features that sum to its margin less the reference row's.
+
+Nets by integrated gradients (Sundararajan et al., arXiv 1703.01365) on the path, in embedding space, from the reference
+row (medians and most frequent levels of the training rows) to the row, by Gauss-Legendre quadrature; trees by TreeSHAP
+(LightGBM and XGBoost's own), whose reference is the mean training row. What quadrature leaves over is spread in
+proportion, so that contributions add up exactly. In probability points they are scaled to score - reference score.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from remedi_spark.learners.contract import Array
+
+if TYPE_CHECKING:
+    from remedi_spark.bundle.bundle import Bundle
+
+
+class Reason(NamedTuple):
+    """One feature of one row: its name, its value as text (None for null) and its contribution in probability."""
+
+    feature: str
+    value: str | None
+    contribution: float
+
+
+def explain_rows(bundle: Bundle, canonical: pd.DataFrame, top: int) -> list[list[Reason]]:
+    """Return the ``top`` features of each row by absolute contribution."""
+    contributions = probability_contributions(bundle, canonical)
+    strongest = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :top]
+    names, columns = bundle.contract.names, bundle.contract.columns
+    texts = {j: _texts(canonical[columns[j]]) for j in np.unique(strongest)}
+    return [
+        [Reason(names[j], texts[j][i], float(contributions[i, j])) for j in strongest[i]] for i in range(len(canonical))
+    ]
+
+
+def probability_contributions(bundle: Bundle, canonical: pd.DataFrame) -> Array:
+    """Return contributions in probability, shape (rows, features); a row's sum is score - reference score."""
+    margins, reference = margin_contributions(bundle, canonical)
+    total = margins.sum(axis=1)
+    scores = np.asarray(bundle.calibrator(reference + total))
+    change = scores - np.asarray(bundle.calibrator(reference))
+    # A row whose margin equals the reference's has nothing to explain.
+    scale = np.divide(change, total, out=np.zeros_like(total), where=np.abs(total) > 1e-12)
+    return margins * scale[:, None]
+
+
+def margin_contributions(bundle: Bundle, canonical: pd.DataFrame) -> tuple[Array, Array]:
+    """Return contributions to the margin, shape (rows, features), and each row's reference margin, shape (rows,)."""
+    encoder = bundle.encoder
+    features = np.array([slot.feature for slot in encoder.layout.slots])
+    contributions = np.zeros((len(canonical), len(encoder.contract.features)))
+    reference = np.zeros(len(canonical))
+    share = 1 / (encoder.folds * len(bundle.predictors))
+    for fold in range(encoder.folds):
+        x = encoder.transform(canonical, leave_out=fold)
+        for models in bundle.predictors.values():
+            by_slot, start = models[fold].contributions(x)
+            np.add.at(contributions.T, features, share * by_slot.T)
+            reference += share * start
+    return contributions, reference
+
+
+def _texts(values: pd.Series) -> list[str | None]:
+    if values.dtype == object:
+        return [None if pd.isna(value) else str(value) for value in values]
+    return [None if pd.isna(value) else f"{value:.6g}" for value in values]

@@ -1,0 +1,260 @@
+"""The ``remedi`` command: one verb a task, one Python function behind every verb.
+
+Exit codes: 0 done; 2 the input or the configuration is wrong (one line says what to mend); 1 anything else.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from remedi_spark.errors import InputError
+from remedi_spark.version import __version__
+
+app = typer.Typer(
+    name="remedi",
+    help="Rank owners by how likely they are to buy: a stacked ensemble on Spark, distilled to one student.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file, laid over the packaged defaults.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override any value, e.g. base_models.folds=3. Repeatable."),
+]
+Root = Annotated[str | None, typer.Option(help="Folder, schema or catalog.schema of the run's tables.")]
+Table = Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or catalog table.")]
+ModelDir = Annotated[Path, typer.Option("--model", help="Folder of the model bundle.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"remedi {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(config: ConfigPath = None, overrides: Overrides = None, root: Root = None) -> None:
+    """Run the whole chain, from events to scores and report.
+
+    Example: remedi run --config conf/complete_journey.yaml --set base_models.folds=3
+    """
+    from remedi_spark import flow
+
+    settings = _load(config, overrides, root=root)
+    metrics = flow.run(settings)
+    workspace = flow.open_workspace(settings)
+    _print_metrics(metrics)
+    typer.echo(f"\nscores  {workspace.tables.location('scores')}")
+    typer.echo(f"report  {workspace.bundle / 'report.html'}\n")
+    _print_scores(workspace)
+
+
+def _stage(name: str, summary: str) -> None:
+    def command(config: ConfigPath = None, overrides: Overrides = None, root: Root = None) -> None:
+        from remedi_spark import flow
+
+        settings = _load(config, overrides, root=root)
+        flow.STAGES[name](flow.open_workspace(settings), settings)
+
+    command.__doc__ = f"{summary}\n\nExample: remedi {name} --config conf/complete_journey.yaml"
+    app.command(name)(command)
+
+
+_stage("features", "Stage 1: point-in-time owner features and labels.")
+_stage("base-models", "Stage 2: K folds of diverse base models, and out-of-fold predictions.")
+_stage("fuser", "Stages 3 and 4: relative features, then the mixture-of-experts fuser.")
+_stage("student", "Stage 5: distil the fuser into one student; seals the model bundle.")
+_stage("scores", "Stage 6: score the latest snapshot.")
+
+
+@app.command()
+def report(
+    model: Annotated[Path | None, typer.Option("--model", help="Rebuild report.html of this bundle; no Spark.")] = None,
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    root: Root = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
+) -> None:
+    """Stage 7: measure on untouched rows and write report.html; with --model, rebuild it from what was stored.
+
+    Example: remedi report --model run/complete_journey/model
+    """
+    from remedi_spark.stages.report import render_report
+
+    if model is None:
+        from remedi_spark import flow
+
+        settings = _load(config, overrides, root=root)
+        workspace = flow.open_workspace(settings)
+        flow.run_report(workspace, settings)
+        path = workspace.bundle / "report.html"
+    else:
+        path = render_report(model)
+    typer.echo(str(path))
+    if open_:
+        typer.launch(str(path))
+
+
+@app.command()
+def train(
+    table: Table,
+    label: Annotated[str, typer.Option(help="Column with 0, 1 or null (unlabelled).")],
+    id_: Annotated[str, typer.Option("--id", help="Column that identifies the owner.")],
+    model: ModelDir,
+    time: Annotated[str | None, typer.Option(help="Snapshot column: later snapshots validate.")] = None,
+    weight: Annotated[str | None, typer.Option(help="Column with row weights >= 0.")] = None,
+    test: Annotated[str | None, typer.Option(help="Table of your own to measure on.")] = None,
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train on a ready feature table: every column but id, time, label and weight is a feature.
+
+    Example: remedi train --table owners.parquet --label bought --id owner_id --model model
+    """
+    from remedi_spark import flow
+    from remedi_spark.sources.flat import FlatTable
+    from remedi_spark.spark.session import get_session
+
+    settings = _load(config, overrides)
+    _refuse_foreign_bundle(model)
+    source = FlatTable(table, label, id_, time, weight, test)
+    metrics = flow.train(get_session(settings.spark), source, model, settings)
+    _print_metrics(metrics)
+    typer.echo(f"\nmodel   {model}\nreport  {model / 'report.html'}")
+
+
+@app.command()
+def score(
+    table: Table,
+    model: ModelDir,
+    out: Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or catalog table to write.")],
+    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Owners to mark; default: budget x rows.")] = None,
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+) -> None:
+    """Score a table with a trained bundle.
+
+    Example: remedi score --table owners.parquet --model model --out scores --top-k 1000
+    """
+    from remedi_spark.spark.outputs import check_output, write_table
+    from remedi_spark.spark.session import get_session
+    from remedi_spark.stages.scores import score_table
+
+    settings = _load(config, overrides)
+    spark = get_session(settings.spark)
+    check_output(spark, out, ("owner_id", "score", "rank", "model_version"))
+    write_table(score_table(spark, table, model, settings.scores, top_k), out)
+    typer.echo(out)
+
+
+@app.command()
+def config(
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema instead.")] = False,
+) -> None:
+    """Print the resulting configuration, or its JSON schema.
+
+    Example: remedi config --config conf/complete_journey.yaml --set base_models.folds=3
+    """
+    import json
+
+    import yaml
+
+    from remedi_spark.config import Config
+
+    if schema:
+        typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+        return
+    settings = _load(config, overrides)
+    typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; this is the entry point of ``remedi`` and of the scripts in ``jobs/``."""
+    from remedi_spark.progress import log_to_stderr
+
+    log_to_stderr()
+    try:
+        app(args=arguments, prog_name="remedi")
+    except InputError as error:
+        _leave(f"remedi: error: {error}", 2)
+    except KeyboardInterrupt:
+        _leave("remedi: interrupted; run the same command again to go on", 130)
+    except Exception as error:
+        cause = _input_error_behind(error)
+        if cause is not None:
+            _leave(f"remedi: error: {cause}", 2)
+        traceback.print_exc()
+        _leave(f"remedi: failed: {type(error).__name__}", 1)
+
+
+def _input_error_behind(error: BaseException) -> str | None:
+    """Return the message of an :class:`InputError` that a Spark task raised, or None."""
+    mark = "remedi_spark.errors.InputError: "
+    for line in str(error).splitlines():
+        if mark in line:
+            return line.split(mark, 1)[1]
+    return None
+
+
+def _leave(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    sys.stderr.flush()
+    sys.exit(code)
+
+
+def _load(config: Path | None, overrides: list[str] | None, **fixed: Any) -> Any:
+    from remedi_spark.config import load_config
+
+    return load_config(config, overrides or (), **fixed)
+
+
+def _refuse_foreign_bundle(model: Path) -> None:
+    """Refuse a ``--model`` that exists and is something else than a bundle or a begun one."""
+    if not model.exists():
+        return
+    begun = ("manifest.json", "contract.json", "tables")
+    if model.is_file() or (any(model.iterdir()) and not any((model / name).exists() for name in begun)):
+        raise InputError(f"--model {model}: exists and is not a model bundle; expected a new folder or a former bundle")
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    names = ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k", "brier", "ece")
+    rows, positives, k = metrics["rows"], metrics["positives"], metrics["k"]
+    typer.echo(f"\n{metrics['label']}: {rows} rows, {positives} positive, K = {k} ({metrics['measured_on']})\n")
+    typer.echo(f"{'model':<16}" + "".join(f"{name:>16}" for name in names))
+    for model, values in metrics["models"].items():
+        cells = ("" if values[name] is None else f"{values[name]:.4f}" for name in names)
+        typer.echo(f"{model:<16}" + "".join(f"{cell:>16}" for cell in cells))
+    shown = {name: "n/a" if value is None else f"{value:.1%}" for name, value in metrics["retention"].items()}
+    typer.echo(f"\nstudent keeps {shown['ap']} of the fuser's AP and {shown['recall_at_k']} of its recall at K")
+
+
+def _print_scores(workspace: Any, rows: int = 5) -> None:
+    from pyspark.sql import functions as F
+
+    scores = workspace.tables.read("scores")
+    latest = scores.agg(F.max("scored_at")).collect()[0][0]
+    best = scores.where((F.col("scored_at") == latest) & (F.col("rank") <= rows)).orderBy("rank")
+    first = F.element_at("reasons", 1)
+    shown = best.select(
+        "owner_id", "snapshot_date", F.round("score", 4).alias("score"), "rank", "decile", "in_top_k",
+        F.concat_ws(" ", first["feature"], F.lit("="), first["value"]).alias("strongest reason"),
+    )  # fmt: skip
+    typer.echo(shown.toPandas().to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

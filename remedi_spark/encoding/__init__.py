@@ -1,0 +1,1 @@
+"""From the user's columns to the numbers that models read: the feature contract and the fitted encoder."""

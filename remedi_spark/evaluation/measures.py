@@ -1,0 +1,115 @@
+"""Metrics, intervals and curves of every model on the untouched rows: one Spark task a model."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import LABEL, OWNER
+from remedi_spark.metrics.bootstrap import bootstrap_intervals
+from remedi_spark.metrics.calibration import reliability_table
+from remedi_spark.metrics.ranking import gains_curve, ranking_metrics
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+GAINS_POINTS = 201
+"""A point every half per cent of the owners."""
+_INTERVALS = ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k")
+
+
+def measure_models(rows: DataFrame, scores: dict[str, Column], k: int, resamples: int) -> dict[str, dict[str, Any]]:
+    """Return, by model, ``metrics``, ``intervals``, ``gains`` and ``reliability`` on labelled rows.
+
+    Args:
+        rows: owner_id, label and what the score columns refer to.
+        scores: by model, the column that ranks; a probability unless it leaves [0, 1].
+        k: owners that the budget allows.
+        resamples: bootstrap resamples, of owners; 0: no intervals.
+    """
+    pairs = [
+        F.struct(F.lit(name).alias("model"), score.cast("double").alias("score")) for name, score in scores.items()
+    ]
+    long = rows.select(OWNER, LABEL, F.explode(F.array(*pairs)).alias("one")).select(OWNER, LABEL, "one.*")
+
+    def work(frame: pd.DataFrame) -> pd.DataFrame:
+        measured = _measure(frame, k, resamples)
+        return pd.DataFrame({"model": [frame["model"].iloc[0]], "measured": [json.dumps(measured)]})
+
+    found = long.groupBy("model").applyInPandas(work, "model string, measured string").collect()
+    measured = {row["model"]: json.loads(row["measured"]) for row in found}
+    return {name: measured[name] for name in scores}
+
+
+def _measure(frame: pd.DataFrame, k: int, resamples: int) -> dict[str, Any]:
+    labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
+    share, recall = gains_curve(labels, scores, GAINS_POINTS)
+    metrics = {name: _plain(value) for name, value in ranking_metrics(labels, scores, k).items()}
+    measured: dict[str, Any] = {"metrics": metrics, "gains": [share.tolist(), recall.tolist()], "intervals": {}}
+    if resamples:
+        owners = pd.factorize(frame[OWNER])[0]
+        found = bootstrap_intervals(labels, scores, k, metrics=_INTERVALS, n_resamples=resamples, groups=owners)
+        measured["intervals"] = {name: [_plain(low), _plain(high)] for name, (low, high) in found.items()}
+    if scores.min() >= 0 and scores.max() <= 1:
+        table = reliability_table(labels, scores)
+        measured["reliability"] = {
+            name: getattr(table, name).tolist() for name in ("predicted", "observed", "rows", "lower", "upper")
+        }
+    return measured
+
+
+def measure_by(rows: DataFrame, score: Column, group: Column, budget: float) -> list[dict[str, Any]]:
+    """Return rows, positives, ap, recall and lift of one model in each level of ``group`` (its own top K)."""
+    long = rows.select(group.cast("string").alias("level"), LABEL, score.alias("score"))
+
+    def work(frame: pd.DataFrame) -> pd.DataFrame:
+        labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
+        metrics = ranking_metrics(labels, scores, max(1, math.ceil(budget * len(labels))))
+        kept = {name: _plain(metrics[name]) for name in ("ap", "recall_at_k", "lift_at_k")}
+        facts = {"level": frame["level"].iloc[0], "rows": len(labels), "positives": int(labels.sum()), **kept}
+        return pd.DataFrame({"facts": [json.dumps(facts)]})
+
+    found = long.where(F.col("level").isNotNull()).groupBy("level").applyInPandas(work, "facts string").collect()
+    return sorted((json.loads(row["facts"]) for row in found), key=lambda facts: str(facts["level"]))
+
+
+def fidelity(rows: DataFrame, student: str, teacher: str, k: int) -> dict[str, float]:
+    """Return the rank correlation of student and teacher, and the share of the top K that they have in common."""
+
+    def work(frame: pd.DataFrame) -> pd.DataFrame:
+        one, other = frame[student].rank(), frame[teacher].rank()
+        top = set(np.argsort(-one.to_numpy(), kind="stable")[:k]) & set(
+            np.argsort(-other.to_numpy(), kind="stable")[:k]
+        )
+        return pd.DataFrame({"spearman": [float(np.corrcoef(one, other)[0, 1])], "overlap": [len(top) / k]})
+
+    together = rows.select(student, teacher, F.lit(0).alias("all")).groupBy("all")
+    first = together.applyInPandas(work, "spearman double, overlap double").collect()[0]
+    return {"spearman": _plain(first["spearman"]), "top_k_overlap": first["overlap"]}
+
+
+def gate_use(rows: DataFrame, experts: list[str], score: str) -> dict[str, Any]:
+    """Return the mean gate of each expert, the mean entropy of a row's gates (divided by ln E), and gates by decile."""
+    gates = [F.col(f"gate_{name}") for name in experts]
+    entropy = sum((-(gate * F.log(F.greatest(gate, F.lit(1e-12)))) for gate in gates), F.lit(0.0))
+    cuts = rows.approxQuantile(score, [i / 10 for i in range(1, 10)], 0.01)
+    above = F.array(*[F.lit(cut) for cut in cuts])
+    decile = F.lit(9) - F.size(F.filter(above, lambda cut: cut < F.col(score)))  # 0: the best tenth
+    means = [F.avg(gate).alias(name) for gate, name in zip(gates, experts, strict=True)]
+    total = rows.agg(*means, F.avg(entropy).alias("entropy")).collect()[0]
+    by_decile = rows.groupBy(decile.alias("decile")).agg(*means).orderBy("decile").collect()
+    return {
+        "names": experts,
+        "mean_weight": [total[name] for name in experts],
+        "entropy": total["entropy"] / math.log(len(experts)),
+        "by_decile": [[row[name] for name in experts] for row in by_decile] if len(by_decile) == 10 else [],
+    }
+
+
+def _plain(value: float) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -1,0 +1,48 @@
+"""The feature dictionary: what every column of ``owner_features`` means, as a table and as column comments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SCHEMA = "name string, meaning string, source string, window string, unit string, null_meaning string"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the dictionary; the fields are its columns."""
+
+    name: str
+    meaning: str
+    source: str
+    window: str | None
+    unit: str
+    null_meaning: str
+
+    @property
+    def comment(self) -> str:
+        """The line as a column comment."""
+        window = f" within {self.window}" if self.window else ""
+        return f"{self.meaning}{window}; unit: {self.unit}; null: {self.null_meaning}; source: {self.source}"
+
+
+def dictionary_frame(spark: SparkSession, entries: Iterable[Entry]) -> DataFrame:
+    """Return the dictionary as a table, one row a column of ``owner_features``, in their order."""
+    return spark.createDataFrame([astuple(entry) for entry in entries], SCHEMA).coalesce(1)
+
+
+def with_comments(frame: DataFrame, entries: Iterable[Entry]) -> DataFrame:
+    """Return the frame with the entries as column comments, which Delta stores with the table."""
+    comments = {entry.name: entry.comment for entry in entries}
+    return frame.select(
+        *(
+            F.col(name).alias(name, metadata={"comment": comments[name]}) if name in comments else F.col(name)
+            for name in frame.columns
+        )
+    )

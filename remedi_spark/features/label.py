@@ -1,0 +1,58 @@
+"""The label: what the owner does in (t + gap, t + gap + horizon]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
+from remedi_spark.features.aggregations import SCALE, fixed_point
+from remedi_spark.features.dictionary import Entry
+from remedi_spark.features.expressions import numeric
+from remedi_spark.features.sources import DAY
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from remedi_spark.config.features import LabelConfig
+    from remedi_spark.features.levels import LabelEvents
+    from remedi_spark.features.snapshots import Grid
+
+TOTAL = "__label_total"
+
+
+def label_totals(events: DataFrame, config: LabelConfig, selected: LabelEvents, grid: Grid) -> DataFrame:
+    """Return owner_id, snapshot_date and the total of the label events; owners without any have no row.
+
+    All events count, however late they arrived: the label is what happened, not what was known.
+    """
+    if config.of is not None:
+        numeric(events, config.of, "features.label.of")
+    amount = fixed_point(F.expr(config.of)) if config.of is not None else F.lit(SCALE).cast("bigint")
+    days = events.filter(selected.where).groupBy(OWNER, DAY).agg(F.sum(amount).alias(TOTAL))
+    latest = F.date_sub(DAY, config.gap_days + 1)
+    earliest = F.date_sub(DAY, config.gap_days + config.horizon_days)
+    return grid.explode(days, earliest, latest).groupBy(OWNER, SNAPSHOT).agg(F.sum(TOTAL).alias(TOTAL))
+
+
+def label_value(config: LabelConfig, grid: Grid) -> Column:
+    """Return the label over :data:`TOTAL`: int 0 / 1, or a double; null where the horizon is not over."""
+    total = F.coalesce(F.col(TOTAL), F.lit(0)) / SCALE
+    value = (total >= config.threshold).cast("int") if config.kind == "binary" else total.cast("double")
+    return F.when(grid.is_labelled(), value).alias(LABEL)
+
+
+def label_entry(config: LabelConfig, selected: LabelEvents) -> Entry:
+    """Return the label's line of the dictionary."""
+    amount = f"sum of {config.of}" if config.of else "number"
+    what = f"{amount} of events with {selected.where}"
+    first, last = config.gap_days + 1, config.gap_days + config.horizon_days
+    return Entry(
+        name=LABEL,
+        meaning=f"1 if the {what} is at least {config.threshold:g}, else 0" if config.kind == "binary" else what,
+        source=config.source,
+        window=f"day {first} to day {last} after the snapshot",
+        unit="0 / 1" if config.kind == "binary" else config.of or "events",
+        null_meaning="the label window is not over",
+    )

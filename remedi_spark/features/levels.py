@@ -1,0 +1,129 @@
+"""What ``{category}``, ``{parent}`` and ``each`` stand for in this data: groups resolved to plain SQL conditions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from remedi_spark.errors import InputError, nearest
+from remedi_spark.features.expressions import column, quoted, require, slug, sql_literal
+from remedi_spark.features.sources import KNOWN
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from remedi_spark.config.features import FeaturesConfig, Group, LabelConfig
+
+
+@dataclass(frozen=True)
+class ResolvedGroup:
+    """Events that are aggregated together, as a condition on one source."""
+
+    name: str
+    source: str
+    where: str
+    """SQL condition; ``true`` for all events."""
+    declared: str
+    """Key under ``features.groups``."""
+    meaning: str
+    """The events in words."""
+
+
+@dataclass(frozen=True)
+class LabelEvents:
+    """The label's events as a condition on its source, and the values that groups may refer to."""
+
+    where: str
+    literals: Mapping[str, str]
+    """``category`` and ``parent`` as SQL literals, as far as they are set."""
+
+
+def resolve_label(label: LabelConfig, events: DataFrame) -> LabelEvents:
+    """Look the label's category and its parent up in the events.
+
+    Raises InputError when no event has the category.
+    """
+    conditions = [] if label.filter is None else [f"({label.filter})"]
+    literals: dict[str, str] = {}
+    if label.column is not None and label.category is not None:
+        require(events, label.column, "features.label.column")
+        literals["category"] = sql_literal(label.category)
+        conditions.append(f"{quoted(label.column)} = {literals['category']}")
+    where = " AND ".join(conditions) or "true"
+    column(events, where, "features.label.filter")
+    if label.column is not None and label.category is not None:
+        parent = _parent(label, events.filter(where))
+        if parent is not None:
+            literals["parent"] = sql_literal(parent)
+        elif events.filter(where).isEmpty():
+            raise InputError(_unknown_category(label.column, label.category, events))
+    return LabelEvents(where, literals)
+
+
+def resolve_groups(
+    config: FeaturesConfig, events: Mapping[str, DataFrame], label: LabelEvents, first_snapshot: dt.date
+) -> tuple[ResolvedGroup, ...]:
+    """Return the groups in their order, with ``each`` taken apart into one group a level.
+
+    The ``top`` levels are counted over events known at the first snapshot: later data never adds or drops a column.
+    """
+    resolved = [
+        part
+        for name, group in config.groups.items()
+        for part in _resolve(name, group, events[group.source], label, first_snapshot)
+    ]
+    names = [group.name for group in resolved]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"features.groups: several groups or levels are named {repeated}; rename a group")
+    return tuple(resolved)
+
+
+def _resolve(
+    name: str, group: Group, events: DataFrame, label: LabelEvents, first_snapshot: dt.date
+) -> list[ResolvedGroup]:
+    where = group.where or "true"
+    for placeholder, literal in label.literals.items():
+        where = where.replace(f"{{{placeholder}}}", literal)
+    column(events, where, f"features.groups.{name}.where")
+    words = "all events" if where == "true" else f"events with {where}"
+    if group.each is None:
+        return [ResolvedGroup(name, group.source, where, name, words)]
+    require(events, group.each, f"features.groups.{name}.each")
+    levels = group.levels
+    if levels is None:
+        known = events.filter(F.col(KNOWN) <= F.lit(first_snapshot)).filter(where)
+        levels = _top_levels(known, group.each, group.top or 0)
+    return [_level_group(name, group, where, level) for level in levels]
+
+
+def _level_group(name: str, group: Group, where: str, level: str) -> ResolvedGroup:
+    own = f"{quoted(group.each or '')} = {sql_literal(level)}"
+    both = own if where == "true" else f"({where}) AND {own}"
+    return ResolvedGroup(f"{name}_{slug(level)}", group.source, both, name, f"events with {group.each} {level}")
+
+
+def _top_levels(events: DataFrame, name: str, top: int) -> list[str]:
+    level = F.col(quoted(name)).cast("string").alias("level")
+    counted = events.select(level).filter("level IS NOT NULL").groupBy("level").count()
+    # Ties by name: which levels are taken must not depend on how the rows are spread.
+    return [row["level"] for row in counted.orderBy(F.desc("count"), "level").limit(top).collect()]
+
+
+def _parent(label: LabelConfig, events: DataFrame) -> str | None:
+    if label.parent is None:
+        return None
+    require(events, label.parent, "features.label.parent")
+    found = _top_levels(events, label.parent, 1)
+    return found[0] if found else None
+
+
+def _unknown_category(name: str, category: str, events: DataFrame) -> str:
+    known = [
+        str(row[0]) for row in events.select(quoted(name)).distinct().limit(10_000).collect() if row[0] is not None
+    ]
+    close = nearest(category.upper(), known) or nearest(category, known)
+    return f"features.label.category: no event has {name} = {category!r}{close} ({len(known)} categories)"

@@ -1,0 +1,87 @@
+"""The grid of snapshot days.
+
+A snapshot on day t stands for the end of that day: events on day t count as known, the label window starts the day
+after (plus the gap). Days are numbered along the grid, so that a row is sent to the snapshots it matters for by
+arithmetic instead of a join.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import SNAPSHOT
+from remedi_spark.errors import InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from remedi_spark.config.features import LabelConfig, Snapshots
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Snapshot days ``start + i * every`` for i in 0 … count − 1, of which ``days`` are kept."""
+
+    start: dt.date
+    every: int
+    count: int
+    labelled: int
+    """The first ``labelled`` snapshots have a whole label window inside the data."""
+    days: tuple[dt.date, ...]
+    """The kept snapshots: all labelled ones, and the censored ones the configuration asks for."""
+
+    def explode(self, rows: DataFrame, first: Column, last: Column) -> DataFrame:
+        """Repeat each row for every kept snapshot t with first ≤ t ≤ last (dates); adds ``snapshot_date``."""
+        origin = F.lit(self.start)
+        low = F.greatest(F.ceil(F.datediff(first, origin) / self.every), F.lit(0)).cast("int")
+        high = F.least(F.floor(F.datediff(last, origin) / self.every), F.lit(self.count - 1)).cast("int")
+        steps = F.explode(F.sequence(F.col("__low"), F.col("__high"))).alias("__step")
+        repeated = (
+            rows.withColumns({"__low": low, "__high": high})
+            .filter("__low <= __high")
+            .select(*rows.columns, steps)
+            .withColumn(SNAPSHOT, F.date_add(origin, F.col("__step") * self.every))
+            .drop("__step")
+        )
+        return repeated if len(self.days) == self.count else repeated.filter(F.col(SNAPSHOT).isin(list(self.days)))
+
+    def is_labelled(self) -> Column:
+        """Whether the row's label window lies inside the data."""
+        end = self.start + dt.timedelta(days=self.every * (self.labelled - 1))
+        return F.col(SNAPSHOT) <= F.lit(end) if self.labelled else F.lit(False)
+
+
+def make_grid(config: Snapshots, label: LabelConfig, first_event: dt.date, last_event: dt.date) -> Grid:
+    """Lay the grid over the data.
+
+    Raises InputError when no snapshot fits, or when none of them has a whole label window.
+    """
+    data_end = config.data_end or last_event
+    start = config.start or first_event + dt.timedelta(days=config.history_days)
+    end = config.end or data_end
+    if start > end:
+        raise InputError(
+            f"features.snapshots: the first snapshot would be {start}, after the last day {end} (events from"
+            f" {first_event} to {last_event}); give an earlier start or fewer history_days"
+        )
+    count = (end - start).days // config.every_days + 1
+    room = (data_end - start).days - label.gap_days - label.horizon_days
+    labelled = min(count, max(0, math.floor(room / config.every_days) + 1))
+    if labelled == 0:
+        raise InputError(
+            f"features.snapshots: the label window of the first snapshot {start} ({label.gap_days} days of gap,"
+            f" {label.horizon_days} of horizon) passes the end of the data {data_end}; give an earlier start"
+        )
+    steps = [*range(labelled), *_censored(config.censored, labelled, count)]
+    days = tuple(start + dt.timedelta(days=config.every_days * step) for step in steps)
+    return Grid(start, config.every_days, count, labelled, days)
+
+
+def _censored(keep: str, labelled: int, count: int) -> range:
+    first = {"all": labelled, "latest": max(labelled, count - 1), "none": count}[keep]
+    return range(first, count)

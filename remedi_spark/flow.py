@@ -1,0 +1,175 @@
+"""Read this first: the whole chain, in the order in which data flows.
+
+====================  =============================================  ==============================================
+stage                 reads                                          writes
+====================  =============================================  ==============================================
+features              the sources of the configuration               owner_features
+samples               owner_features, or any flat table              samples, contract.json
+base_models           samples                                        encoded, oof_predictions, base_models/
+meta_features         oof_predictions                                meta_features
+fuser                 meta_features                                  fused_scores, fuser/
+student               encoded, fused_scores                          student_scores, student/, calibration.json
+scores                owner_features of one snapshot, student/       scores
+report                all of the above                               metrics.json, report.html
+====================  =============================================  ==============================================
+
+Base models, fuser and student are built twice where the metrics need it: in the ``holdout`` phase without the test
+rows, to be judged; in the ``final`` phase from every labelled row, to be shipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remedi_spark.bundle.bundle import write_manifest
+from remedi_spark.config import Config
+from remedi_spark.errors import InputError
+from remedi_spark.progress import timed
+from remedi_spark.sources.flat import FlatTable
+from remedi_spark.spark.session import get_session
+from remedi_spark.spark.tables import Tables, is_catalog_name
+from remedi_spark.stages import base_models, features, fuser, meta_features, report, samples, scores, student
+from remedi_spark.workspace import FINAL, Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DURATIONS = "durations"
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Run the whole chain from events to scores and report; return ``metrics.json``."""
+    workspace = open_workspace(config)
+    for stage in STAGES.values():
+        stage(workspace, config)
+    metrics: dict[str, Any] = workspace.models(FINAL).load("metrics")
+    return metrics
+
+
+def run_features(workspace: Workspace, config: Config) -> None:
+    """Stage 1: point-in-time owner features and labels."""
+    if config.features is None:
+        raise InputError("configuration: no section 'features'; expected sources, groups and a label to build from")
+    with _timed(workspace, "features"):
+        features.run(workspace.tables, config.features)
+
+
+def run_base_models(workspace: Workspace, config: Config) -> None:
+    """Stage 2: owner features to samples, then K folds x M base models."""
+    with _timed(workspace, "base-models"):
+        samples.from_owner_features(workspace)
+        base_models.run(workspace, with_embargo(config))
+
+
+def run_fuser(workspace: Workspace, config: Config) -> None:
+    """Stages 3 and 4: relative features, then the fuser."""
+    with _timed(workspace, "meta-features"):
+        meta_features.run(workspace, config)
+    with _timed(workspace, "fuser"):
+        fuser.run(workspace, config)
+
+
+def run_student(workspace: Workspace, config: Config) -> None:
+    """Stage 5: the student; seals the bundle."""
+    with _timed(workspace, "student"):
+        student.run(workspace, config)
+    seal(workspace, config)
+
+
+def run_scores(workspace: Workspace, config: Config) -> None:
+    """Stage 6: the latest snapshot's scores."""
+    with _timed(workspace, "scores"):
+        scores.run(workspace, config.scores)
+
+
+def run_report(workspace: Workspace, config: Config) -> None:
+    """Stage 7: metrics.json and report.html."""
+    durations = _durations(workspace)
+    with timed("report", durations):
+        report.run(workspace, config, label=label_name(config), durations=durations)
+    workspace.models(FINAL).save(DURATIONS, durations)
+
+
+STAGES: dict[str, Callable[[Workspace, Config], None]] = {
+    "features": run_features,
+    "base-models": run_base_models,
+    "fuser": run_fuser,
+    "student": run_student,
+    "scores": run_scores,
+    "report": run_report,
+}
+"""The verbs of the chain, in order."""
+
+
+def train(spark: SparkSession, source: FlatTable, bundle: Path, config: Config) -> dict[str, Any]:
+    """Train on a ready feature table; return ``metrics.json``."""
+    workspace = Workspace(Tables(spark, str(bundle / "tables")), bundle)
+    durations: dict[str, float] = {}
+    with timed("samples", durations):
+        samples.run(workspace, source)
+    with timed("base-models", durations):
+        base_models.run(workspace, config)
+    with timed("meta-features", durations):
+        meta_features.run(workspace, config)
+    with timed("fuser", durations):
+        fuser.run(workspace, config)
+    with timed("student", durations):
+        student.run(workspace, config)
+    seal(workspace, config)
+    metrics: dict[str, Any]
+    with timed("report", durations):
+        metrics = report.run(workspace, config, label=source.label, durations=durations)
+    workspace.models(FINAL).save(DURATIONS, durations)
+    return metrics
+
+
+def open_workspace(config: Config) -> Workspace:
+    """Start Spark and open the tables and the bundle folder that the configuration names."""
+    spark = get_session(config.spark)
+    if config.bundle is None and is_catalog_name(config.root):
+        raise InputError(
+            f"bundle: null, but root {config.root!r} is a schema; name a folder for the model with --set bundle=DIR"
+        )
+    bundle = Path(config.bundle) if config.bundle else Path(config.root) / "model"
+    return Workspace(Tables(spark, config.root), bundle)
+
+
+def with_embargo(config: Config) -> Config:
+    """Keep training labels out of the test period: gap + horizon days lie between them."""
+    if config.features is None:
+        return config
+    days = config.features.label.gap_days + config.features.label.horizon_days
+    evaluation = config.evaluation.model_copy(update={"embargo_days": days})
+    return config.model_copy(update={"evaluation": evaluation})
+
+
+def label_name(config: Config) -> str:
+    """Say what is predicted, in words."""
+    if config.features is None:
+        return "label"
+    label = config.features.label
+    what = label.category or label.filter or label.source
+    return f"buys {what} within {label.horizon_days} days"
+
+
+def seal(workspace: Workspace, config: Config) -> str:
+    """Write the manifest of the bundle; return the model version."""
+    folds = config.base_models.folds
+    return write_manifest(workspace.bundle, students=list(config.student.models), folds=folds)
+
+
+@contextmanager
+def _timed(workspace: Workspace, stage: str) -> Iterator[None]:
+    """Time a stage and keep its seconds beside the model: the stages may run in processes of their own."""
+    durations = _durations(workspace)
+    with timed(stage, durations):
+        yield
+    workspace.models(FINAL).save(DURATIONS, durations)
+
+
+def _durations(workspace: Workspace) -> dict[str, float]:
+    stored = workspace.bundle / f"{DURATIONS}.json"
+    return dict(workspace.models(FINAL).load(DURATIONS)) if stored.exists() else {}

@@ -1,0 +1,24 @@
+"""Learners: LightGBM, XGBoost and torch nets behind one contract."""
+
+from __future__ import annotations
+
+from remedi_spark.config.chain import LightGBMConfig, ModelConfig, XGBoostConfig
+from remedi_spark.learners.contract import Learner
+
+
+def learner_for(config: ModelConfig, *, label_weight: float = 0.0) -> Learner:
+    """Return the learner of a configured model; only its own libraries are imported.
+
+    ``label_weight`` is the share of the label's log-loss in a student net's loss (trees learn the target alone).
+    """
+    if isinstance(config, LightGBMConfig):
+        from remedi_spark.learners.lightgbm import LightGBMLearner
+
+        return LightGBMLearner(config)
+    if isinstance(config, XGBoostConfig):
+        from remedi_spark.learners.xgboost import XGBoostLearner
+
+        return XGBoostLearner(config)
+    from remedi_spark.learners.net import NetLearner
+
+    return NetLearner(config, label_weight)

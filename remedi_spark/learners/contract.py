@@ -1,0 +1,86 @@
+"""One small contract for all learners: fit on Spark, then predict anywhere from bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from remedi_spark.encoding.layout import Layout
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+Array = npt.NDArray[np.float64]
+
+X = "x"
+TARGET = "target"
+ROW_WEIGHT = "weight"
+VALID = "valid"
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows for one fit.
+
+    Attributes:
+        frame: ``x`` (array<double> of ``layout.width``), ``target`` (double), ``weight`` (double), ``valid`` (boolean,
+            the inner validation rows that decide when to stop) and ``row_hash`` (order of the rows).
+        layout: what each number of ``x`` is.
+        loss: ``logistic`` for a 0/1 target, ``mse`` for a real one.
+        prior: weighted mean target of the training rows, known beforehand.
+        workers: Spark tasks that train together.
+        seed: of everything random in the fit.
+    """
+
+    frame: DataFrame
+    layout: Layout
+    loss: str
+    prior: float
+    workers: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model as bytes, free of Spark.
+
+    Attributes:
+        kind: which predictor reads the payload (``lightgbm``, ``xgboost``, ``net``).
+        payload: the native model.
+        info: JSON-able facts of the fit (best iteration, validation curve).
+    """
+
+    kind: str
+    payload: bytes
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class Learner(Protocol):
+    """Fits one kind of model."""
+
+    def fit(self, data: TrainingSet) -> Fitted:
+        """Fit on ``data``.
+
+        Raises:
+            FitError: the fit ended without a usable model.
+        """
+        ...
+
+
+class Predictor(Protocol):
+    """Scores encoded rows: (n, width) -> margins (n,), log-odds for a logistic loss."""
+
+    def __call__(self, x: Array) -> Array:
+        """Return one margin a row."""
+        ...
+
+    def contributions(self, x: Array) -> tuple[Array, Array]:
+        """Return what each slot adds to the margin, (n, width), and the margin it is added to, (n,)."""
+        ...
+
+
+class FitError(RuntimeError):
+    """A fit ended without a usable model."""

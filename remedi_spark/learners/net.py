@@ -1,0 +1,100 @@
+"""Torch nets trained by ``torch.distributed`` inside a barrier stage."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from remedi_spark.config.chain import DeepFMConfig, MLPConfig, NetConfig, TabMConfig
+from remedi_spark.encoding.fitting import matrix
+from remedi_spark.encoding.layout import Layout
+from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, FitError, Fitted, TrainingSet, X
+from remedi_spark.spark.partitions import shape
+from remedi_spark.spark.torch_partitions import run_together
+
+LABELS = "labels"
+"""Optional column of a training set: the 0/1 label beside a teacher's logit, null where unknown."""
+
+
+@dataclass(frozen=True)
+class NetLearner:
+    """Fits any :class:`NetConfig`.
+
+    Attributes:
+        config: the net and its optimiser.
+        label_weight: share of the label's log-loss in a student's loss.
+        batch_size: rows a step, all workers together.
+    """
+
+    config: MLPConfig | TabMConfig | DeepFMConfig
+    label_weight: float = 0.0
+
+    def fit(self, data: TrainingSet) -> Fitted:
+        """Fit; all workers must end with the same weights, bit for bit."""
+        columns = [X, TARGET, ROW_WEIGHT, VALID, *([LABELS] if LABELS in data.frame.columns else [])]
+        results = run_together(
+            shape(data.frame, data.workers).select(*columns),
+            _training_function(self.config, self.label_weight, data.layout.to_dict(), data.loss, data.seed),
+        )
+        if len({hashlib.sha256(result).digest() for result in results}) != 1:
+            raise FitError("the workers of a torch fit ended with different weights")
+        return Fitted("net", results[0], _info(results[0]))
+
+
+def _training_function(
+    config: MLPConfig | TabMConfig | DeepFMConfig, label_weight: float, layout: dict[str, Any], loss: str, seed: int
+) -> Any:
+    """Return what each worker runs; it captures plain values only."""
+    spec = _spec(config)
+    settings = config.model_dump(include=set(NetConfig.model_fields))
+
+    def work(table: pa.Table) -> bytes:
+        import torch
+
+        from remedi_spark.nets import training
+
+        slots = Layout.from_dict(layout)
+        recipe = training.Recipe(
+            loss=loss, epochs=settings["epochs"], max_steps=settings["max_steps"], batch_size=settings["batch_size"],
+            learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"],
+            patience=settings["patience"], n_bins=settings["n_bins"], seed=seed, label_weight=label_weight,
+        )  # fmt: skip
+        trained = training.train(spec, _rows(table, slots.width), slots, recipe)
+        stored = io.BytesIO()
+        pool = loss == "logistic"
+        torch.save({"spec": trained.spec, "state": trained.state, "curve": trained.curve, "pool": pool}, stored)
+        return stored.getvalue()
+
+    return work
+
+
+def _spec(config: MLPConfig | TabMConfig | DeepFMConfig) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "kind": config.kind, "embedding_dim": config.embedding_dim, "dropout": config.dropout
+    }  # fmt: skip
+    if isinstance(config, TabMConfig):
+        return {**spec, "members": config.members, "blocks": config.blocks, "width": config.width}
+    return {**spec, "hidden": list(config.hidden)}
+
+
+def _rows(table: pa.Table, width: int) -> Any:
+    from remedi_spark.nets.training import Rows
+
+    def values(name: str) -> Any:
+        return table.column(name).to_numpy()
+
+    labels = np.asarray(values(LABELS), dtype=np.float64) if LABELS in table.column_names else None
+    x = matrix(table.column(X).combine_chunks(), width)
+    return Rows(x, values(TARGET), values(ROW_WEIGHT), np.asarray(values(VALID), dtype=bool), labels)
+
+
+def _info(payload: bytes) -> dict[str, Any]:
+    import torch
+
+    curve = torch.load(io.BytesIO(payload), weights_only=True)["curve"]
+    return {"epochs": len(curve), "curve": curve}

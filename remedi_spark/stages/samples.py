@@ -1,0 +1,104 @@
+"""Entry to the chain: checked rows under inside names, from owner features or from any flat table.
+
+Writes ``samples``: owner_id, snapshot_date, label (double, null where unknown), weight, source (``train`` or ``test``),
+row_hash, f0 … fn; and ``contract.json``, which keeps the user's names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pyspark import StorageLevel
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import KEY, LABEL, OWNER, ROW_HASH, WEIGHT
+from remedi_spark.encoding.contract import FeatureContract, infer_features
+from remedi_spark.errors import InputError
+from remedi_spark.progress import say, warn
+from remedi_spark.sources.checks import check_rows
+from remedi_spark.sources.flat import FlatTable, key_columns, require_roles
+from remedi_spark.spark.partitions import row_hash
+from remedi_spark.spark.tables import is_csv, read_table
+from remedi_spark.workspace import FINAL, Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+TRAIN, TEST = "train", "test"
+
+
+@dataclass(frozen=True)
+class SamplesSummary:
+    """What entered the chain."""
+
+    rows: int
+    labelled: int
+    positives: int
+    features: int
+
+
+def run(workspace: Workspace, source: FlatTable, *, binary: bool = True) -> SamplesSummary:
+    """Check a flat table (and its test table), infer the features and write ``samples``.
+
+    Raises:
+        InputError: whatever is wrong with the table; nothing is written then.
+    """
+    spark = workspace.tables.spark
+    frame = read_table(spark, source.table)
+    require_roles(frame, source, source.table)
+    features, unusable = infer_features(frame, list(source.roles().values()))
+    if unusable:
+        warn("samples", f"columns of unusable type left out: {', '.join(unusable)}")
+    contract = FeatureContract(tuple(features), source.id, source.time)
+    rows = _rows(frame, contract, source, source.table, TRAIN).persist(StorageLevel.DISK_ONLY)
+    try:
+        facts = check_rows(rows, contract, source.table, source, binary=binary)
+        contract, rows = _drop_constants(contract, rows, facts.constant, source.table)
+        if source.test is not None:
+            rows = rows.unionByName(_test_rows(workspace, contract, source, binary))
+        # The shuffle makes everything downstream the same however the input was partitioned.
+        spread = rows.withColumn(ROW_HASH, row_hash()).repartition(OWNER)
+        workspace.tables.overwrite(spread, "samples")
+    finally:
+        rows.unpersist()
+    workspace.models(FINAL).save("contract", contract.to_dict())
+    say("samples", f"{facts.rows} rows, {facts.positives} positive, {len(contract.features)} features")
+    return SamplesSummary(facts.rows, facts.labelled, facts.positives, len(contract.features))
+
+
+def _test_rows(workspace: Workspace, contract: FeatureContract, source: FlatTable, binary: bool) -> DataFrame:
+    assert source.test is not None
+    frame = read_table(workspace.tables.spark, source.test, as_text=contract.names)
+    test = replace(source, table=source.test)
+    require_roles(frame, test, source.test)
+    rows = _rows(frame, contract, test, source.test, TEST)
+    check_rows(rows, contract, source.test, test, binary=binary)
+    return rows
+
+
+def _rows(frame: DataFrame, contract: FeatureContract, source: FlatTable, table: str, part: str) -> DataFrame:
+    return frame.select(
+        *key_columns(frame, source.id, source.time),
+        source.label_column().alias(LABEL),
+        source.weight_column().alias(WEIGHT),
+        F.lit(part).alias("source"),
+        *contract.select(frame, table=table, text=is_csv(table)),
+    )
+
+
+def _drop_constants(
+    contract: FeatureContract, rows: DataFrame, constant: set[int], table: str
+) -> tuple[FeatureContract, DataFrame]:
+    """Leave out features with one value and no null; renumber the others."""
+    names = [contract.names[i] for i in sorted(constant)]
+    if names:
+        say("samples", f"constant columns left out: {', '.join(map(repr, names))}")
+    kept = [i for i in range(len(contract.features)) if i not in constant]
+    if not kept:
+        raise InputError(
+            f"table {table}: no feature that varies; expected at least one besides id, time, label, weight"
+        )
+    renamed = [F.col(f"f{old}").alias(f"f{new}") for new, old in enumerate(kept)]
+    others = (*KEY, LABEL, WEIGHT, "source")
+    return replace(contract, features=tuple(contract.features[i] for i in kept)), rows.select(*others, *renamed)

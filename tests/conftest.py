@@ -1,0 +1,29 @@
+"""One small local Spark session for the whole suite, in a scratch folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A lazy session: tests that need no Spark do not pay for it."""
+    from remedi_spark.config.spark import SparkConfig
+    from remedi_spark.spark.session import get_session
+
+    scratch: Path = tmp_path_factory.mktemp("spark")
+    settings = {
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.local.dir": str(scratch / "local"),
+    }
+    # Two slots: enough for two-worker fits. Two shuffle partitions: test data is tiny.
+    session = get_session(SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, settings=settings))
+    yield session
+    session.stop()
