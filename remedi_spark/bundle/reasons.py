@@ -45,7 +45,7 @@ def probability_contributions(bundle: Bundle, canonical: pd.DataFrame) -> Array:
     scores = np.asarray(bundle.calibrator(reference + total))
     change = scores - np.asarray(bundle.calibrator(reference))
     # A row whose margin equals the reference's has nothing to explain.
-    scale = np.divide(change, total, out=np.zeros_like(total), where=np.abs(total) > 1e-12)
+    scale: Array = np.divide(change, total, out=np.zeros_like(total), where=np.abs(total) > 1e-12)
     return margins * scale[:, None]
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from remedi_spark.errors import InputError, nearest
@@ -184,11 +186,31 @@ def _canonical_pandas(feature: Feature, values: pd.Series[Any]) -> pd.Series[Any
         text = values.astype(object)
         return text.where(text.notna(), None).map(lambda value: value if value is None else str(value))
     if feature.kind in ("date", "timestamp"):
-        stamps = pd.to_datetime(values, utc=True)
-        days = (stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
-        return cast("pd.Series[Any]", np.floor(days) if feature.kind == "date" else days).astype("float64")
+        days = _days(values)
+        return pd.Series(np.floor(days) if feature.kind == "date" else days, index=values.index)
     numbers = values.astype(object).where(values.notna(), np.nan).astype("float64")
     return numbers.where(np.isfinite(numbers), np.nan)
+
+
+def _days(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """Return days since 1970 in UTC, NaN for null.
+
+    In microseconds as in Spark: pandas' nanoseconds end in 2262, and 9999-12-31 often stands for "never".
+    """
+    if values.dtype == object or not pd.api.types.is_datetime64_any_dtype(values):
+        known = [None if null else _naive(value) for value, null in zip(values, values.isna(), strict=True)]
+        stamps = np.array(known, dtype="datetime64[us]")
+    else:
+        naive = values if values.dt.tz is None else values.dt.tz_convert("UTC").dt.tz_localize(None)
+        stamps = naive.to_numpy(dtype="datetime64[us]")
+    micros = np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64).astype(np.float64))
+    return np.asarray(micros / (_DAY_SECONDS * 1e6), dtype=np.float64)
+
+
+def _naive(value: Any) -> Any:
+    """Return a date, or a moment as UTC without its zone, as numpy takes them."""
+    zone = getattr(value, "tzinfo", None)
+    return value if zone is None else value.astimezone(UTC).replace(tzinfo=None)
 
 
 def _pandas_kind(values: pd.Series[Any]) -> str:

@@ -41,7 +41,7 @@ class Levels:
 
     def positions(self, values: pd.Series[Any]) -> npt.NDArray[np.intp]:
         """Return the position of each value; ``len(names)`` for unseen levels."""
-        found = self.index.get_indexer(values.where(values.notna(), NULL_LEVEL).to_numpy(dtype=object))
+        found = self.index.get_indexer(pd.Index(values.where(values.notna(), NULL_LEVEL), dtype=object))
         return np.where(found < 0, len(self.names), found)
 
 

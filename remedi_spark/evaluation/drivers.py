@@ -34,8 +34,9 @@ def importance(canonical: DataFrame, parts: BundleParts) -> list[tuple[str, floa
             sizes = np.abs(probability_contributions(bundle, frame)).sum(axis=0)
             yield pa.RecordBatch.from_pydict({"position": np.arange(len(sizes)), "size": sizes})
 
-    summed = canonical.mapInArrow(run, "position long, size double").groupBy("position").agg(F.sum("size"))
-    sizes = dict(summed.collect())
+    by_task = canonical.mapInArrow(run, "position long, size double")  # type: ignore[arg-type]
+    summed = by_task.groupBy("position").agg(F.sum("size"))
+    sizes: dict[int, float] = dict(summed.collect())  # type: ignore[arg-type]
     total = sum(sizes.values()) or 1.0
     names = Bundle(parts).contract.names
     found = [(names[position], size / total) for position, size in sizes.items()]

@@ -1,4 +1,4 @@
-"""Owner features: the declaration is looked up in the data (:func:`prepare`), the table built lazily (:func:`assemble`)."""
+"""Owner features: what is declared is looked up in the data (:func:`prepare`), the table is lazy (:func:`assemble`)."""
 
 from __future__ import annotations
 

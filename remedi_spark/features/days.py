@@ -6,7 +6,7 @@ incremental refresh keeps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -45,7 +45,7 @@ def _squares(value: Column) -> Column:
     return F.sum((whole * whole).cast("decimal(28,0)"))
 
 
-_VALUE = {
+_VALUE: dict[str, Callable[[Column], Column]] = {
     "count": lambda value: _positive(F.count(value)),
     "sum": lambda value: F.sum(fixed_point(value)),
     "squares": _squares,

@@ -62,4 +62,4 @@ def _value(cell: Cell) -> Column:
 
 
 def _count(reading: Reading, number: int) -> Column:
-    return F.count(F.when((F.col("cell") == number) & (F.col("age") < reading.window), 1))
+    return F.count(F.when((F.col("cell") == number) & (F.col("age") < F.lit(reading.window)), 1))

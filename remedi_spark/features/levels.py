@@ -122,8 +122,10 @@ def _parent(label: LabelConfig, events: DataFrame) -> str | None:
 
 
 def _unknown_category(name: str, category: str, events: DataFrame) -> str:
-    known = [
-        str(row[0]) for row in events.select(quoted(name)).distinct().limit(10_000).collect() if row[0] is not None
-    ]
-    close = nearest(category.upper(), known) or nearest(category, known)
-    return f"features.label.category: no event has {name} = {category!r}{close} ({len(known)} categories)"
+    levels = events.select(F.col(quoted(name)).cast("string")).distinct().limit(10_000).collect()
+    known = [row[0] for row in levels if row[0] is not None]
+    same = [level for level in known if level.casefold() == category.casefold()]
+    return (
+        f"features.label.category: no event has {name} = {category!r}"
+        f"{nearest(same[0] if same else category, known)} (known: {len(known)} categories)"
+    )

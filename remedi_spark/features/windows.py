@@ -81,7 +81,7 @@ def _read(reading: Reading) -> Column:
         return F.max(_last(cell))
     if reading.view == "first":
         return F.min(_first(cell))
-    inside = F.col(AGE) < reading.window
+    inside = F.col(AGE) < F.lit(reading.window)
     if reading.view in ("days", "newest", "oldest"):
         aggregate = {"days": F.count, "newest": F.max, "oldest": F.min}[reading.view]
         return aggregate(F.when(inside, F.col(_day_of(cell))))

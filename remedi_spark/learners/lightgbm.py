@@ -76,6 +76,7 @@ class LightGBMLearner:
 
 def _vectors(data: TrainingSet) -> DataFrame:
     from pyspark.ml.functions import array_to_vector
+    from pyspark.sql import functions as F
 
-    frame = data.frame.withColumn("features", array_to_vector(X))
+    frame = data.frame.withColumn("features", array_to_vector(F.col(X)))
     return shape(frame, data.workers).select("features", TARGET, ROW_WEIGHT, VALID)

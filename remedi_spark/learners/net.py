@@ -28,7 +28,6 @@ class NetLearner:
     Attributes:
         config: the net and its optimiser.
         label_weight: share of the label's log-loss in a student's loss.
-        batch_size: rows a step, all workers together.
     """
 
     config: MLPConfig | TabMConfig | DeepFMConfig

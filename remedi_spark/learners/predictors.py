@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -91,4 +92,8 @@ class NetPredictor:
         return integrated_gradients(self._net, x, pool=self._pool)
 
 
-_LOADERS: dict[str, Any] = {"lightgbm": LightGBMPredictor, "xgboost": XGBoostPredictor, "net": NetPredictor}
+_LOADERS: dict[str, Callable[[Fitted], Predictor]] = {
+    "lightgbm": LightGBMPredictor,
+    "xgboost": XGBoostPredictor,
+    "net": NetPredictor,
+}

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from remedi_spark.encoding.layout import Layout
 
 Array = npt.NDArray[np.float64]
+_LARGEST = 1e30
+"""Numbers are clipped here: beyond it a float32, or a standard deviation, overflows."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class InputStats:
         numbers, center, scale, edges, missing = [], [], [], [], []
         for slot in layout.where("number", "frequency", "target"):
             values = x[:, slot]
-            known = values[~np.isnan(values)]
+            known = np.clip(values[~np.isnan(values)], -_LARGEST, _LARGEST)
             cuts = np.unique(np.quantile(known, np.linspace(0, 1, n_bins + 1))) if known.size else known
             if len(cuts) < 2:
                 continue
@@ -71,6 +73,11 @@ class InputStats:
 class TabularInput(nn.Module):
     """Embed encoded rows: (n, layout.width) float64 -> (n, fields, dim) float32."""
 
+    center: Tensor
+    scale: Tensor
+    low: Tensor
+    high: Tensor
+
     def __init__(self, stats: InputStats, dim: int) -> None:
         super().__init__()
         self.fields = len(stats.numbers) + len(stats.codes)
@@ -86,9 +93,10 @@ class TabularInput(nn.Module):
         self.register_buffer("high", torch.tensor([cuts[-1] for cuts in edges]))
         self.numeric = _piecewise_linear(edges, dim) if edges else None
         self.null = nn.Parameter(torch.zeros(len(stats.numbers), dim))
-        self.levels = nn.ModuleList(nn.Embedding(size, dim) for size in stats.cardinalities)
-        for table in self.levels:
+        levels = [nn.Embedding(size, dim) for size in stats.cardinalities]
+        for table in levels:
             nn.init.normal_(table.weight, std=dim**-0.5)
+        self.levels = nn.ModuleList(levels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed: (n, width) -> (n, fields, dim)."""

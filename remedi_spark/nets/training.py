@@ -137,7 +137,7 @@ def _epoch(net: FieldNet, optimiser: torch.optim.Optimizer, rows: _Tensors, batc
         optimiser.zero_grad()
         batch = rows.take(torch.as_tensor(index))
         if len(batch.target):
-            _row_losses(net(batch.x), batch, recipe).mul(batch.weight).sum().backward()
+            _row_losses(net(batch.x), batch, recipe).mul(batch.weight).sum().backward()  # type: ignore[no-untyped-call]
         _share_gradients(net, float(batch.weight.sum()))
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
@@ -165,7 +165,7 @@ def _share_gradients(net: FieldNet, weight: float) -> None:
     flat = torch.cat([grad.reshape(-1) for grad in grads] + [torch.tensor([weight])])
     flat = sum_over_workers(flat)
     flat = flat[:-1] / flat[-1].clamp_min(1e-12)
-    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+    for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
         parameter.grad = part.view_as(parameter).clone()
 
 

@@ -21,4 +21,4 @@ if __name__ == "__main__":
     preload()
     from pyspark.daemon import manager
 
-    manager()
+    manager()  # type: ignore[no-untyped-call]

@@ -50,12 +50,14 @@ def write_table(frame: DataFrame, out: str) -> None:
 
 def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
     """Write next to ``out`` and move there, so that readers never see half a folder."""
+    # Quotes inside quotes are doubled, as every other reader of CSV expects; Spark's own way is a backslash.
+    writer = frame.write.mode("overwrite").options(header="true", escape='"').format(kind)
     if "://" in out:
-        frame.write.mode("overwrite").option("header", "true").format(kind).save(out)
+        writer.save(out)
         return
     path = Path(out)
     beside = path.with_name(f".{path.name}.new")
-    frame.write.mode("overwrite").option("header", "true").format(kind).save(str(beside))
+    writer.save(str(beside))
     if path.exists():
         shutil.rmtree(path)
     beside.rename(path)

@@ -27,7 +27,8 @@ def shape(frame: DataFrame, workers: int) -> DataFrame:
 
     A gradient-boosting or torch fit depends on the order of its rows; this makes it depend on the rows alone.
     """
-    spread = frame.coalesce(1) if workers == 1 else frame.repartitionByRange(workers, ROW_HASH)
+    # Not coalesce(1): a barrier stage may not merge partitions without a shuffle (SPARK-24820).
+    spread = frame.repartition(1) if workers == 1 else frame.repartitionByRange(workers, ROW_HASH)
     return spread.sortWithinPartitions(ROW_HASH)
 
 

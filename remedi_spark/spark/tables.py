@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import types as t
-from pyspark.sql.utils import AnalysisException
 
 from remedi_spark.errors import InputError
 

@@ -34,7 +34,7 @@ def run_together(frame: DataFrame, function: PartitionFunction) -> list[bytes]:
             result = function(pa.Table.from_batches(parts) if parts else empty)
         yield pa.RecordBatch.from_pydict({"rank": [context.partitionId()], "result": [result]})
 
-    rows = frame.mapInArrow(body, "rank long, result binary", barrier=True).collect()
+    rows = frame.mapInArrow(body, "rank long, result binary", barrier=True).collect()  # type: ignore[arg-type]
     return [bytes(row["result"]) for row in sorted(rows, key=lambda row: row["rank"])]
 
 

@@ -8,6 +8,7 @@ any other row by the mean of the fold models.
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -120,7 +121,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
         try:
             _fit_one(encoded, config, phase, store, models[name], name, fold, workers)
         except Exception as error:  # any failure of one native fit must not lose the others
-            return name, f"fold {fold}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            return name, f"fold {fold}: {_cause(error)}"
         return name, None
 
     try:
@@ -129,6 +130,12 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
     finally:
         encoded.unpersist()
     return _survivors(list(models), failures)
+
+
+def _cause(error: Exception) -> str:
+    """Return the line of a Spark error that names the cause: the last exception that is named in it."""
+    lines = [line.strip() for line in str(error).splitlines() if re.match(r"^\s*[\w.]+(Error|Exception): \S", line)]
+    return lines[-1] if lines else f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
 
 
 def _survivors(names: list[str], failures: dict[str, str]) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -15,7 +13,7 @@ from remedi_spark.features.dictionary import dictionary_frame, with_comments
 from remedi_spark.features.sources import read_location, read_source, unusable
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from remedi_spark.config.features import FeaturesConfig
     from remedi_spark.spark.tables import Tables
@@ -68,21 +66,8 @@ def load_sources(tables: Tables, config: FeaturesConfig) -> dict[str, DataFrame]
 def write(tables: Tables, blueprint: Blueprint) -> None:
     """Write the dictionary and the features, a partition a snapshot."""
     tables.overwrite(dictionary_frame(tables.spark, blueprint.entries), DICTIONARY)
-    with _wide_codegen(tables.spark):
-        frame = with_comments(assemble(blueprint), blueprint.entries).repartition(SNAPSHOT)
-        tables.overwrite(frame, OWNER_FEATURES, partition_by=(SNAPSHOT,))
-
-
-@contextmanager
-def _wide_codegen(spark: SparkSession) -> Iterator[None]:
-    """Compile operators of more than 100 columns: interpreted, daily partials take three times as long."""
-    key = "spark.sql.codegen.maxFields"
-    before = spark.conf.get(key)
-    spark.conf.set(key, "2000")
-    try:
-        yield
-    finally:
-        spark.conf.set(key, before or "100")
+    frame = with_comments(assemble(blueprint), blueprint.entries).repartition(SNAPSHOT)
+    tables.overwrite(frame, OWNER_FEATURES, partition_by=(SNAPSHOT,))
 
 
 def _load(tables: Tables, name: str, frame: DataFrame, key: str) -> DataFrame:

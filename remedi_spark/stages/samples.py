@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import KEY, LABEL, OWNER, ROW_HASH, WEIGHT
+from remedi_spark.columns import KEY, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.encoding.contract import FeatureContract, infer_features
 from remedi_spark.errors import InputError
 from remedi_spark.progress import say, warn
@@ -65,6 +65,12 @@ def run(workspace: Workspace, source: FlatTable, *, binary: bool = True) -> Samp
     workspace.models(FINAL).save("contract", contract.to_dict())
     say("samples", f"{facts.rows} rows, {facts.positives} positive, {len(contract.features)} features")
     return SamplesSummary(facts.rows, facts.labelled, facts.positives, len(contract.features))
+
+
+def from_owner_features(workspace: Workspace) -> SamplesSummary:
+    """Write ``samples`` from the ``owner_features`` that stage 1 left."""
+    workspace.tables.read("owner_features")  # says which stage to run when it is not there
+    return run(workspace, FlatTable(workspace.tables.location("owner_features"), LABEL, OWNER, SNAPSHOT))
 
 
 def _test_rows(workspace: Workspace, contract: FeatureContract, source: FlatTable, binary: bool) -> DataFrame:

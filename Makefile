@@ -1,0 +1,41 @@
+# Two commands: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO ?= run/complete_journey
+
+.PHONY: demo test lint types layers check clean install
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+install: $(STAMP) ## Make .venv with everything in it
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[local,demo,dev]"
+	touch $@
+
+demo: $(STAMP) ## Events to scores and report on 1.47 million real purchase lines
+	$(BIN)/remedi run --config conf/complete_journey.yaml --root $(DEMO)
+
+test: $(STAMP) ## All tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+layers: $(STAMP) ## import-linter
+	$(BIN)/lint-imports
+
+check: test lint types layers ## What CI runs
+
+clean: ## Remove what runs and builds leave behind
+	rm -rf run build dist *.egg-info spark-warehouse metastore_db derby.log

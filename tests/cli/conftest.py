@@ -1,0 +1,111 @@
+"""A small world of owners with every kind of column, and a bundle trained on it through the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from remedi_spark.cli import main
+
+FAST = [
+    "base_models.folds=2",
+    "base_models.models={lightgbm: {kind: lightgbm, num_iterations: 40}, "
+    "xgboost: {kind: xgboost, num_iterations: 40}, mlp: {kind: mlp, epochs: 6, hidden: [16]}}",
+    "student.models={mlp: {kind: mlp, epochs: 8, hidden: [16]}}",
+    "fuser.steps=40",
+    "evaluation.bootstrap=20",
+]  # fmt: skip
+"""Settings that keep a whole training below half a minute."""
+
+
+def world(rows: int = 1000, positives: int = 40, seed: int = 0) -> pd.DataFrame:
+    """Owners whose chance to buy rises with visits and differs by city; awkward names and types."""
+    rng = np.random.default_rng(seed)
+    visits = rng.poisson(3, rows).astype(float)
+    city = rng.choice(["Köln", "Łódź", "a,b", 'quo"te', "x y"], rows)
+    drive = 0.9 * visits + 1.5 * (city == "Köln") + rng.gumbel(0, 1, rows)
+    label = np.zeros(rows, dtype=int)
+    label[np.argsort(-drive)[:positives]] = 1
+    visits[rng.random(rows) < 0.05] = np.nan
+    since = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 2000, rows), unit="D")
+    return pd.DataFrame({
+        "owner": [f"o{i}" for i in range(rows)],
+        "visits, last 28 days": visits,
+        "city.name": pd.Series(city).where(rng.random(rows) > 0.03, None),
+        'model "quoted" [x]': [f"m{i}" for i in rng.integers(0, 5000, rows)],
+        "größe {m}": rng.normal(170, 10, rows),
+        "is:active": rng.random(rows) < 0.5,
+        "since": since.date,
+        "last `seen`": since + pd.to_timedelta(rng.integers(0, 86_400, rows), unit="s"),
+        "constant": 7,
+        "bought": label,
+    })  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: exit code, what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """The last line on stderr."""
+        lines = self.err.strip().splitlines()
+        return lines[-1] if lines else ""
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def remedi(spark: Any, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Run the command line inside the test session."""
+
+    def run(*arguments: str) -> Outcome:
+        capfd.readouterr()
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capfd.readouterr()
+        return Outcome(code, printed.out, printed.err)
+
+    return run
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained bundle and the table it was trained on."""
+
+    bundle: Path
+    table: Path
+    frame: pd.DataFrame
+
+
+def train_arguments(table: Path | str, bundle: Path, *more: str) -> list[str]:
+    """Arguments of a fast training."""
+    settings = [part for value in FAST for part in ("--set", value)]
+    return ["train", "--table", str(table), "--label", "bought", "--id", "owner", "--model", str(bundle), *settings, *more]
+
+
+@pytest.fixture(scope="session")
+def trained(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """1,000 owners, 40 of them buyers: the smallest table that must work."""
+    folder = tmp_path_factory.mktemp("trained")
+    frame = world()
+    table = folder / "owners.parquet"
+    frame.to_parquet(table, coerce_timestamps="us")
+    with pytest.raises(SystemExit) as stop:
+        main(train_arguments(table, folder / "model"))
+    assert stop.value.code == 0
+    return Trained(folder / "model", table, frame)

@@ -1,0 +1,65 @@
+"""The ``features`` section refuses what cannot be meant, in one line that says where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.loading import merge, validate
+from remedi_spark.errors import InputError
+
+BASE: dict[str, Any] = {
+    "entity": "owner",
+    "sources": {"events": {"path": "events.parquet", "event_time": "at"}},
+    "groups": {"total": {"source": "events", "measures": {"spend": {"aggregate": "sum", "of": "amount"}}}},
+    "label": {"source": "events", "filter": "kind = 'buy'"},
+}
+
+
+def declared(**over: Any) -> FeaturesConfig:
+    return validate(FeaturesConfig, merge(BASE, over), "test")
+
+
+def total(**measure: Any) -> dict[str, Any]:
+    return {"total": {"measures": {"spend": measure}}}
+
+
+def test_the_smallest_declaration_is_enough() -> None:
+    config = declared()
+    assert config.windows == [7, 28, 84]
+    assert config.label.gap_days == 0
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"windows": [7, 0]}, r"windows\.1: found 0, input should be greater than or equal to 1"),
+        ({"groups": total(windows=[0])}, r"found 0"),
+        ({"label": {"gap_days": -3}}, "overlap"),
+        ({"label": {"source": "event"}}, "no source 'event'; did you mean 'events'"),
+        ({"label": {"category": "TEA"}}, "'column' and 'category' go together"),
+        ({"label": {"kind": "sum"}}, "kind sum needs 'of'"),
+        (
+            {"groups": {"total": {"source": "evnts"}}},
+            r"groups\.total\.source: no source 'evnts'; did you mean 'events'",
+        ),
+        ({"groups": {"total": {"each": "kind"}}}, "exactly one of 'levels' and 'top'"),
+        ({"groups": {"total": {"where": "kind = {category}"}}}, r"label\.category is not set"),
+        ({"groups": {"total": {"where": "kind = {colour}"}}}, "unknown {colour}"),
+        ({"groups": total(aggregate="mean", of=None)}, "aggregate mean needs 'of'"),
+        ({"groups": total(aggregate="share")}, "'within'"),
+        ({"groups": total(aggregate="share", within="totals")}, "not a group.*did you mean 'total'"),
+        ({"groups": total(aggregate="trend", windows=[28, 7])}, "short < long"),
+        ({"groups": total(aggregate="days_since_last", windows=[28])}, "leave 'windows' out"),
+        ({"groups": total(aggregate="median")}, "found 'median'"),
+        ({"sources": {"events": {"table": "events"}}}, "exactly one"),
+        ({"attributes": {"events": {"path": "a", "columns": ["x"]}}}, "both a source and attributes"),
+        ({"snapshots": {"every_day": 7}}, r"unknown key 'snapshots\.every_day'; did you mean 'every_days'"),
+    ],
+)
+def test_a_wrong_declaration_is_one_line(over: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        declared(**over)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,128 @@
+"""Measures computed in Spark tasks against scikit-learn and pandas on the driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import functions as F
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score, brier_score_loss, ndcg_score, roc_auc_score
+
+from remedi_spark.evaluation.measures import fidelity, gate_use, measure_by, measure_models
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+K = 150
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(-3, 1.2, ROWS)
+    student = truth + rng.normal(0, 0.5, ROWS)
+    gate = rng.dirichlet([1, 2, 3], ROWS)
+    return pd.DataFrame(
+        {
+            "owner_id": rng.integers(0, 700, ROWS),
+            "label": (rng.random(ROWS) < 1 / (1 + np.exp(-truth))).astype(float),
+            "teacher": truth,
+            "student": student,
+            "p": 1 / (1 + np.exp(-student)),
+            "level": rng.choice(["a", "b", None], ROWS, p=[0.6, 0.3, 0.1]),
+            "gate_one": gate[:, 0],
+            "gate_two": gate[:, 1],
+            "gate_three": gate[:, 2],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def frame(spark: SparkSession, table: pd.DataFrame) -> Any:
+    return spark.createDataFrame(table).repartition(3).cache()
+
+
+@pytest.fixture(scope="module")
+def measured(frame: Any) -> dict[str, dict[str, Any]]:
+    return measure_models(frame, {"student": F.col("p"), "teacher": F.col("teacher")}, K, resamples=50)
+
+
+def test_metrics_are_those_of_scikit_learn(measured: dict[str, dict[str, Any]], table: pd.DataFrame) -> None:
+    assert list(measured) == ["student", "teacher"]
+    for name, column in (("student", "p"), ("teacher", "teacher")):
+        found = measured[name]["metrics"]
+        labels, scores = table["label"], table[column]
+        top = labels[scores.nlargest(K).index].sum()
+        assert found["ap"] == pytest.approx(average_precision_score(labels, scores))
+        assert found["auc"] == pytest.approx(roc_auc_score(labels, scores))
+        assert found["recall_at_k"] == pytest.approx(top / labels.sum())
+        assert found["precision_at_k"] == pytest.approx(top / K)
+        assert found["lift_at_k"] == pytest.approx(top / K / labels.mean())
+        assert found["ndcg_at_k"] == pytest.approx(ndcg_score([labels], [scores], k=K))
+    assert measured["student"]["metrics"]["brier"] == pytest.approx(brier_score_loss(table["label"], table["p"]))
+
+
+def test_intervals_hold_the_metric_and_curves_end_at_all(measured: dict[str, dict[str, Any]]) -> None:
+    for one in measured.values():
+        for name, (low, high) in one["intervals"].items():
+            assert low < one["metrics"][name] < high
+        share, recall = one["gains"]
+        assert (share[0], share[-1], recall[0], recall[-1]) == (0, 1, 0, 1)
+        assert recall == sorted(recall)
+
+
+def test_only_probabilities_have_a_reliability(measured: dict[str, dict[str, Any]], table: pd.DataFrame) -> None:
+    assert "reliability" not in measured["teacher"]
+    found = measured["student"]["reliability"]
+    assert sum(found["rows"]) == ROWS
+    assert np.average(found["observed"], weights=found["rows"]) == pytest.approx(table["label"].mean())
+    assert np.average(found["predicted"], weights=found["rows"]) == pytest.approx(table["p"].mean())
+
+
+def test_each_level_has_its_own_top(frame: Any, table: pd.DataFrame) -> None:
+    found = measure_by(frame, F.col("p"), F.col("level"), budget=0.1)
+    assert [one["level"] for one in found] == ["a", "b"], "null is no segment"
+    for one in found:
+        part = table[table["level"] == one["level"]]
+        k = int(np.ceil(0.1 * len(part)))
+        assert (one["rows"], one["positives"]) == (len(part), part["label"].sum())
+        assert one["ap"] == pytest.approx(average_precision_score(part["label"], part["p"]))
+        assert one["recall_at_k"] == pytest.approx(part.nlargest(k, "p")["label"].sum() / part["label"].sum())
+
+
+def test_a_level_without_positives_is_told_not_lost(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([("a", 0.0, 0.1), ("a", 0.0, 0.2)], "level string, label double, p double")
+    (found,) = measure_by(rows, F.col("p"), F.col("level"), budget=0.5)
+    assert (found["rows"], found["positives"], found["ap"], found["recall_at_k"]) == (2, 0, None, None)
+
+
+def test_fidelity_is_spearman_and_the_shared_top(frame: Any, table: pd.DataFrame) -> None:
+    found = fidelity(frame, "student", "teacher", K)
+    assert found["spearman"] == pytest.approx(spearmanr(table["student"], table["teacher"]).statistic)
+    shared = set(table["student"].nlargest(K).index) & set(table["teacher"].nlargest(K).index)
+    assert found["top_k_overlap"] == pytest.approx(len(shared) / K)
+    same = fidelity(frame.withColumn("copy", F.exp("teacher")), "copy", "teacher", K)
+    assert same == {"spearman": pytest.approx(1.0), "top_k_overlap": 1.0}
+
+
+def test_gates_are_averaged_over_all_and_by_decile(frame: Any, table: pd.DataFrame) -> None:
+    experts = ["one", "two", "three"]
+    gates = table[[f"gate_{name}" for name in experts]]
+    found = gate_use(frame, experts, "teacher")
+    np.testing.assert_allclose(found["mean_weight"], gates.mean())
+    assert found["entropy"] == pytest.approx(-(gates * np.log(gates)).sum(axis=1).mean() / np.log(3))
+    by_decile = np.array(found["by_decile"])
+    assert by_decile.shape == (10, 3)
+    np.testing.assert_allclose(by_decile.sum(axis=1), 1)
+
+
+def test_deciles_start_with_the_best(spark: SparkSession) -> None:
+    rows = [(float(i), float(i >= 900), float(i < 900)) for i in range(1000)]
+    frame = spark.createDataFrame(rows, "teacher double, gate_top double, gate_rest double")
+    by_decile = np.array(gate_use(frame, ["top", "rest"], "teacher")["by_decile"])
+    assert by_decile[0, 0] > 0.85, "cuts are quantiles to within a hundredth"
+    assert by_decile[2:, 0].max() == 0

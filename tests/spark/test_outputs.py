@@ -1,0 +1,85 @@
+"""Results are written whole, over former results only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from remedi_spark.errors import InputError
+from remedi_spark.spark.outputs import check_output, write_table
+from remedi_spark.spark.tables import read_table
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+COLUMNS = ("owner_id", "score")
+SCHEMA = "owner_id long, score double, reasons array<struct<feature string, value string, contribution double>>"
+
+
+def _scores(spark: SparkSession, count: int) -> Any:
+    reasons = [('spend, "total"', "1\\2", 0.25), ("brand", None, -0.125)]
+    return spark.createDataFrame([(i, 0.5, reasons if i == 0 else None) for i in range(count)], SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["scores", "scores.parquet", "scores.csv"])
+def test_a_former_result_is_replaced_whole(spark: SparkSession, tmp_path: Path, name: str) -> None:
+    out = str(tmp_path / name)
+    for count in (5, 3):
+        check_output(spark, out, COLUMNS)
+        write_table(_scores(spark, count), out)
+    assert sorted(row["owner_id"] for row in read_table(spark, out).collect()) == [0, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is left beside it"
+
+
+def test_a_result_in_the_catalog_is_replaced(spark: SparkSession) -> None:
+    try:
+        for count in (5, 3):
+            check_output(spark, "core_scores", COLUMNS)
+            write_table(_scores(spark, count), "core_scores")
+        assert spark.read.table("core_scores").count() == 3
+        with pytest.raises(InputError, match="output core_scores: exists and has no column 'rank'"):
+            check_output(spark, "core_scores", ("owner_id", "rank"))
+    finally:
+        spark.sql("DROP TABLE IF EXISTS core_scores")
+
+
+@pytest.mark.parametrize("name", ["file", "folder", "delta", "other.parquet", "other.csv"])
+def test_something_else_is_refused(spark: SparkSession, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    other = spark.createDataFrame([(1,)], "something long")
+    if name == "file":
+        path.write_text("mine")
+    elif name == "folder":
+        path.mkdir()
+        (path / "notes.txt").write_text("mine")
+    elif name == "delta":
+        other.write.format("delta").save(str(path))
+    else:
+        other.write.option("header", "true").format(name.rsplit(".", maxsplit=1)[-1]).save(str(path))
+    with pytest.raises(InputError, match=f"{name}: exists and is not a scores table"):
+        check_output(spark, str(path), COLUMNS)
+
+
+def test_new_paths_and_empty_folders_are_free(spark: SparkSession, tmp_path: Path) -> None:
+    check_output(spark, str(tmp_path / "new"), COLUMNS)
+    (tmp_path / "empty").mkdir()
+    check_output(spark, str(tmp_path / "empty"), COLUMNS)
+
+
+def test_csv_holds_reasons_as_json_that_others_can_read(spark: SparkSession, tmp_path: Path) -> None:
+    """Pandas, like a spreadsheet, doubles quotes inside quotes; a backslash is a letter like any other."""
+    out = tmp_path / "scores.csv"
+    write_table(_scores(spark, 2).coalesce(1), str(out))
+    (file,) = out.glob("*.csv")
+    found = pd.read_csv(file)
+    assert json.loads(found["reasons"][0]) == [
+        {"feature": 'spend, "total"', "value": "1\\2", "contribution": 0.25},
+        {"feature": "brand", "contribution": -0.125},
+    ]
+    assert pd.isna(found["reasons"][1])
+    again = read_table(spark, str(out)).where("owner_id = 0").collect()[0]
+    assert json.loads(again["reasons"])[0]["feature"] == 'spend, "total"'

@@ -1,0 +1,71 @@
+"""Where rows lie: the same order for a fit, and joins in which a null snapshot equals itself."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from remedi_spark.spark.joins import join_rows
+from remedi_spark.spark.partitions import row_hash, shape, uniform
+from remedi_spark.spark.torch_partitions import run_together
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fit_sees_its_rows_in_hash_order_however_they_lay(spark: SparkSession, workers: int) -> None:
+    rows = (
+        spark.range(500).withColumnRenamed("id", "owner_id").selectExpr("owner_id", "cast(null as date) snapshot_date")
+    )
+    hashed = rows.withColumn("row_hash", row_hash())
+    for partitions in (1, 7):
+        parts = shape(hashed.repartition(partitions), workers).select("row_hash").rdd.glom().collect()
+        assert len(parts) == workers
+        everything = [row["row_hash"] for part in parts for row in part]
+        assert everything == sorted(everything)
+        assert len(set(everything)) == 500
+        assert all(parts)
+
+
+def test_uniform_is_uniform_and_depends_on_the_seed(spark: SparkSession) -> None:
+    found = spark.range(4000).select(uniform("id", 1).alias("a"), uniform("id", 2).alias("b")).toPandas()
+    assert found["a"].between(0, 1, inclusive="left").all()
+    assert found["a"].mean() == pytest.approx(0.5, abs=5 * (1 / 12 / 4000) ** 0.5)
+    assert abs(found["a"].corr(found["b"])) < 5 / 4000**0.5
+
+
+def test_rows_join_on_a_null_snapshot(spark: SparkSession) -> None:
+    schema = "owner_id long, snapshot_date date, part string, label double"
+    day = date(2026, 1, 1)
+    left = spark.createDataFrame([(1, None, "train", 1.0), (1, day, "train", 0.0), (2, None, "test", 0.0)], schema)
+    right = spark.createDataFrame(
+        [(1, None, "train", 9.0, "x"), (1, day, "train", 9.0, "y"), (2, None, "train", 9.0, "z")],
+        f"{schema}, score string",
+    )
+    inner = sorted(
+        (row["snapshot_date"] is None, row["label"], row["score"]) for row in join_rows(left, right).collect()
+    )
+    assert inner == [(False, 0.0, "y"), (True, 1.0, "x")], "a test row is not a train row, the left label stays"
+    outer = join_rows(left, right, "left")
+    assert outer.columns == ["owner_id", "snapshot_date", "part", "label", "score"]
+    assert outer.count() == 3
+
+
+def test_all_partitions_run_as_one_group_empty_ones_too(spark: SparkSession) -> None:
+    from pyspark.sql import functions as F
+
+    def total(table: pa.Table) -> bytes:
+        import torch
+
+        from remedi_spark.nets.workers import gather, rank, sum_over_workers
+
+        mine = torch.tensor([float(sum(table.column("id").to_pylist()))])
+        return repr((rank(), float(sum_over_workers(mine)), sorted(gather(table.num_rows)))).encode()
+
+    lopsided = spark.range(10).repartition(2, F.lit(0))
+    assert run_together(lopsided, total) == [b"(0, 45.0, [0, 10])", b"(1, 45.0, [0, 10])"]
+    assert run_together(spark.range(10).repartition(1), total) == [b"(0, 45.0, [10])"]

@@ -1,0 +1,112 @@
+"""Tables of a run, and the user's tables in every form."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remedi_spark.errors import InputError
+from remedi_spark.spark.tables import Tables, is_catalog_name, is_csv, read_table
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ROWS = [(1, "a"), (2, None)]
+SCHEMA = "id long, `na.me` string"
+
+
+def test_a_folder_of_tables_is_written_read_and_versioned(spark: SparkSession, tmp_path: Path) -> None:
+    tables = Tables(spark, f"{tmp_path}/run/")
+    assert not tables.exists("one")
+    with pytest.raises(InputError, match="run/one: not found; run the stage that writes one first"):
+        tables.read("one")
+    tables.overwrite(spark.createDataFrame(ROWS, "id long, name string"), "one")
+    tables.overwrite(spark.createDataFrame([(3, 0.5)], "id long, score double"), "one")
+    assert tables.version("one") == 1
+    assert [tuple(row) for row in tables.read("one").collect()] == [(3, 0.5)], "the second write replaced the schema"
+
+
+def test_a_part_of_a_table_is_replaced_alone(spark: SparkSession, tmp_path: Path) -> None:
+    tables = Tables(spark, str(tmp_path))
+    schema = "day date, id long"
+    first, second = date(2026, 1, 1), date(2026, 1, 2)
+    where = f"day = '{first}'"
+    tables.overwrite(spark.createDataFrame([(first, 1), (first, 2)], schema), "t", where=where, partition_by=("day",))
+    tables.overwrite(spark.createDataFrame([(second, 3)], schema), "t", where=f"day = '{second}'")
+    tables.overwrite(spark.createDataFrame([(first, 9)], schema), "t", where=where)
+    assert sorted(tuple(row) for row in tables.read("t").collect()) == [(first, 9), (second, 3)]
+
+
+def test_a_schema_of_the_catalog_holds_tables_too(spark: SparkSession) -> None:
+    tables = Tables(spark, "core_test")
+    try:
+        assert tables.in_catalog
+        assert not tables.exists("one")
+        tables.overwrite(spark.createDataFrame(ROWS, "id long, name string"), "one")
+        assert (tables.exists("one"), tables.version("one"), tables.read("one").count()) == (True, 0, 2)
+        assert read_table(spark, "core_test.one").count() == 2
+    finally:
+        spark.sql("DROP SCHEMA IF EXISTS core_test CASCADE")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("owners", True), ("main.gold.owners", True), ("a.b.c.d", False), ("owners.csv", False), ("owners.parquet", False),
+     ("./owners", False), ("s3://bucket/owners", False), ("1owners", False)],
+)  # fmt: skip
+def test_catalog_names_are_told_from_paths(name: str, expected: bool) -> None:
+    assert is_catalog_name(name) is expected
+
+
+def test_a_folder_that_exists_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owners").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not is_catalog_name("owners")
+
+
+def test_delta_parquet_and_csv_hold_the_same_rows(spark: SparkSession, tmp_path: Path) -> None:
+    frame = spark.createDataFrame(ROWS, SCHEMA)
+    frame.write.parquet(str(tmp_path / "rows.parquet"))
+    frame.write.parquet(str(tmp_path / "plain_folder"))
+    frame.write.option("header", "true").csv(str(tmp_path / "rows.csv"))
+    frame.withColumnRenamed("na.me", "name").write.format("delta").save(str(tmp_path / "delta"))
+    for name in ("rows.parquet", "plain_folder", "rows.csv", "delta"):
+        found = read_table(spark, str(tmp_path / name)).collect()
+        assert sorted(tuple(row) for row in found) == ROWS, name
+
+
+def test_csv_is_read_as_spreadsheets_write_it(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "owners.csv"
+    path.write_text('id,"say ""who""",näme,code\n1,"a, ""b""\nc",Zoë,012\n2,\\,"",13\n', encoding="utf-8")
+    inferred = read_table(spark, str(path))
+    assert inferred.columns == ["id", 'say "who"', "näme", "code"]
+    rows = sorted(tuple(row) for row in inferred.collect())
+    assert rows == [(1, 'a, "b"\nc', "Zoë", 12), (2, "\\", None, 13)]
+    text = sorted(tuple(row) for row in read_table(spark, str(path), as_text=["code", "no such"]).collect())
+    assert [row[3] for row in text] == ["012", "13"], "as the file has it"
+    assert [row[0] for row in text] == [1, 2], "the others are inferred"
+
+
+def test_tsv_is_separated_by_tabs(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "owners.tsv"
+    path.write_text("id\tname\n1\ta,b\n")
+    assert [tuple(row) for row in read_table(spark, str(path)).collect()] == [(1, "a,b")]
+    assert is_csv("x/OWNERS.CSV/")
+    assert not is_csv("owners.csv.parquet")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [("nosuch", "no such path and no such catalog table"), ("no.such", "no such path and no such catalog table"),
+     ("./nosuch/owners.csv", "no such file or folder"), ("{tmp}/text.txt", "neither a Delta folder nor .parquet"),
+     ("{tmp}/broken.parquet", "cannot be read|neither")],
+)  # fmt: skip
+def test_a_wrong_table_is_one_line(spark: SparkSession, tmp_path: Path, table: str, message: str) -> None:
+    (tmp_path / "text.txt").write_text("x")
+    (tmp_path / "broken.parquet").mkdir()
+    with pytest.raises(InputError, match=message) as raised:
+        read_table(spark, table.format(tmp=tmp_path))
+    assert "\n" not in str(raised.value)

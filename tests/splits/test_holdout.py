@@ -1,0 +1,100 @@
+"""Which rows stay untouched: the latest with a time, a share of the owners without."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from remedi_spark.config.chain import EvaluationConfig
+from remedi_spark.splits.holdout import split_holdout
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+START = date(2026, 1, 1)
+WEEKS = 12
+OWNERS = 40
+
+
+def _table(spark: SparkSession, moments: list[Any], kind: str) -> Any:
+    """Forty owners at every moment, every tenth row positive; the last moment is not labelled yet."""
+    rows = [
+        (owner, moment, None if moment == moments[-1] and len(moments) > 1 else float((owner + i) % 10 == 0))
+        for i, moment in enumerate(moments)
+        for owner in range(OWNERS)
+    ]
+    return spark.createDataFrame(rows, f"owner_id long, snapshot_date {kind}, label double")
+
+
+def _parts(table: Any, config: EvaluationConfig, seed: int = 0) -> tuple[pd.DataFrame, str]:
+    marked, described = split_holdout(table, config, seed)
+    return marked.select("owner_id", "snapshot_date", "label", "part").toPandas(), described
+
+
+def _weeks() -> list[date]:
+    return [START + timedelta(weeks=i) for i in range(WEEKS)]
+
+
+def test_the_latest_labelled_weeks_are_held_out(spark: SparkSession) -> None:
+    found, described = _parts(_table(spark, _weeks(), "date"), EvaluationConfig(test_share=0.25))
+    assert len(found) == OWNERS * WEEKS
+    by_week = found.groupby("snapshot_date")["part"].agg(lambda part: "/".join(sorted(set(part)))).tolist()
+    # Eleven labelled weeks: the cut at the 75 % quantile leaves the last three.
+    assert by_week == ["train"] * 8 + ["test"] * 3 + ["unlabelled"]
+    assert str(_weeks()[8]) in described
+
+
+def test_an_embargo_drops_the_weeks_whose_labels_look_into_the_test_period(spark: SparkSession) -> None:
+    config = EvaluationConfig(test_share=0.25, embargo_days=14)
+    found, described = _parts(_table(spark, _weeks(), "date"), config)
+    by_week = found.groupby("snapshot_date")["part"].first().tolist()
+    assert by_week == ["train"] * 7 + ["dropped"] + ["test"] * 3 + ["unlabelled"]
+    assert "14 days" in described
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp"])
+def test_a_day_can_be_named(spark: SparkSession, kind: str) -> None:
+    moments = _weeks() if kind == "date" else [datetime.combine(day, datetime.min.time()) for day in _weeks()]
+    config = EvaluationConfig(test_from=_weeks()[5], test_share=0.9)
+    found, _ = _parts(_table(spark, moments, kind), config)
+    assert found.groupby("snapshot_date")["part"].first().tolist() == ["train"] * 5 + ["test"] * 6 + ["unlabelled"]
+
+
+def test_whole_numbers_are_a_time_too(spark: SparkSession) -> None:
+    found, described = _parts(_table(spark, list(range(2010, 2022)), "long"), EvaluationConfig(test_share=0.25))
+    assert found.groupby("snapshot_date")["part"].first().tolist() == ["train"] * 8 + ["test"] * 3 + ["unlabelled"]
+    assert "2018" in described
+
+
+def test_two_moments_give_one_to_each_part(spark: SparkSession) -> None:
+    table = _table(spark, [START, START + timedelta(weeks=1), START + timedelta(weeks=2)], "date")
+    found, _ = _parts(table, EvaluationConfig(test_share=0.9))
+    assert found.groupby("snapshot_date")["part"].first().tolist() == ["train", "test", "unlabelled"]
+
+
+@pytest.mark.parametrize("moment", [None, START])
+def test_without_two_times_owners_are_held_out(spark: SparkSession, moment: date | None) -> None:
+    rows = [(owner, moment, float(owner % 10 == 0)) for owner in range(2000)]
+    table = spark.createDataFrame([*rows, (5000, moment, None)], "owner_id long, snapshot_date date, label double")
+    found, described = _parts(table, EvaluationConfig(test_share=0.25))
+    assert "one owner in 4" in described
+    assert found.loc[found["owner_id"] == 5000, "part"].tolist() == ["unlabelled"]
+    test = found[found["part"] == "test"]
+    assert test["label"].sum() == 50, "a quarter of the 200 positives"
+    assert len(test) == pytest.approx(500, abs=90)
+    assert set(found["part"]) == {"train", "test", "unlabelled"}
+    again, _ = _parts(table.repartition(7), EvaluationConfig(test_share=0.25))
+    assert set(again.loc[again["part"] == "test", "owner_id"]) == set(test["owner_id"])
+    other, _ = _parts(table, EvaluationConfig(test_share=0.25), seed=1)
+    assert set(other.loc[other["part"] == "test", "owner_id"]) != set(test["owner_id"])
+
+
+def test_several_rows_of_an_owner_are_held_out_together(spark: SparkSession) -> None:
+    rows = [(owner, None, float(owner % 5 == 0 and copy == 0)) for owner in range(300) for copy in range(3)]
+    table = spark.createDataFrame(rows, "owner_id long, snapshot_date date, label double")
+    found, _ = _parts(table, EvaluationConfig(test_share=0.5))
+    assert len(found) == 900
+    assert (found.groupby("owner_id")["part"].nunique() == 1).all()
