@@ -158,7 +158,7 @@ def label_name(config: Config) -> str:
 def seal(workspace: Workspace, config: Config) -> str:
     """Write the manifest of the bundle; return the model version."""
     folds = config.base_models.folds
-    return write_manifest(workspace.bundle, students=list(config.student.models), folds=folds)
+    return write_manifest(workspace.bundle, students=list(config.student.enabled), folds=folds)
 
 
 @contextmanager

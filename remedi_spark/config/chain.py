@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from remedi_spark.config.section import Section
 
@@ -155,7 +155,7 @@ class FuserConfig(Section):
     """Width of the expert MLP on the meta-features."""
     steps: int = Field(default=300, ge=1)
     """Full-batch optimiser steps at most."""
-    learning_rate: float = Field(default=0.02, gt=0)
+    learning_rate: float = Field(default=0.003, gt=0)
     l2: float = Field(default=1.0, ge=0)
     """Penalty that pulls every expert and the gate back towards the mean of the base logits; in rows' worth."""
     seeds: int = Field(default=2, ge=1)
@@ -171,6 +171,17 @@ class StudentConfig(Section):
     """What the student is made of, by name; their margins are averaged."""
     label_weight: float = Field(default=0.0, ge=0, le=1)
     """Share of the label's log-loss mixed into a net's MSE on the teacher's logits."""
+
+    @property
+    def enabled(self) -> dict[str, ModelConfig]:
+        """The models that are not switched off."""
+        return {name: model for name, model in self.models.items() if model.enabled}
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.enabled:
+            raise ValueError("every model of the student is switched off; enable one")
+        return self
 
 
 class ScoresConfig(Section):

@@ -36,7 +36,7 @@ def importance(canonical: DataFrame, parts: BundleParts) -> list[tuple[str, floa
 
     by_task = canonical.mapInArrow(run, "position long, size double")  # type: ignore[arg-type]
     summed = by_task.groupBy("position").agg(F.sum("size"))
-    sizes: dict[int, float] = dict(summed.collect())  # type: ignore[arg-type]
+    sizes: dict[int, float] = dict(summed.collect())
     total = sum(sizes.values()) or 1.0
     names = Bundle(parts).contract.names
     found = [(names[position], size / total) for position, size in sizes.items()]

@@ -17,6 +17,8 @@ from remedi_spark.nets.workers import sum_over_workers
 Array = npt.NDArray[np.float64]
 _CHUNK = 32_768
 _CHECK_EVERY = 10
+_PATIENCE = 4
+"""Checks in which no head gets better before training stops."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,19 @@ def train_fuser(rows: FuserRows, recipe: FuserRecipe) -> TrainedFuser:
     data = _Data.of(rows, spec, recipe.folds)
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
     best = copy.deepcopy(net.state_dict())
+    waited = 0
     best_loss = torch.full((len(spec.fold_of_head),), torch.inf, dtype=torch.float64)
-    curve = []
+    curve: list[list[float]] = []
     for step in range(recipe.steps + 1):
         if step % _CHECK_EVERY == 0:
             loss = data.loss(net, data.valid)
             curve.append(loss.tolist())
-            _keep_best(net, best, ~(loss >= best_loss))  # without validation rows (nan): keep the last
+            better = ~(loss >= best_loss)  # without validation rows (nan): keep the last
+            _keep_best(net, best, better)
             best_loss = torch.minimum(best_loss, loss)
+            waited = 0 if bool(better.any()) else waited + 1
+            if waited >= _PATIENCE:
+                break
         optimiser.zero_grad()
         data.backward(net)
         (recipe.l2 * net.distance(start) / data.train_weight).sum().backward()  # type: ignore[no-untyped-call]

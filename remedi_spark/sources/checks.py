@@ -42,6 +42,8 @@ def check_rows(rows: DataFrame, contract: FeatureContract, table: str, source: F
             f"table {table}: column {source.weight!r} (--weight) has {found['bad_weights']} values that are null, "
             "negative or infinite; expected numbers >= 0"
         )
+    if not found["total_weight"]:
+        raise InputError(f"table {table}: column {source.weight!r} (--weight) is 0 in every row; expected some above 0")
     refuse_duplicates(rows, table, source.id, source.time)
     constant = {
         i for i in range(len(contract.features))
@@ -96,6 +98,7 @@ def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
         F.min(label).alias("lowest"),
         F.max(label).alias("highest"),
         _count(bad_weight).alias("bad_weights"),
+        F.sum(weight).alias("total_weight"),
     ]
     for i, name in enumerate(contract.columns):
         columns += [F.min(name).alias(f"low{i}"), F.max(name).alias(f"high{i}"), F.count(name).alias(f"known{i}")]

@@ -10,6 +10,7 @@ from pyspark.sql import types as t
 
 from remedi_spark.columns import LABEL, SNAPSHOT
 from remedi_spark.config.chain import EvaluationConfig
+from remedi_spark.errors import InputError
 from remedi_spark.splits.folds import assign_folds
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def _by_time(labelled: DataFrame, config: EvaluationConfig) -> Holdout | None:
     data_type = labelled.schema[SNAPSHOT].dataType
     order = _order(data_type)
     if config.test_from is not None:
+        if not labelled.where(F.col(SNAPSHOT).isNotNull()).head(1):
+            raise InputError("evaluation.test_from: set, but the table has no time column; name it with --time")
         cut = _days(F.lit(config.test_from))
         shown = str(config.test_from)
     else:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import CARRIED, KEY, PART, SNAPSHOT
+from remedi_spark.columns import CARRIED, KEY, LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
-from remedi_spark.splits.holdout import TRAIN
+from remedi_spark.splits.holdout import TEST, TRAIN, UNLABELLED
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(workspace: Workspace, config: Config) -> list[str]:
     for phase, about in facts["phases"].items():
         predictions = workspace.read(phase, "oof_predictions")
         if peers:
-            levels = workspace.tables.read("samples").select(*KEY, *peers.values())
+            levels = _levels(workspace.tables.read("samples"), peers, own_test=facts["measured_phase"] == FINAL)
             predictions = join_rows(predictions, levels, "left")
         grids = quantile_grids(predictions.where(F.col(PART) == TRAIN), about["models"], config.meta_features.grid)
         workspace.models(phase).save("quantile_grids", grids)
@@ -106,7 +106,7 @@ def _across_models(long: DataFrame) -> DataFrame:
             "d": F.col("p") - F.avg("p").over(row),
             "dl": F.col("logit") - F.avg("logit").over(row),
             "z": (F.col("logit") - F.avg("logit").over(row)) / (std + EPSILON),
-            "zp": (F.col("p") - F.avg("p").over(row)) / (std_p + EPSILON * F.avg("p").over(row)),
+            "zp": (F.col("p") - F.avg("p").over(row)) / (std_p + EPSILON * F.avg("p").over(row) + 1e-300),
             "rank": F.row_number().over(by_score).cast("double"),
         }
     )
@@ -124,6 +124,15 @@ def _percentile(value: Column, grid: list[float]) -> Column:
     below = F.size(F.filter(points, lambda point: point < value))
     upto = F.size(F.filter(points, lambda point: point <= value))
     return (below + upto) / F.lit(2.0 * len(grid))
+
+
+def _levels(samples: DataFrame, peers: dict[str, str], *, own_test: bool) -> DataFrame:
+    """Return the peer groups of every row; with a test table of its own an owner may stand in both."""
+    levels = samples.select(*KEY, *peers.values(), "source", LABEL)
+    if own_test:
+        known = F.when(F.col(LABEL).isNull(), F.lit(UNLABELLED)).otherwise(F.lit(TRAIN))
+        levels = levels.withColumn(PART, F.when(F.col("source") == TEST, F.lit(TEST)).otherwise(known))
+    return levels.drop("source", LABEL)
 
 
 def _peer_columns(names: tuple[str, ...], contract: FeatureContract) -> dict[str, str]:

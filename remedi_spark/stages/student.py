@@ -57,7 +57,8 @@ def _fit(
 ) -> dict[str, list[Fitted]]:
     settings = config.student
     workers = config.base_models.workers or 1
-    units = [(name, fold) for name in settings.models for fold in range(encoder.folds)]
+    chosen = settings.enabled
+    units = [(name, fold) for name in chosen for fold in range(encoder.folds)]
     learn = rows.where(F.col(PART) != TEST)
 
     def fit(unit: tuple[str, int]) -> Fitted:
@@ -72,14 +73,14 @@ def _fit(
         ]
         frame = learn.where(F.col(FOLD) != fold).select(*columns)
         data = TrainingSet(frame, encoder.layout, "mse", 0.0, workers, config.seed * 1000 + 500 + fold)
-        fitted = learner_for(settings.models[name], label_weight=settings.label_weight).fit(data)
+        fitted = learner_for(chosen[name], label_weight=settings.label_weight).fit(data)
         workspace.models(phase).save_fitted(fitted, "student", name, f"fold_{fold}")
         say("student", f"{phase}: {name} fold {fold + 1}/{encoder.folds}")
         return fitted
 
     with ThreadPoolExecutor(max(1, slots(workspace.tables.spark) // workers)) as pool:
         fitted = list(pool.map(fit, units))
-    return {name: fitted[i * encoder.folds : (i + 1) * encoder.folds] for i, name in enumerate(settings.models)}
+    return {name: fitted[i * encoder.folds : (i + 1) * encoder.folds] for i, name in enumerate(chosen)}
 
 
 def _calibrate(workspace: Workspace, config: Config, phase: str) -> None:

@@ -15,9 +15,15 @@ from remedi_spark.cli import main
 
 FAST = [
     "base_models.folds=2",
-    "base_models.models={lightgbm: {kind: lightgbm, num_iterations: 40}, "
-    "xgboost: {kind: xgboost, num_iterations: 40}, mlp: {kind: mlp, epochs: 6, hidden: [16]}}",
-    "student.models={mlp: {kind: mlp, epochs: 8, hidden: [16]}}",
+    *[f"base_models.models.{name}.enabled=false" for name in (
+        "lightgbm_small", "lightgbm_large", "lightgbm_extra", "lightgbm_focal", "deepfm", "tabm"
+    )],
+    "base_models.models.lightgbm.num_iterations=40",
+    "base_models.models.xgboost.num_iterations=40",
+    "base_models.models.mlp={kind: mlp, epochs: 6, hidden: [16]}",
+    "student.models.mlp={kind: mlp, epochs: 8, hidden: [16]}",
+    "student.models.tabm.enabled=false",
+    "student.models.lightgbm.enabled=false",
     "fuser.steps=40",
     "evaluation.bootstrap=20",
 ]  # fmt: skip

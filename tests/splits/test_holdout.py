@@ -75,10 +75,15 @@ def test_two_moments_give_one_to_each_part(spark: SparkSession) -> None:
     assert found.groupby("snapshot_date")["part"].first().tolist() == ["train", "test", "unlabelled"]
 
 
+def _owners(spark: SparkSession, moment: date | None) -> Any:
+    """2,000 owners at one moment, or none; every tenth is positive, and one more is not labelled."""
+    rows = [(owner, moment, float(owner % 10 == 0)) for owner in range(2000)]
+    return spark.createDataFrame([*rows, (5000, moment, None)], "owner_id long, snapshot_date date, label double")
+
+
 @pytest.mark.parametrize("moment", [None, START])
 def test_without_two_times_owners_are_held_out(spark: SparkSession, moment: date | None) -> None:
-    rows = [(owner, moment, float(owner % 10 == 0)) for owner in range(2000)]
-    table = spark.createDataFrame([*rows, (5000, moment, None)], "owner_id long, snapshot_date date, label double")
+    table = _owners(spark, moment)
     found, described = _parts(table, EvaluationConfig(test_share=0.25))
     assert "one owner in 4" in described
     assert found.loc[found["owner_id"] == 5000, "part"].tolist() == ["unlabelled"]
@@ -86,6 +91,12 @@ def test_without_two_times_owners_are_held_out(spark: SparkSession, moment: date
     assert test["label"].sum() == 50, "a quarter of the 200 positives"
     assert len(test) == pytest.approx(500, abs=90)
     assert set(found["part"]) == {"train", "test", "unlabelled"}
+
+
+def test_held_out_owners_depend_on_the_seed_alone(spark: SparkSession) -> None:
+    table = _owners(spark, None)
+    found, _ = _parts(table, EvaluationConfig(test_share=0.25))
+    test = found[found["part"] == "test"]
     again, _ = _parts(table.repartition(7), EvaluationConfig(test_share=0.25))
     assert set(again.loc[again["part"] == "test", "owner_id"]) == set(test["owner_id"])
     other, _ = _parts(table, EvaluationConfig(test_share=0.25), seed=1)
