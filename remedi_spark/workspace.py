@@ -19,8 +19,8 @@ HOLDOUT, FINAL = "holdout", "final"
 class Workspace:
     """Tables under a root, models in a bundle folder.
 
-    The final phase's tables go by their plain names, those of the ``holdout`` phase by ``evaluation_<name>``. The bundle
-    folder holds the ``final`` phase (learned from every labelled row); the models of the ``holdout`` phase,
+    The final phase's tables go by their plain names, those of the ``holdout`` phase by ``evaluation_<name>``. The
+    bundle folder holds the ``final`` phase (learned from every labelled row); the models of the ``holdout`` phase,
     which exist to be judged, are kept in ``evaluation/`` below it.
     """
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.cli.conftest import Command, Outcome
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,3 +29,21 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = get_session(SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, settings=settings))
     yield session
     session.stop()
+
+
+@pytest.fixture
+def remedi(spark: Any, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Run the command line inside the test session."""
+    from remedi_spark.cli import main
+
+    def run(*arguments: str) -> Outcome:
+        capfd.readouterr()
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capfd.readouterr()
+        return Outcome(code, printed.out, printed.err)
+
+    return run

@@ -82,10 +82,10 @@ class NetConfig(Section):
 
     enabled: bool = True
     epochs: int = Field(default=40, ge=1)
-    max_steps: int = Field(default=4000, ge=1)
+    max_steps: int = Field(default=3000, ge=1)
     """Upper bound on optimiser steps, whatever the number of rows."""
-    batch_size: int = Field(default=256, ge=2)
-    """Rows per optimiser step over all workers together; grows with the data (see ``nets.training``)."""
+    batch_size: int | None = Field(default=None, ge=2)
+    """Rows per optimiser step over all workers together; null: a hundredth of the training rows, 128 to 2048."""
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=3e-4, ge=0)
     patience: int = Field(default=6, ge=1)

@@ -137,7 +137,7 @@ def _load_class(spark: SparkSession) -> JvmObject:
 
 
 def _find_class(loader: JvmObject) -> JvmObject | None:
-    from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+    from py4j.protocol import Py4JJavaError
 
     try:
         return loader.loadClass(OBJECTIVE_CLASS)

@@ -116,7 +116,7 @@ class _Data:
 
     def backward(self, net: Fuser) -> None:
         """Add the gradient of the mean training loss, summed over chunks and workers."""
-        for part in torch.arange(len(self.label)).split(_CHUNK):
+        for part in torch.split(torch.arange(len(self.label)), _CHUNK):
             losses = self._losses(net, part)
             (losses * self.train[part] / self.train_weight).sum().backward()  # type: ignore[no-untyped-call]
         for parameter in net.parameters():
@@ -127,7 +127,7 @@ class _Data:
         """Return the mean loss of each head on the rows of ``weight``, (heads,)."""
         total = torch.zeros(2, weight.shape[1], dtype=torch.float64)
         with torch.no_grad():
-            for part in torch.arange(len(self.label)).split(_CHUNK):
+            for part in torch.split(torch.arange(len(self.label)), _CHUNK):
                 total += torch.stack([(self._losses(net, part) * weight[part]).sum(0), weight[part].sum(0)])
         total = sum_over_workers(total)
         return total[0] / total[1]

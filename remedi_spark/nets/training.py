@@ -48,7 +48,7 @@ class Recipe:
     loss: str
     epochs: int
     max_steps: int
-    batch_size: int
+    batch_size: int | None
     learning_rate: float
     weight_decay: float
     patience: int
@@ -86,7 +86,7 @@ def train(
     _start_at_prior(net, learn, recipe.loss)
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     total = int(sum_over_workers(torch.tensor([len(learn.target)], dtype=torch.float64))[0])
-    steps = max(1, math.ceil(total / recipe.batch_size))
+    steps = max(1, math.ceil(total / (recipe.batch_size or _batch_size(total))))
     epochs = max(1, min(recipe.epochs, math.ceil(recipe.max_steps / steps)))
     order = np.random.default_rng([recipe.seed, rank()])
     best, best_loss, waited, curve = copy.deepcopy(net.state_dict()), math.inf, 0, []
@@ -103,6 +103,11 @@ def train(
         if waited >= recipe.patience:
             break
     return Trained(spec, best, curve)
+
+
+def _batch_size(rows: int) -> int:
+    """Return the power of two nearest to a hundredth of the rows, from 128 to 2048."""
+    return int(min(2048, max(128, 2 ** round(math.log2(max(rows, 1) / 100)))))
 
 
 def margin(net: FieldNet, x: Array, *, pool: bool = True, batch: int = 8192) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ def _check_label(found: dict[str, Any], table: str, label: str, *, binary: bool)
         return
     if found["not_binary"]:
         odd = found["odd_label"]
-        shown = "text" if odd is None or odd != odd else f"{odd:g}"
+        shown = "text" if odd is None or math.isnan(odd) else f"{odd:g}"
         raise InputError(
             f"{where} holds values other than 0 and 1 in {found['not_binary']} rows (for example {shown}); "
             "expected 0, 1 or null; for amounts use --task regression"

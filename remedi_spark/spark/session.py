@@ -24,6 +24,7 @@ PACKAGES = (
     "com.microsoft.azure:synapseml-lightgbm_2.12:1.1.3",
 )
 SUPPORTED_JAVA = (8, 11, 17)
+Settings = dict[str, bool | float | int | str | None]
 
 
 def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
@@ -44,7 +45,7 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         builder = builder.master(config.master or "local[*]").config(map=_local_settings(config))
     with jvm_log(config):
-        session = builder.config(map=config.settings).getOrCreate()
+        session = builder.config(map=dict(config.settings)).getOrCreate()
     session.sparkContext.setLogLevel(config.log_level)
     return session
 
@@ -69,23 +70,22 @@ def jvm_log(config: SparkConfig) -> Iterator[None]:
         os.close(kept)
 
 
-def _delta_settings() -> dict[str, str]:
+def _delta_settings() -> Settings:
     return {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     }
 
 
-def _local_settings(config: SparkConfig) -> dict[str, str]:
-    from remedi_spark.version import __version__
-
-    quiet = f"-Dderby.stream.error.file={os.devnull} -Dremedi.version={__version__}"
+def _local_settings(config: SparkConfig) -> Settings:
+    # Spark compiles new code for every query: on a few cores, compiling it twice costs more than it gains.
+    java = f"-XX:TieredStopAtLevel=1 -XX:+UseParallelGC -Dderby.stream.error.file={os.devnull}"
     return {
         "spark.jars.packages": ",".join(PACKAGES),
         "spark.driver.memory": config.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.extraJavaOptions": quiet,
+        "spark.driver.extraJavaOptions": java,
         "spark.driver.maxResultSize": "1g",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",

@@ -9,10 +9,12 @@ any other row by the mean of the fold models.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from remedi_spark.bundle.store import ModelStore
@@ -25,7 +27,7 @@ from remedi_spark.encoding.fitting import encode, fit_encoder
 from remedi_spark.errors import InputError
 from remedi_spark.learners import learner_for
 from remedi_spark.learners.alignment import align, fit_alignment
-from remedi_spark.learners.contract import FitError, TrainingSet
+from remedi_spark.learners.contract import FitError, Fitted, TrainingSet
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.progress import say, warn
 from remedi_spark.spark.partitions import slots
@@ -84,6 +86,7 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
             BLOCK: F.coalesce(BLOCK, F.lit(0)),
         }
     )
+    marked = marked.persist(StorageLevel.DISK_ONLY)
     train = marked.where(F.col(PART) == TRAIN)
     sums = train.agg(
         F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT),
@@ -94,6 +97,7 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     workspace.models(phase).save("encoder", encoder.to_dict())
     stored = encode(marked.select(*CARRIED, BLOCK, *contract.columns), encoder)
     workspace.write(phase, "encoded", stored)
+    marked.unpersist()
     say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} positive owners, {encoder.layout.width} inputs")
     return _Phase(phase, encoder, float(sums[1] / sums[2]), int(sums[0]))
 
@@ -175,7 +179,7 @@ def _fit_one(
 def _predict(workspace: Workspace, phase: _Phase, names: list[str]) -> None:
     """Score all rows by all models in one native pass, then bring every model to the true prior."""
     store = workspace.models(phase.name)
-    models = {
+    models: dict[str, Sequence[Fitted]] = {
         name: [store.load_fitted("base_models", name, f"fold_{k}") for k in range(phase.encoder.folds)]
         for name in names
     }

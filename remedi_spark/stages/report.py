@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 
 from remedi_spark.bundle.bundle import load_parts
 from remedi_spark.bundle.store import ModelStore, write_bytes, write_json
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from remedi_spark.reporting import Report
 
-EXPLAINED_ROWS = 2_000
+EXPLAINED_ROWS = 500
 EFFECTS = 6
 PACKAGES = ("remedi_spark", "pyspark", "delta-spark", "synapseml", "lightgbm", "xgboost", "torch", "numpy", "pandas")
 _KINDS = {"mean": "baseline", "rank_mean": "baseline", "stack_lr": "baseline", "fuser": "fuser", "student": "student"}
@@ -88,7 +89,7 @@ def _test_rows(workspace: Workspace, phase: str, models: list[str]) -> DataFrame
 def _calibrated(store: ModelStore) -> Any:
     stored = store.load("calibration")
 
-    @F.pandas_udf("double")  # type: ignore[call-overload]
+    @pandas_udf("double")  # type: ignore[call-overload, untyped-decorator]
     def calibrate(margins: pd.Series) -> pd.Series:
         return pd.Series(calibrator_from_dict(stored)(margins.to_numpy()))
 

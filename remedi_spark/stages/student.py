@@ -9,8 +9,9 @@ Writes ``student_scores``: every row's ``student`` margin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
@@ -54,7 +55,7 @@ def run(workspace: Workspace, config: Config) -> None:
 
 def _fit(
     workspace: Workspace, config: Config, phase: str, rows: DataFrame, encoder: Encoder
-) -> dict[str, list[Fitted]]:
+) -> dict[str, Sequence[Fitted]]:
     settings = config.student
     workers = config.base_models.workers or 1
     chosen = settings.enabled
@@ -63,7 +64,7 @@ def _fit(
 
     def fit(unit: tuple[str, int]) -> Fitted:
         name, fold = unit
-        columns = [
+        columns: list[Any] = [
             F.concat("x", F.col("te")[fold]).alias("x"),
             F.col("fuser").alias("target"),
             F.col(WEIGHT).alias("weight"),

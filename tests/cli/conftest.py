@@ -72,23 +72,6 @@ class Outcome:
 Command = Callable[..., Outcome]
 
 
-@pytest.fixture
-def remedi(spark: Any, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Run the command line inside the test session."""
-
-    def run(*arguments: str) -> Outcome:
-        capfd.readouterr()
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capfd.readouterr()
-        return Outcome(code, printed.out, printed.err)
-
-    return run
-
-
 @dataclass(frozen=True)
 class Trained:
     """A trained bundle and the table it was trained on."""
@@ -101,7 +84,19 @@ class Trained:
 def train_arguments(table: Path | str, bundle: Path, *more: str) -> list[str]:
     """Arguments of a fast training."""
     settings = [part for value in FAST for part in ("--set", value)]
-    return ["train", "--table", str(table), "--label", "bought", "--id", "owner", "--model", str(bundle), *settings, *more]
+    return [
+        "train",
+        "--table",
+        str(table),
+        "--label",
+        "bought",
+        "--id",
+        "owner",
+        "--model",
+        str(bundle),
+        *settings,
+        *more,
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,10 @@ BAD_TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("positive owners", "folds"),
     ),
     "no id": (lambda frame: frame.drop(columns="owner"), ("'owner'", "--id")),
-    "null id": (lambda frame: frame.assign(owner=frame["owner"].where(frame.index != 5)), ("'owner'", "null in 1 rows")),
+    "null id": (
+        lambda frame: frame.assign(owner=frame["owner"].where(frame.index != 5)),
+        ("'owner'", "null in 1 rows"),
+    ),
     "duplicated id": (_twice, ("owner", "stands 2 times")),
     "no feature": (lambda frame: frame[["owner", "bought"]].assign(constant=1), ("no feature that varies",)),
 }  # fmt: skip
@@ -87,7 +90,9 @@ def test_bad_weight(remedi: Command, tmp_path: Path) -> None:
         ("base_models.workers=64", ("base_models.workers", "64", "at once")),
     ],
 )
-def test_bad_configuration(setting: str, words: tuple[str, ...], trained: Trained, remedi: Command, tmp_path: Path) -> None:
+def test_bad_configuration(
+    setting: str, words: tuple[str, ...], trained: Trained, remedi: Command, tmp_path: Path
+) -> None:
     refused(remedi(*train_arguments(trained.table, tmp_path / "model", "--set", setting)), *words)
 
 

@@ -1,0 +1,98 @@
+"""The seven stages one by one, from events to scores; the last one by spark-submit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from remedi_spark.spark.session import PACKAGES
+from tests.cli.conftest import FAST, Command
+
+JOBS = Path(__file__).parents[2] / "jobs"
+STAGES = ("features", "base-models", "fuser", "student", "scores", "report")
+
+
+def _events(owners: int = 400, seed: int = 0) -> pd.DataFrame:
+    """A year of purchases: some owners buy tea, again and again."""
+    rng = np.random.default_rng(seed)
+    count = owners * 30
+    owner = rng.integers(0, owners, count)
+    likes_tea = owner % 5 == 0
+    product = np.where(likes_tea & (rng.random(count) < 0.35), "TEA", rng.choice(["BREAD", "MILK", "SOAP"], count))
+    day = pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 280, count), unit="D")
+    return pd.DataFrame({"owner": owner, "at": day, "product": product, "amount": rng.gamma(2.0, 3.0, count)})
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stages")
+    _events().to_parquet(folder / "events.parquet", coerce_timestamps="us")
+    tree = {
+        "root": str(folder / "run"),
+        "features": {
+            "entity": "owner",
+            "sources": {"events": {"path": str(folder / "events.parquet"), "event_time": "at"}},
+            "label": {"source": "events", "column": "product", "category": "TEA", "horizon_days": 14},
+            "snapshots": {"every_days": 28, "history_days": 56},
+            "windows": [28, 56],
+            "groups": {
+                "total": {"source": "events", "measures": {"spend": {"aggregate": "sum", "of": "amount"}}},
+                "tea": {
+                    "source": "events",
+                    "where": "product = {category}",
+                    "measures": {"count": {"aggregate": "count"}, "days_since_last": {"aggregate": "days_since_last"}},
+                },
+            },
+        },
+    }
+    path = folder / "tea.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def _arguments(configuration: Path) -> list[str]:
+    return ["--config", str(configuration), *[part for value in FAST for part in ("--set", value)]]
+
+
+@pytest.mark.slow
+def test_stages_one_by_one_then_spark_submit(configuration: Path, remedi: Command, spark: Any) -> None:
+    for stage in STAGES:
+        done = remedi(stage, *_arguments(configuration))
+        assert done.code == 0, f"{stage}: {done.err}"
+    root = configuration.parent / "run"
+    first = spark.read.format("delta").load(str(root / "scores")).toPandas()
+    assert (root / "model" / "report.html").exists()
+    assert first["snapshot_date"].nunique() == 1
+    assert sorted(first["rank"]) == list(range(1, len(first) + 1))
+
+    _submit("scores.py", configuration)
+    again = spark.read.format("delta").load(str(root / "scores")).toPandas()
+    assert len(again) == len(first)  # the rerun replaced its own rows
+    merged = first.merge(again, on="owner_id", suffixes=("", "_again"))
+    np.testing.assert_allclose(merged["score"], merged["score_again"], atol=1e-9)
+    assert set(first["run_id"]) != set(again["run_id"])
+
+
+def _submit(job: str, configuration: Path) -> None:
+    submit = Path(sys.executable).with_name("spark-submit")
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    command = [
+        str(submit), "--master", "local[2]", "--driver-memory", "2g", "--packages", ",".join(PACKAGES),
+        "--conf", "spark.ui.enabled=false", str(JOBS / job), *_arguments(configuration),
+    ]  # fmt: skip
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_stage_before_its_time_says_what_to_run(configuration: Path, remedi: Command, tmp_path: Path) -> None:
+    done = remedi("fuser", *_arguments(configuration), "--root", str(tmp_path / "empty"))
+    assert done.code == 2
+    assert "expected a bundle" in done.message or "run the stage" in done.message
