@@ -174,6 +174,7 @@ def _without(by_fold: Array, leave_out: int | None) -> Array:
     total = by_fold.sum(axis=1, keepdims=True)
     if leave_out is not None:
         total = total - by_fold[:, [leave_out]]
+        by_fold = np.where(np.arange(by_fold.shape[1]) == leave_out, 0.0, by_fold)  # it is out already
     return np.hstack([total - by_fold, total])
 
 
