@@ -29,8 +29,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override any value, e.g. base_models.folds=3. Repeatable."),
 ]
-Root = Annotated[str | None, typer.Option(help="Folder, schema or catalog.schema of the run's tables.")]
-Table = Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or catalog table.")]
+Root = Annotated[str | None, typer.Option(help="Folder, or catalog.schema, of the run's tables.")]
+Table = Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table.")]
 ModelDir = Annotated[Path, typer.Option("--model", help="Folder of the model bundle.")]
 
 
@@ -138,7 +138,7 @@ def train(
 def score(
     table: Table,
     model: ModelDir,
-    out: Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or catalog table to write.")],
+    out: Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table to write.")],
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Owners to mark; default: budget x rows.")] = None,
     config: ConfigPath = None,
     overrides: Overrides = None,

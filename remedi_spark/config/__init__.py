@@ -29,7 +29,7 @@ class Config(Section):
     """Everything that shapes a run; an unknown key anywhere is an error."""
 
     root: str = "run"
-    """Folder, ``schema`` or ``catalog.schema`` of the run's tables."""
+    """Folder, or ``catalog.schema``, of the run's tables."""
     bundle: str | None = None
     """Folder of the model bundle; null: ``model`` below a root that is a folder."""
     seed: int = Field(default=0, ge=0, lt=2**20)

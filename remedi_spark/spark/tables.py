@@ -16,17 +16,21 @@ from remedi_spark.errors import InputError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,2}$")
+CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){1,2}$")
+_FILE_ENDINGS = (".parquet", ".csv", ".tsv", ".delta")
 
 
 def is_catalog_name(name: str) -> bool:
-    """Tell whether ``name`` reads as ``[catalog.][schema.]table`` and no such path exists."""
-    return bool(CATALOG_NAME.match(name)) and not name.endswith((".parquet", ".csv")) and not Path(name).exists()
+    """Tell whether ``name`` reads as ``[catalog.]schema.table`` (or ``catalog.schema``) and no such path exists.
+
+    A word without a dot is a folder: what ``--out scores`` writes must not depend on what is there already.
+    """
+    return bool(CATALOG_NAME.match(name)) and not name.endswith(_FILE_ENDINGS) and not Path(name).exists()
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one run. ``root`` is a folder, or ``schema`` / ``catalog.schema``."""
+    """The tables of one run. ``root`` is a folder, or ``catalog.schema``."""
 
     spark: SparkSession
     root: str
@@ -58,11 +62,9 @@ class Tables:
 
     def version(self, name: str) -> int:
         """Return the latest Delta version of the table."""
-        from delta.tables import DeltaTable
-
         where = self.location(name)
-        table = DeltaTable.forName(self.spark, where) if self.in_catalog else DeltaTable.forPath(self.spark, where)
-        return int(table.history(1).select("version").first()[0])
+        table = where if self.in_catalog else f"delta.`{where}`"
+        return int(self.spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").collect()[0]["version"])
 
     def overwrite(
         self, frame: DataFrame, name: str, *, where: str | None = None, partition_by: tuple[str, ...] = ()
@@ -106,6 +108,8 @@ def _read(spark: SparkSession, table: str, as_text: Collection[str]) -> DataFram
             raise InputError(f"table {table}: no such path and no such catalog table; check the name")
         return spark.read.table(table)
     if "://" not in table and not Path(table).exists():
+        if table.isidentifier() and spark.catalog.tableExists(table):  # a temporary view, or in the current schema
+            return spark.read.table(table)
         raise InputError(f"table {table}: no such file or folder; check the path")
     if is_csv(table):
         return _read_csv(spark, table, as_text)

@@ -105,8 +105,8 @@ def _store(kind: str, trained: Trained, folder: Path, spark: Any) -> tuple[str, 
         frame.write.format("delta").options(**named).save(str(folder / "owners"))
         return str(folder / "owners"), str(folder / "scores")
     frame.createOrReplaceTempView("owners_view")
-    spark.sql("DROP TABLE IF EXISTS scores_table")
-    return "owners_view", "scores_table"
+    spark.sql("DROP TABLE IF EXISTS default.scores_table")
+    return "owners_view", "default.scores_table"
 
 
 def _read(kind: str, out: str, spark: Any) -> pd.DataFrame:

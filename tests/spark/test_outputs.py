@@ -38,13 +38,13 @@ def test_a_former_result_is_replaced_whole(spark: SparkSession, tmp_path: Path, 
 def test_a_result_in_the_catalog_is_replaced(spark: SparkSession) -> None:
     try:
         for count in (5, 3):
-            check_output(spark, "core_scores", COLUMNS)
-            write_table(_scores(spark, count), "core_scores")
-        assert spark.read.table("core_scores").count() == 3
-        with pytest.raises(InputError, match="output core_scores: exists and has no column 'rank'"):
-            check_output(spark, "core_scores", ("owner_id", "rank"))
+            check_output(spark, "default.core_scores", COLUMNS)
+            write_table(_scores(spark, count), "default.core_scores")
+        assert spark.read.table("default.core_scores").count() == 3
+        with pytest.raises(InputError, match=r"output default\.core_scores: exists and has no column 'rank'"):
+            check_output(spark, "default.core_scores", ("owner_id", "rank"))
     finally:
-        spark.sql("DROP TABLE IF EXISTS core_scores")
+        spark.sql("DROP TABLE IF EXISTS default.core_scores")
 
 
 @pytest.mark.parametrize("name", ["file", "folder", "delta", "other.parquet", "other.csv"])

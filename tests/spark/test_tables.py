@@ -41,7 +41,7 @@ def test_a_part_of_a_table_is_replaced_alone(spark: SparkSession, tmp_path: Path
 
 
 def test_a_schema_of_the_catalog_holds_tables_too(spark: SparkSession) -> None:
-    tables = Tables(spark, "core_test")
+    tables = Tables(spark, "spark_catalog.core_test")
     try:
         assert tables.in_catalog
         assert not tables.exists("one")
@@ -54,7 +54,9 @@ def test_a_schema_of_the_catalog_holds_tables_too(spark: SparkSession) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("owners", True), ("main.gold.owners", True), ("a.b.c.d", False), ("owners.csv", False), ("owners.parquet", False),
+    [("owners", False),
+     ("gold.owners", True), ("main.gold.owners", True), ("a.b.c.d", False), ("owners.csv", False),
+     ("owners.parquet", False), ("owners.delta", False),
      ("./owners", False), ("s3://bucket/owners", False), ("1owners", False)],
 )  # fmt: skip
 def test_catalog_names_are_told_from_paths(name: str, expected: bool) -> None:
@@ -62,9 +64,10 @@ def test_catalog_names_are_told_from_paths(name: str, expected: bool) -> None:
 
 
 def test_a_folder_that_exists_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "owners").mkdir()
+    assert is_catalog_name("gold.owners")
+    (tmp_path / "gold.owners").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert not is_catalog_name("owners")
+    assert not is_catalog_name("gold.owners")
 
 
 def test_delta_parquet_and_csv_hold_the_same_rows(spark: SparkSession, tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def test_tsv_is_separated_by_tabs(spark: SparkSession, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("table", "message"),
-    [("nosuch", "no such path and no such catalog table"), ("no.such", "no such path and no such catalog table"),
+    [("nosuch", "no such file or folder"), ("no.such", "no such path and no such catalog table"),
      ("./nosuch/owners.csv", "no such file or folder"), ("{tmp}/text.txt", "neither a Delta folder nor .parquet"),
      ("{tmp}/broken.parquet", "cannot be read|neither")],
 )  # fmt: skip
