@@ -60,6 +60,9 @@ class LightGBMConfig(Section):
     """Draw one random threshold a feature and node (extremely randomised trees)."""
     early_stopping: int = Field(default=50, ge=1)
     """Rounds without a better inner-validation log-loss before training stops."""
+    refit_below: int = Field(default=200_000, ge=0)
+    """Up to this many rows the model is fitted again on all of them, inner validation included, for as many rounds as
+    were best; 0: never."""
 
 
 class XGBoostConfig(Section):
@@ -75,6 +78,8 @@ class XGBoostConfig(Section):
     colsample_bytree: float = Field(default=1.0, gt=0, le=1)
     reg_lambda: float = Field(default=1.0, ge=0)
     early_stopping: int = Field(default=50, ge=1)
+    refit_below: int = Field(default=200_000, ge=0)
+    """As for LightGBM."""
 
 
 class NetConfig(Section):
@@ -85,8 +90,8 @@ class NetConfig(Section):
     max_steps: int = Field(default=3000, ge=1)
     """Upper bound on optimiser steps, whatever the number of rows."""
     batch_size: int | None = Field(default=None, ge=2)
-    """Rows per optimiser step over all workers together; null: a hundredth of the training rows, 128 to 2048."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    """Rows per optimiser step over all workers together; null: about a fortieth of the training rows, 64 to 4096."""
+    learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=3e-4, ge=0)
     patience: int = Field(default=6, ge=1)
     """Epochs without a better inner-validation loss before training stops."""
@@ -120,8 +125,22 @@ class DeepFMConfig(NetConfig):
     hidden: tuple[int, ...] = (64, 64)
 
 
+class AdditiveConfig(Section):
+    """A piecewise-linear additive model with a ridge penalty: no interactions, strong where positives are few."""
+
+    kind: Literal["additive"] = "additive"
+    enabled: bool = True
+    n_bins: int = Field(default=8, ge=1)
+    """Pieces of the curve of a number."""
+    penalties: tuple[Annotated[float, Field(gt=0)], ...] = (3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0)
+    """Ridge penalties on standardised columns, in rows' worth; the inner validation chooses."""
+    iterations: int = Field(default=25, ge=1)
+    """L-BFGS iterations for each penalty, which starts from the one before."""
+
+
 ModelConfig = Annotated[
-    LightGBMConfig | XGBoostConfig | MLPConfig | TabMConfig | DeepFMConfig, Field(discriminator="kind")
+    LightGBMConfig | XGBoostConfig | AdditiveConfig | MLPConfig | TabMConfig | DeepFMConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -157,7 +176,9 @@ class FuserConfig(Section):
     """Full-batch optimiser steps at most."""
     learning_rate: float = Field(default=0.003, gt=0)
     l2: float = Field(default=1.0, ge=0)
-    """Penalty that pulls every expert and the gate back towards the mean of the base logits; in rows' worth."""
+    """Penalty that pulls every expert and the gate back to the start (mean and stack); in rows' worth."""
+    stack_ridge: float = Field(default=30.0, gt=0)
+    """Penalty that pulls the weights of the stack expert towards equal ones; in rows' worth."""
     seeds: int = Field(default=2, ge=1)
     """Fusers averaged a fold."""
     relative_features: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remedi_spark.config.chain import LightGBMConfig, ModelConfig, XGBoostConfig
+from remedi_spark.config.chain import AdditiveConfig, LightGBMConfig, ModelConfig, XGBoostConfig
 from remedi_spark.learners.contract import Learner
 
 
@@ -19,6 +19,10 @@ def learner_for(config: ModelConfig, *, label_weight: float = 0.0) -> Learner:
         from remedi_spark.learners.xgboost import XGBoostLearner
 
         return XGBoostLearner(config)
+    if isinstance(config, AdditiveConfig):
+        from remedi_spark.learners.additive import AdditiveLearner
+
+        return AdditiveLearner(config)
     from remedi_spark.learners.net import NetLearner
 
     return NetLearner(config, label_weight)

@@ -31,6 +31,7 @@ class TrainingSet:
         layout: what each number of ``x`` is.
         loss: ``logistic`` for a 0/1 target, ``mse`` for a real one.
         prior: weighted mean target of the training rows, known beforehand.
+        rows: about how many rows there are.
         workers: Spark tasks that train together.
         seed: of everything random in the fit.
     """
@@ -39,6 +40,7 @@ class TrainingSet:
     layout: Layout
     loss: str
     prior: float
+    rows: int
     workers: int
     seed: int
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,9 @@ from remedi_spark.encoding.layout import Layout
 from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, FitError, Fitted, TrainingSet, X
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_together
+
+if TYPE_CHECKING:
+    from remedi_spark.nets.training import Rows, Trained
 
 LABELS = "labels"
 """Optional column of a training set: the 0/1 label beside a teacher's logit, null where unknown."""
@@ -35,14 +39,17 @@ class NetLearner:
 
     def fit(self, data: TrainingSet) -> Fitted:
         """Fit; all workers must end with the same weights, bit for bit."""
-        columns = [X, TARGET, ROW_WEIGHT, VALID, *([LABELS] if LABELS in data.frame.columns else [])]
-        results = run_together(
-            shape(data.frame, data.workers).select(*columns),
-            _training_function(self.config, self.label_weight, data.layout.to_dict(), data.loss, data.seed),
-        )
-        if len({hashlib.sha256(result).digest() for result in results}) != 1:
-            raise FitError("the workers of a torch fit ended with different weights")
-        return Fitted("net", results[0], _info(results[0]))
+        work = _training_function(self.config, self.label_weight, data.layout.to_dict(), data.loss, data.seed)
+        return fit_together(data, work)
+
+
+def fit_together(data: TrainingSet, work: Callable[[pa.Table], bytes]) -> Fitted:
+    """Run ``work`` on all workers' rows at once; it returns a net's bytes, the same on every worker."""
+    columns = [X, TARGET, ROW_WEIGHT, VALID, *([LABELS] if LABELS in data.frame.columns else [])]
+    results = run_together(shape(data.frame, data.workers).select(*columns), work)
+    if len({hashlib.sha256(result).digest() for result in results}) != 1:
+        raise FitError("the workers of a torch fit ended with different weights")
+    return Fitted("net", results[0], _info(results[0]))
 
 
 def _training_function(
@@ -53,8 +60,6 @@ def _training_function(
     settings = config.model_dump(include=set(NetConfig.model_fields))
 
     def work(table: pa.Table) -> bytes:
-        import torch
-
         from remedi_spark.nets import training
 
         slots = Layout.from_dict(layout)
@@ -63,13 +68,20 @@ def _training_function(
             learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"],
             patience=settings["patience"], n_bins=settings["n_bins"], seed=seed, label_weight=label_weight,
         )  # fmt: skip
-        trained = training.train(spec, _rows(table, slots.width), slots, recipe)
-        stored = io.BytesIO()
-        pool = loss == "logistic"
-        torch.save({"spec": trained.spec, "state": trained.state, "curve": trained.curve, "pool": pool}, stored)
-        return stored.getvalue()
+        trained = training.train(spec, net_rows(table, slots.width), slots, recipe)
+        return payload(trained, loss)
 
     return work
+
+
+def payload(trained: Trained, loss: str) -> bytes:
+    """Return a trained net as bytes that :class:`NetPredictor` reads."""
+    import torch
+
+    stored = io.BytesIO()
+    pool = loss == "logistic"
+    torch.save({"spec": trained.spec, "state": trained.state, "curve": trained.curve, "pool": pool}, stored)
+    return stored.getvalue()
 
 
 def _spec(config: MLPConfig | TabMConfig | DeepFMConfig) -> dict[str, Any]:
@@ -81,7 +93,8 @@ def _spec(config: MLPConfig | TabMConfig | DeepFMConfig) -> dict[str, Any]:
     return {**spec, "hidden": list(config.hidden)}
 
 
-def _rows(table: pa.Table, width: int) -> Any:
+def net_rows(table: pa.Table, width: int) -> Rows:
+    """Return one worker's rows of a training set."""
     from remedi_spark.nets.training import Rows
 
     def values(name: str) -> Any:

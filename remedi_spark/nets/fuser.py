@@ -1,8 +1,9 @@
 """The fuser: hybrid experts under one gate, all folds trained at once.
 
 logit = Σ_e g_e f_e(u) with g = softmax(u·W + c). Experts: ``convex``, a per-row convex combination of the base logits;
-``linear``, a logistic stack of them; ``mlp``, the mean logit plus an MLP on the relative features. Every parameter is
-penalised towards the point where the fuser *is* the mean of the base logits: with few positives it stays there.
+``stack``, a logistic stack of them with weights of at least 0; ``mlp``, the mean logit plus an MLP on the relative
+features. Every parameter is penalised towards the start, where half of the fuser *is* the mean of the base logits and
+half a strongly penalised stack, both known in closed form: with few positives it stays there.
 Source: REMEDI (arXiv 2505.07245) says "mixture of hybrid experts"; the experts and the penalty are our choice.
 """
 
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-EXPERTS = ("convex", "linear", "mlp")
+EXPERTS = ("convex", "stack", "mlp")
+_START_GATES = (0.25, 0.5, 0.25)
 
 
 class Fuser(nn.Module):
@@ -24,7 +26,7 @@ class Fuser(nn.Module):
     def __init__(self, heads: int, models: int, inputs: int, hidden: int) -> None:
         super().__init__()
         self.gate_weight = nn.Parameter(torch.zeros(heads, inputs, len(EXPERTS)))
-        self.gate_bias = nn.Parameter(torch.zeros(heads, len(EXPERTS)))
+        self.gate_bias = nn.Parameter(torch.tensor(_START_GATES).log().expand(heads, -1).clone())
         self.mix_weight = nn.Parameter(torch.zeros(heads, inputs, models))
         self.mix_bias = nn.Parameter(torch.zeros(heads, models))
         self.stack_weight = nn.Parameter(torch.zeros(heads, models))
@@ -38,12 +40,18 @@ class Fuser(nn.Module):
         mean = logits.mean(1, keepdim=True)
         mix = (torch.einsum("nu,hum->nhm", inputs, self.mix_weight) + self.mix_bias).softmax(-1)
         convex = torch.einsum("nhm,nm->nh", mix, logits)
-        linear = mean + torch.einsum("nm,hm->nh", logits, self.stack_weight) + self.stack_bias
+        stack = torch.einsum("nm,hm->nh", logits, self.stack_weight) + self.stack_bias
         hidden = F.relu(torch.einsum("nu,hud->nhd", inputs, self.hidden_weight) + self.hidden_bias)
         mlp = mean + torch.einsum("nhd,hd->nh", hidden, self.out_weight)
         gates = (torch.einsum("nu,hue->nhe", inputs, self.gate_weight) + self.gate_bias).softmax(-1)
-        fused = (torch.stack([convex, linear, mlp], dim=-1) * gates).sum(-1)
+        fused = (torch.stack([convex, stack, mlp], dim=-1) * gates).sum(-1)
         return fused, gates
+
+    def start_stack(self, stacks: Tensor) -> None:
+        """Take the stack expert of every head from (heads, models + 1): weights, then the intercept."""
+        with torch.no_grad():
+            self.stack_weight.copy_(stacks[:, :-1])
+            self.stack_bias.copy_(stacks[:, -1])
 
     def distance(self, start: dict[str, Tensor]) -> Tensor:
         """Return ½ Σ (θ − θ₀)² over all parameters, by head, shape (heads,)."""

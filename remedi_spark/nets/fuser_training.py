@@ -19,6 +19,8 @@ _CHUNK = 32_768
 _CHECK_EVERY = 10
 _PATIENCE = 4
 """Checks in which no head gets better before training stops."""
+_CONVERGED = 1e-7
+"""Largest Newton step that ends a stack."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class FuserRecipe:
     steps: int
     learning_rate: float
     l2: float
+    stack_ridge: float
     seed: int
 
 
@@ -59,6 +62,8 @@ def train_fuser(rows: FuserRows, recipe: FuserRecipe) -> TrainedFuser:
     torch.manual_seed(recipe.seed)
     spec = _spec(rows, recipe)
     net = spec.build()
+    stacks = torch.tensor(logistic_stack(rows, recipe.folds, ridge=recipe.stack_ridge, nonnegative=True))
+    net.start_stack(stacks[torch.tensor(spec.fold_of_head)].float())
     start = {name: p.detach().clone() for name, p in net._by_head()}
     data = _Data.of(rows, spec, recipe.folds)
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
@@ -155,11 +160,20 @@ def _spec(rows: FuserRows, recipe: FuserRecipe) -> FuserSpec:
     )  # fmt: skip
 
 
-def logistic_stack(rows: FuserRows, folds: int, ridge: float = 1.0, steps: int = 25) -> list[list[float]]:
+def logistic_stack(
+    rows: FuserRows, folds: int, *, ridge: float = 1.0, nonnegative: bool = False, steps: int = 25
+) -> list[list[float]]:
     """Fit logistic regressions on the base logits by Newton's method, one a fold left out and one of all.
 
+    Args:
+        rows: this worker's rows; every worker must call this together.
+        folds: number of folds.
+        ridge: penalty ½ ridge Σ (w − 1/M)² beside the sum of the losses, in rows' worth.
+        nonnegative: keep every model's weight at 0 or above.
+        steps: Newton steps at most.
+
     Returns:
-        For each, the weights of the models and the intercept; the penalty is ½ ridge Σ (w − 1/M)².
+        For each, the weights of the models and the intercept.
     """
     models = rows.logits.shape[1]
     x = torch.cat([torch.as_tensor(rows.logits), torch.ones(len(rows.label), 1)], dim=1).double()
@@ -174,7 +188,23 @@ def logistic_stack(rows: FuserRows, folds: int, ridge: float = 1.0, steps: int =
             p = torch.sigmoid(x @ beta)
             gradient = sum_over_workers(x.T @ (weight * (p - y))) + penalty @ (beta - center)
             curvature = sum_over_workers((x * (weight * p * (1 - p)).unsqueeze(1)).T @ x) + penalty
-            step = torch.linalg.solve(curvature, gradient)
-            beta = beta - step * min(1.0, 2.0 / float(step.abs().max().clamp_min(1e-12)))
+            step = _newton_step(curvature, gradient, beta, nonnegative)
+            beta = beta + step * min(1.0, 2.0 / float(step.abs().max().clamp_min(1e-12)))
+            if float(step.abs().max()) < _CONVERGED:
+                break
         fits.append(beta.tolist())
     return fits
+
+
+def _newton_step(curvature: Tensor, gradient: Tensor, beta: Tensor, nonnegative: bool) -> Tensor:
+    """Minimise the quadratic model of the loss around ``beta``, if asked for with all but the last at 0 or above."""
+    step: Tensor = -torch.linalg.solve(curvature, gradient)
+    if not nonnegative or bool((beta + step)[:-1].min() >= 0):
+        return step
+    from scipy.optimize import lsq_linear
+
+    root = torch.linalg.cholesky(curvature).T
+    lowest = np.append(np.zeros(len(beta) - 1), -np.inf)
+    found = lsq_linear(root.numpy(), (root @ (beta + step)).numpy(), bounds=(lowest, np.inf), method="bvls")
+    best: Tensor = torch.from_numpy(found.x)
+    return best - beta

@@ -21,6 +21,8 @@ from remedi_spark.encoding.layout import Layout
 Array = npt.NDArray[np.float64]
 _LARGEST = 1e30
 """Numbers are clipped here: beyond it a float32, or a standard deviation, overflows."""
+_FINER = 8
+"""Quantiles looked at for every edge kept."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class InputStats:
         for slot in layout.where("number", "frequency", "target"):
             values = x[:, slot]
             known = np.clip(values[~np.isnan(values)], -_LARGEST, _LARGEST)
-            cuts = np.unique(np.quantile(known, np.linspace(0, 1, n_bins + 1))) if known.size else known
+            cuts = _edges(known, n_bins)
             if len(cuts) < 2:
                 continue
             middle, spread = float(np.median(known)), float(np.std(known)) or 1.0
@@ -93,6 +95,7 @@ class TabularInput(nn.Module):
         self.register_buffer("high", torch.tensor([cuts[-1] for cuts in edges]))
         self.numeric = _piecewise_linear(edges, dim) if edges else None
         self.null = nn.Parameter(torch.zeros(len(stats.numbers), dim))
+        self._cardinalities = stats.cardinalities
         levels = [nn.Embedding(size, dim) for size in stats.cardinalities]
         for table in levels:
             nn.init.normal_(table.weight, std=dim**-0.5)
@@ -102,14 +105,56 @@ class TabularInput(nn.Module):
         """Embed: (n, width) -> (n, fields, dim)."""
         parts = []
         if self.numeric is not None:
-            raw = x[:, self._numbers]
-            null = torch.isnan(raw)
-            standard = torch.where(null, 0.0, (raw - self.center) / self.scale).float()
-            standard = torch.clamp(standard, self.low, self.high)
+            standard, null = self._standard(x)
             parts.append(self.numeric(standard) + null.unsqueeze(-1) * self.null)
         for slot, table in zip(self._codes, self.levels, strict=True):
             parts.append(table(x[:, slot].long()).unsqueeze(1))
         return torch.cat(parts, dim=1)
+
+    def design(self, x: Tensor) -> list[Tensor]:
+        """Return what the weights of a one-dimensional embedding multiply, each (n, columns): the cumulative
+        piecewise-linear basis of all numbers, their null indicators, the levels one-hot.
+        """
+        parts = []
+        if self.numeric is not None:
+            standard, null = self._standard(x)
+            parts += [self.numeric.impl(standard).flatten(1), null.float()]
+        for slot, size in zip(self._codes, self._cardinalities, strict=True):
+            parts.append(nn.functional.one_hot(x[:, slot].long(), size).float())
+        return parts
+
+    def set_weights(self, weights: Tensor) -> None:
+        """Take the parameters of a one-dimensional embedding from one weight a column of :meth:`design`."""
+        places: list[Tensor] = [self.null, *self.levels.parameters()]
+        if self.numeric is not None:
+            straight, curves = self.numeric.linear0, self.numeric.linear
+            for part in straight.parameters():  # the basis holds every straight line
+                nn.init.zeros_(part)
+            places.insert(0, curves.weight)
+        for place, part in zip(places, torch.split(weights, [place.numel() for place in places]), strict=True):
+            place.copy_(part.view_as(place))
+
+    def _standard(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the numbers standardised and clipped to the outer bin edges, and which were null."""
+        raw = x[:, self._numbers]
+        null = torch.isnan(raw)
+        standard = torch.where(null, 0.0, (raw - self.center) / self.scale).float()
+        return torch.clamp(standard, self.low, self.high), null
+
+
+def _edges(known: Array, n_bins: int) -> Array:
+    """Return at most ``n_bins`` + 1 distinct edges, ascending.
+
+    Drawn evenly from the distinct values of a finer quantile grid, so that a feature that is mostly zero spends its
+    bins on the rest.
+    """
+    if not known.size:
+        return known
+    fine: Array = np.unique(np.quantile(known, np.linspace(0, 1, _FINER * n_bins + 1)))
+    if len(fine) <= n_bins + 1:
+        return fine
+    kept: Array = fine[np.round(np.linspace(0, len(fine) - 1, n_bins + 1)).astype(int)]
+    return kept
 
 
 def _distinct(edges: list[list[float]]) -> list[list[float]]:

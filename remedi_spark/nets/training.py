@@ -80,7 +80,7 @@ def train(
 ) -> Trained:
     """Train the net that ``spec`` describes; every worker of the process group must call this together."""
     torch.manual_seed(recipe.seed)
-    spec = {**spec, "stats": _shared_stats(rows, layout, recipe.n_bins).to_dict()}
+    spec = {**spec, "stats": shared_stats(rows, layout, recipe.n_bins).to_dict()}
     net = build(spec)
     learn, check = _tensors(rows, ~rows.valid), _tensors(rows, rows.valid)
     _start_at_prior(net, learn, recipe.loss)
@@ -106,8 +106,8 @@ def train(
 
 
 def _batch_size(rows: int) -> int:
-    """Return the power of two nearest to a hundredth of the rows, from 128 to 2048."""
-    return int(min(2048, max(128, 2 ** round(math.log2(max(rows, 1) / 100)))))
+    """Return the power of two nearest to a fortieth of the rows, from 64 to 4096."""
+    return int(min(4096, max(64, 2 ** round(math.log2(max(rows, 1) / 40)))))
 
 
 def margin(net: FieldNet, x: Array, *, pool: bool = True, batch: int = 8192) -> Array:
@@ -224,7 +224,7 @@ def _tensors(rows: Rows, mask: npt.NDArray[np.bool_]) -> _Tensors:
     )
 
 
-def _shared_stats(rows: Rows, layout: Layout, n_bins: int) -> InputStats:
+def shared_stats(rows: Rows, layout: Layout, n_bins: int) -> InputStats:
     """Measure the inputs on the worker with most training rows, and give all workers its figures."""
     learn = rows.x[~rows.valid]
     sizes = gather(len(learn))

@@ -168,7 +168,7 @@ def _fit_one(
         inner_validation(fold, config.base_models.validation_share).alias("valid"),
         ROW_HASH,
     )
-    data = TrainingSet(rows, phase.encoder.layout, "logistic", phase.prior, workers, seed)
+    data = TrainingSet(rows, phase.encoder.layout, "logistic", phase.prior, phase.rows, workers, seed)
     fitted = learner_for(model).fit(data)
     store.save_fitted(fitted, "base_models", name, f"fold_{fold}")
     size = fitted.info.get("trees") or fitted.info.get("epochs")

@@ -66,7 +66,7 @@ def _best_steps(curve: Any) -> list[int]:
 
 
 def _training_function(models: list[str], inputs: list[str], config: FuserConfig, folds: int, seed: int) -> Any:
-    settings = config.model_dump(include={"seeds", "hidden", "steps", "learning_rate", "l2"})
+    settings = config.model_dump(include={"seeds", "hidden", "steps", "learning_rate", "l2", "stack_ridge"})
 
     def work(table: pa.Table) -> bytes:
         import torch

@@ -61,6 +61,7 @@ def _fit(
     chosen = settings.enabled
     units = [(name, fold) for name in chosen for fold in range(encoder.folds)]
     learn = rows.where(F.col(PART) != TEST)
+    size = learn.count()
 
     def fit(unit: tuple[str, int]) -> Fitted:
         name, fold = unit
@@ -73,7 +74,7 @@ def _fit(
             *([F.col(LABEL).alias(LABELS)] if settings.label_weight else []),
         ]
         frame = learn.where(F.col(FOLD) != fold).select(*columns)
-        data = TrainingSet(frame, encoder.layout, "mse", 0.0, workers, config.seed * 1000 + 500 + fold)
+        data = TrainingSet(frame, encoder.layout, "mse", 0.0, size, workers, config.seed * 1000 + 500 + fold)
         fitted = learner_for(chosen[name], label_weight=settings.label_weight).fit(data)
         workspace.models(phase).save_fitted(fitted, "student", name, f"fold_{fold}")
         say("student", f"{phase}: {name} fold {fold + 1}/{encoder.folds}")

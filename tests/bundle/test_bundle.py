@@ -81,7 +81,7 @@ def folder(spark: SparkSession, frame: Any, tmp_path_factory: pytest.TempPathFac
                 F.concat("x", F.col("te")[fold]).alias("x"), F.col("label").alias("target"), F.lit(1.0).alias("weight"),
                 (F.col("owner_id") % 5 == 0).alias("valid"), F.col("owner_id").alias("row_hash"),
             )  # fmt: skip
-            fitted = learner_for(config).fit(TrainingSet(train, encoder.layout, "logistic", 0.4, 1, fold))
+            fitted = learner_for(config).fit(TrainingSet(train, encoder.layout, "logistic", 0.4, 400, 1, fold))
             store.save_fitted(fitted, "student", name, f"fold_{fold}")
     store.save("contract", contract.to_dict())
     store.save("encoder", encoder.to_dict())

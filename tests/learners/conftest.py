@@ -51,7 +51,7 @@ class Planted:
     def training_set(self, spark: SparkSession, **changes: Any) -> TrainingSet:
         """Return what a learner's ``fit`` takes, for one worker unless changed."""
         prior = float(np.average(self.target, weights=self.weight))
-        return replace(TrainingSet(self.frame(spark), LAYOUT, "logistic", prior, 1, 7), **changes)
+        return replace(TrainingSet(self.frame(spark), LAYOUT, "logistic", prior, 1000, 1, 7), **changes)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _TREES = {"num_iterations": 60, "learning_rate": 0.1, "early_stopping": 15}
 _NET = {"epochs": 6, "batch_size": 64, "learning_rate": 0.01, "embedding_dim": 4, "n_bins": 8}
 LEARNERS: dict[str, dict[str, Any]] = {
+    "additive": {"kind": "additive"},
     "lightgbm": {"kind": "lightgbm", "num_leaves": 7, **_TREES},
     "focal": {"kind": "lightgbm", "objective": "focal", "num_leaves": 7, **_TREES},
     "xgboost": {"kind": "xgboost", "max_depth": 3, **_TREES},
@@ -34,7 +35,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "tabm": {"kind": "tabm", "members": 4, "blocks": 1, "width": 16, **_NET},
     "deepfm": {"kind": "deepfm", "hidden": (16,), **_NET},
 }
-NETS = ("mlp", "tabm", "deepfm")
+NETS = ("additive", "mlp", "tabm", "deepfm")
 ROWS = 1500
 TOLERATED = 0.03
 """AUC that a small model fitted on 1,200 rows may lose against the true log-odds."""

@@ -21,30 +21,48 @@ if TYPE_CHECKING:
 CONFIG = LightGBMConfig(num_iterations=300, learning_rate=0.2, num_leaves=15, early_stopping=10, lambda_l2=1.0)
 
 
-def _native(rows: Planted, order: Any, seed: int, loss: str) -> lightgbm.Booster:
-    """Fit natively on the same rows in the same order."""
+PARAMETERS = {
+    "learning_rate": CONFIG.learning_rate, "num_leaves": CONFIG.num_leaves,
+    "min_data_in_leaf": CONFIG.min_data_in_leaf, "lambda_l2": CONFIG.lambda_l2, "num_threads": 1,
+    "deterministic": True, "force_col_wise": True, "verbosity": -1,
+}  # fmt: skip
+OBJECTIVES = {"logistic": ("binary", "binary_logloss"), "mse": ("regression", "l2")}
+
+
+def _stopped(rows: Planted, order: Any, loss: str) -> lightgbm.Booster:
+    """Fit natively on the same rows in the same order, and stop early."""
     learn, check = (order[rows.valid[order] == valid] for valid in (False, True))
-    parameters = {
-        "objective": "binary" if loss == "logistic" else "regression", "learning_rate": CONFIG.learning_rate,
-        "metric": "binary_logloss" if loss == "logistic" else "l2", "num_leaves": CONFIG.num_leaves,
-        "min_data_in_leaf": CONFIG.min_data_in_leaf, "lambda_l2": CONFIG.lambda_l2, "num_threads": 1,
-        "deterministic": True, "force_col_wise": True, "seed": seed, "verbosity": -1,
-    }  # fmt: skip
     train = lightgbm.Dataset(rows.x[learn], rows.target[learn], weight=rows.weight[learn])
     valid = train.create_valid(rows.x[check], rows.target[check], weight=rows.weight[check])
     stop = lightgbm.early_stopping(CONFIG.early_stopping, verbose=False)
-    return lightgbm.train(parameters, train, CONFIG.num_iterations, [valid], callbacks=[stop])
+    return lightgbm.train(_parameters(loss), train, CONFIG.num_iterations, [valid], callbacks=[stop])
 
 
-@pytest.mark.parametrize("loss", ["logistic", "mse"])
-def test_trees_and_margins_are_native_ones(plant: Callable[..., Planted], spark: SparkSession, loss: str) -> None:
+def _refitted(rows: Planted, order: Any, loss: str, rounds: int) -> lightgbm.Booster:
+    train = lightgbm.Dataset(rows.x[order], rows.target[order], weight=rows.weight[order])
+    return lightgbm.train(_parameters(loss), train, rounds)
+
+
+def _parameters(loss: str) -> dict[str, Any]:
+    objective, metric = OBJECTIVES[loss]
+    return {**PARAMETERS, "objective": objective, "metric": metric, "seed": 7}
+
+
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("loss", OBJECTIVES)
+def test_trees_and_margins_are_native_ones(
+    plant: Callable[..., Planted], spark: SparkSession, loss: str, refit: bool
+) -> None:
     rows = plant(1500, seed=1)
     if loss == "mse":
         rows = type(rows)(rows.x, rows.truth, rows.truth + rows.target, rows.weight, rows.valid)
-    fitted = LightGBMLearner(CONFIG).fit(rows.training_set(spark, loss=loss))
-    hashes = np.array([row["row_hash"] for row in rows.frame(spark).select("row_hash").collect()])
-    native = _native(rows, np.argsort(hashes), seed=7, loss=loss)
+    config = CONFIG.model_copy(update={"refit_below": 1500 if refit else 0})
+    fitted = LightGBMLearner(config).fit(rows.training_set(spark, loss=loss, rows=1500))
+    order = np.argsort([row["row_hash"] for row in rows.frame(spark).select("row_hash").collect()])
+    native = _stopped(rows, order, loss)
     assert 5 < native.best_iteration < CONFIG.num_iterations - CONFIG.early_stopping, "it has to stop early"
-    assert fitted.info["trees"] == native.best_iteration
+    if refit:
+        native = _refitted(rows, order, loss, native.best_iteration)
+    assert fitted.info["trees"] == (native.num_trees() if refit else native.best_iteration)
     fresh = plant(1000, seed=2).x
     np.testing.assert_allclose(load_predictor(fitted)(fresh), native.predict(fresh, raw_score=True), atol=1e-10)

@@ -16,9 +16,11 @@ from remedi_spark.nets.training import margin, pooled
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "number"), Slot(3, "code", 4)))
 SHAPES: dict[str, dict[str, Any]] = {
+    "additive": {},
     "mlp": {"hidden": [8]},
     "tabm": {"members": 3, "blocks": 1, "width": 8},
     "deepfm": {"hidden": [8]},
+    "ft_transformer": {"blocks": 2, "heads": 2},
 }
 
 

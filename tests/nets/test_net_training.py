@@ -19,9 +19,11 @@ from remedi_spark.nets.models import NETS, FieldNet, build
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "code", 4), Slot(2, "target")))
 SPECS: dict[str, dict[str, Any]] = {
+    "additive": {"kind": "additive", "embedding_dim": 1, "dropout": 0.0},
     "mlp": {"kind": "mlp", "embedding_dim": 4, "hidden": [8], "dropout": 0.0},
     "tabm": {"kind": "tabm", "embedding_dim": 4, "members": 3, "blocks": 1, "width": 8, "dropout": 0.0},
     "deepfm": {"kind": "deepfm", "embedding_dim": 4, "hidden": [8], "dropout": 0.0},
+    "ft_transformer": {"kind": "ft_transformer", "embedding_dim": 4, "blocks": 1, "heads": 2, "dropout": 0.0},
 }
 
 

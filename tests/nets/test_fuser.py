@@ -1,0 +1,113 @@
+"""The fuser starts from closed forms, falls back to them, and finds what is planted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import spearmanr
+from sklearn.metrics import log_loss
+
+from remedi_spark.nets.fuser import EXPERTS
+from remedi_spark.nets.fuser_training import FuserRecipe, FuserRows, logistic_stack, train_fuser
+
+RECIPE: dict[str, Any] = {
+    "folds": 5, "seeds": 1, "hidden": 8, "steps": 300, "learning_rate": 0.003, "l2": 1.0, "stack_ridge": 30.0, "seed": 0
+}  # fmt: skip
+
+
+def _rows(count: int, *, switch: bool = False, prior: float = -2.0) -> FuserRows:
+    """Draw rows: models 0 and 1 see the truth with noise, model 2 sees nothing; with ``switch``, model 0 is right where
+    the last input is 1 and model 1 elsewhere."""
+    rng = np.random.default_rng(0)
+    truth = prior + 1.5 * rng.normal(size=count)
+    label = (rng.random(count) < 1 / (1 + np.exp(-truth))).astype(float)
+    side = rng.integers(0, 2, count).astype(float)
+    noise = rng.normal(size=(3, count)) * np.array([[0.6], [0.9], [1.0]])
+    logits = np.stack([truth + noise[0], truth + noise[1], prior + noise[2]], axis=1)
+    if switch:
+        logits[:, 0] = np.where(side == 1, truth, prior + noise[0])
+        logits[:, 1] = np.where(side == 0, truth, prior + noise[1])
+    inputs = np.column_stack([logits, logits - logits.mean(1, keepdims=True), side])
+    return FuserRows(logits, inputs, label, rng.choice([0.5, 2.0], count), np.arange(count) % 5)
+
+
+def _fused(rows: FuserRows, **changes: Any) -> tuple[Any, Any]:
+    import torch
+
+    trained = train_fuser(rows, FuserRecipe(**{**RECIPE, **changes}))
+    net = trained.spec.build()
+    net.load_state_dict(trained.state)
+    with torch.no_grad():
+        fused, gates = net(torch.from_numpy(rows.logits).float(), trained.spec.standardise(rows.inputs))
+    own = np.asarray(trained.spec.fold_of_head)[None, :] == rows.fold[:, None]
+    return (fused.double().numpy() * own).sum(1) / own.sum(1), gates.numpy()
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_stacks_are_the_minimum_that_another_solver_finds(nonnegative: bool) -> None:
+    rows = _rows(1500)
+    # Model 2 counts against itself: its best weight is below zero.
+    logits = rows.logits.copy()
+    logits[:, 2] -= 0.8 * rows.logits[:, 0]
+    rows = FuserRows(-logits * [-1, -1, 1], rows.inputs, rows.label, rows.weight, rows.fold)
+    ridge = 5.0
+    found = logistic_stack(rows, 5, ridge=ridge, nonnegative=nonnegative)
+    for left_out, mine in enumerate(found[:-1]):
+        use = rows.fold != left_out
+
+        def loss(w: Any, use: Any = use) -> Any:
+            z = rows.logits[use] @ w[:3] + w[3]
+            return (
+                rows.weight[use] @ (np.logaddexp(0, z) - rows.label[use] * z)
+                + 0.5 * ridge * ((w[:3] - 1 / 3) ** 2).sum()
+            )
+
+        bounds = [(0 if nonnegative else None, None)] * 3 + [(None, None)]
+        best = minimize(loss, [1 / 3] * 3 + [0.0], method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14}).x
+        np.testing.assert_allclose(mine, best, atol=2e-3)
+        assert not nonnegative or min(mine[:3]) >= 0
+
+
+def test_a_useless_model_costs_nothing() -> None:
+    rows = _rows(4000)
+    fused, _ = _fused(rows)
+    mean = rows.logits.mean(1)
+    assert log_loss(rows.label, _p(fused)) < log_loss(rows.label, _p(mean))
+
+
+def test_a_switch_between_models_is_found() -> None:
+    rows = _rows(6000, switch=True)
+    stacks = np.asarray(logistic_stack(rows, 5))
+    stacked = (np.column_stack([rows.logits, np.ones(6000)]) * stacks[rows.fold]).sum(1)
+    fused, _ = _fused(rows)
+    assert log_loss(rows.label, _p(fused)) < log_loss(rows.label, _p(stacked)) - 0.01
+
+
+def test_no_row_is_taught_by_its_own_label() -> None:
+    rows = _rows(1000)
+    changed = rows.label.copy()
+    changed[rows.fold == 2] = 1 - changed[rows.fold == 2]
+    before, _ = _fused(rows, steps=50)
+    after, _ = _fused(FuserRows(rows.logits, rows.inputs, changed, rows.weight, rows.fold), steps=50)
+    np.testing.assert_array_equal(before[rows.fold == 2], after[rows.fold == 2])
+    assert not np.array_equal(before, after)
+
+
+def test_equal_models_give_themselves() -> None:
+    rows = _rows(800)
+    same = np.repeat(rows.logits[:, :1], 3, axis=1)
+    fused, gates = _fused(
+        FuserRows(same, np.column_stack([same, np.zeros((800, 4))]), rows.label, rows.weight, rows.fold)
+    )
+    assert np.isfinite(fused).all()
+    for fold in range(5):
+        mine = rows.fold == fold
+        assert spearmanr(fused[mine], same[mine, 0]).statistic > 0.99
+    assert gates.shape[-1] == len(EXPERTS)
+
+
+def _p(logits: Any) -> Any:
+    return 1 / (1 + np.exp(-logits))
