@@ -19,19 +19,23 @@ rows, to be judged; in the ``final`` phase from every labelled row, to be shippe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from remedi_spark.bundle.bundle import write_manifest
 from remedi_spark.config import Config
+from remedi_spark.config.loading import validate
 from remedi_spark.errors import InputError
 from remedi_spark.progress import timed
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.session import get_session
 from remedi_spark.spark.tables import Tables, is_catalog_name
-from remedi_spark.stages import base_models, features, fuser, meta_features, report, samples, scores, student
+from remedi_spark.stages import ablations, base_models, features, fuser, meta_features, report, samples, scores, student
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
@@ -85,11 +89,15 @@ def run_scores(workspace: Workspace, config: Config) -> None:
         scores.run(workspace, config.scores)
 
 
-def run_report(workspace: Workspace, config: Config) -> None:
-    """Stage 7: metrics.json and report.html."""
+def run_report(workspace: Workspace, config: Config, label: str | None = None, *, ablate: bool = False) -> None:
+    """Stage 7: metrics.json and report.html; with ``ablate``, what each part of the method adds as well."""
     durations = _durations(workspace)
+    fitted: list[str] = []
+    if ablate:
+        with timed("ablations", durations):
+            fitted = ablations.run(workspace, config)
     with timed("report", durations):
-        report.run(workspace, config, label=label_name(config), durations=durations)
+        report.run(workspace, config, label=label or label_name(config), durations=durations, ablations=fitted)
     workspace.models(FINAL).save(DURATIONS, durations)
 
 
@@ -135,6 +143,18 @@ def open_workspace(config: Config) -> Workspace:
         )
     bundle = Path(config.bundle) if config.bundle else Path(config.root) / "model"
     return Workspace(Tables(spark, config.root), bundle)
+
+
+def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
+    """Return workspace, configuration and label of a bundle that ``train`` or ``run`` wrote."""
+    stored = bundle / "report.json"
+    if not stored.exists():
+        raise InputError(f"--model {bundle}: no report.json; expected a bundle that remedi train or run finished")
+    tree = json.loads(stored.read_text(encoding="utf-8"))
+    config = validate(Config, yaml.safe_load(tree["provenance"]["configuration"]), str(stored))
+    inside = bundle / "tables"
+    root = str(inside) if inside.exists() else config.root
+    return Workspace(Tables(get_session(config.spark), root), bundle), config, tree["head"]["label"]
 
 
 def with_embargo(config: Config) -> Config:

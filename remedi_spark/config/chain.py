@@ -148,6 +148,8 @@ class BaseModelsConfig(Section):
     """Stage 2: K folds times M models."""
 
     folds: int = Field(default=5, ge=2, le=50)
+    negatives: float = Field(default=1.0, gt=0, le=1)
+    """Share of the negative rows that base models are trained on; their margins are brought back to the true prior."""
     validation_share: Share = 0.15
     """Share of the owners of a fold's training rows that decides when to stop."""
     workers: int | None = Field(default=None, ge=1)
@@ -179,6 +181,8 @@ class FuserConfig(Section):
     """Penalty that pulls every expert and the gate back to the start (mean and stack); in rows' worth."""
     stack_ridge: float = Field(default=30.0, gt=0)
     """Penalty that pulls the weights of the stack expert towards equal ones; in rows' worth."""
+    experts: tuple[Literal["convex", "stack", "mlp"], ...] = ("convex", "stack", "mlp")
+    """Which experts take part; one alone for the ablation."""
     seeds: int = Field(default=2, ge=1)
     """Fusers averaged a fold."""
     relative_features: bool = True

@@ -11,11 +11,13 @@ import pandas as pd
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, OWNER
-from remedi_spark.metrics.bootstrap import bootstrap_intervals
+from remedi_spark.metrics.bootstrap import bootstrap_intervals, paired_bootstrap
 from remedi_spark.metrics.calibration import reliability_table
 from remedi_spark.metrics.ranking import gains_curve, ranking_metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column, DataFrame
 
 GAINS_POINTS = 201
@@ -61,6 +63,31 @@ def _measure(frame: pd.DataFrame, k: int, resamples: int) -> dict[str, Any]:
             name: getattr(table, name).tolist() for name in ("predicted", "observed", "rows", "lower", "upper")
         }
     return measured
+
+
+def compare_models(
+    rows: DataFrame, pairs: Sequence[tuple[str, str]], k: int, resamples: int
+) -> dict[tuple[str, str], list[float | None]]:
+    """Return, by pair, AP of the first less AP of the second with its 95 % interval over owners: [value, low, high].
+
+    Both are measured on the same resampled owners, so that the interval is of the difference alone.
+    """
+    both = [
+        F.struct(
+            F.lit(i).alias("pair"), F.col(one).cast("double").alias("one"), F.col(other).cast("double").alias("other")
+        )
+        for i, (one, other) in enumerate(pairs)
+    ]
+    long = rows.select(OWNER, LABEL, F.explode(F.array(*both)).alias("both")).select(OWNER, LABEL, "both.*")
+
+    def work(frame: pd.DataFrame) -> pd.DataFrame:
+        owners = pd.factorize(frame[OWNER])[0]
+        labels, one, other = (frame[name].to_numpy() for name in (LABEL, "one", "other"))
+        found = paired_bootstrap(labels, one, other, k, "ap", n_resamples=resamples, groups=owners)
+        return pd.DataFrame({"pair": [frame["pair"].iloc[0]], "found": [json.dumps([_plain(x) for x in found])]})
+
+    measured = long.groupBy("pair").applyInPandas(work, "pair int, found string").collect()
+    return {pairs[row["pair"]]: json.loads(row["found"]) for row in measured}
 
 
 def measure_by(rows: DataFrame, score: Column, group: Column, budget: float) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ Source: REMEDI (arXiv 2505.07245) says "mixture of hybrid experts"; the experts 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,11 @@ _START_GATES = (0.25, 0.5, 0.25)
 class Fuser(nn.Module):
     """``heads`` fusers side by side, one a (fold, seed): logits (n, M), inputs (n, U) -> fused logits (n, heads)."""
 
-    def __init__(self, heads: int, models: int, inputs: int, hidden: int) -> None:
+    absent: Tensor
+
+    def __init__(self, heads: int, models: int, inputs: int, hidden: int, experts: Sequence[str] = EXPERTS) -> None:
         super().__init__()
+        self.register_buffer("absent", torch.tensor([name not in experts for name in EXPERTS]))
         self.gate_weight = nn.Parameter(torch.zeros(heads, inputs, len(EXPERTS)))
         self.gate_bias = nn.Parameter(torch.tensor(_START_GATES).log().expand(heads, -1).clone())
         self.mix_weight = nn.Parameter(torch.zeros(heads, inputs, models))
@@ -43,7 +47,8 @@ class Fuser(nn.Module):
         stack = torch.einsum("nm,hm->nh", logits, self.stack_weight) + self.stack_bias
         hidden = F.relu(torch.einsum("nu,hud->nhd", inputs, self.hidden_weight) + self.hidden_bias)
         mlp = mean + torch.einsum("nhd,hd->nh", hidden, self.out_weight)
-        gates = (torch.einsum("nu,hue->nhe", inputs, self.gate_weight) + self.gate_bias).softmax(-1)
+        pull = torch.einsum("nu,hue->nhe", inputs, self.gate_weight) + self.gate_bias
+        gates = pull.masked_fill(self.absent, -torch.inf).softmax(-1)
         fused = (torch.stack([convex, stack, mlp], dim=-1) * gates).sum(-1)
         return fused, gates
 
@@ -75,10 +80,11 @@ class FuserSpec:
     fold_of_head: list[int]
     center: list[float]
     scale: list[float]
+    experts: tuple[str, ...] = EXPERTS
 
     def build(self) -> Fuser:
         """Return the untrained fuser."""
-        return Fuser(len(self.fold_of_head), self.models, self.inputs, self.hidden)
+        return Fuser(len(self.fold_of_head), self.models, self.inputs, self.hidden, self.experts)
 
     def standardise(self, inputs: Any) -> Tensor:
         """Return inputs (n, U) centred and scaled, nulls at the centre, outliers clipped at 5 deviations."""

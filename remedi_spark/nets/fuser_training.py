@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from remedi_spark.nets.fuser import Fuser, FuserSpec
+from remedi_spark.nets.fuser import EXPERTS, Fuser, FuserSpec
 from remedi_spark.nets.workers import sum_over_workers
 
 Array = npt.NDArray[np.float64]
@@ -46,6 +46,7 @@ class FuserRecipe:
     l2: float
     stack_ridge: float
     seed: int
+    experts: tuple[str, ...] = EXPERTS
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _spec(rows: FuserRows, recipe: FuserRecipe) -> FuserSpec:
     return FuserSpec(
         models=rows.logits.shape[1], inputs=rows.inputs.shape[1], hidden=recipe.hidden,
         fold_of_head=[fold for fold in range(recipe.folds) for _ in range(recipe.seeds)],
-        center=center.tolist(), scale=scale.tolist(),
+        center=center.tolist(), scale=scale.tolist(), experts=recipe.experts,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ any other row by the mean of the fold models.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,13 +31,13 @@ from remedi_spark.learners.alignment import align, fit_alignment
 from remedi_spark.learners.contract import FitError, Fitted, TrainingSet
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.progress import say, warn
-from remedi_spark.spark.partitions import slots
+from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.splits.folds import BLOCK, assign_folds, inner_validation, require_positives
 from remedi_spark.splits.holdout import TEST, TRAIN, split_holdout
 from remedi_spark.workspace import FINAL, HOLDOUT, Workspace
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
     for name, rows in parts.items():
         phase = _prepare(workspace, config, contract, name, rows)
         names = _fit_all(workspace, config, phase)
-        _predict(workspace, phase, names)
+        _predict(workspace, config, phase, names)
         facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names}
     facts |= {"measured_on": measured_on, "measured_phase": FINAL if own_test else HOLDOUT}
     workspace.models(FINAL).save("phases", facts)
@@ -161,7 +162,7 @@ def _fit_one(
     workers: int,
 ) -> None:  # fmt: skip
     seed = config.seed * 1000 + fold
-    rows = encoded.where(F.col(FOLD) != fold).select(
+    rows = encoded.where((F.col(FOLD) != fold) & _kept(config)).select(
         F.concat("x", F.col("te")[fold]).alias("x"),
         F.col(LABEL).alias("target"),
         F.col(WEIGHT).alias("weight"),
@@ -176,8 +177,17 @@ def _fit_one(
     say("base-models", f"{phase.name}: {name} fold {fold + 1}/{config.base_models.folds}: {size} {unit}")
 
 
-def _predict(workspace: Workspace, phase: _Phase, names: list[str]) -> None:
-    """Score all rows by all models in one native pass, then bring every model to the true prior."""
+def _kept(config: Config) -> Column:
+    """Tell which rows the base models are trained on: all positives, a share of the negatives, by owner."""
+    share = config.base_models.negatives
+    return (F.col(LABEL) > 0) | (uniform(OWNER, config.seed + 1) < share) if share < 1 else F.lit(True)
+
+
+def _predict(workspace: Workspace, config: Config, phase: _Phase, names: list[str]) -> None:
+    """Score all rows by all models in one native pass, then bring every model to the true prior.
+
+    Undoing the sampling of negatives is a shift of the margin, log(share kept): exact, whatever the model.
+    """
     store = workspace.models(phase.name)
     models: dict[str, Sequence[Fitted]] = {
         name: [store.load_fitted("base_models", name, f"fold_{k}") for k in range(phase.encoder.folds)]
@@ -185,6 +195,8 @@ def _predict(workspace: Workspace, phase: _Phase, names: list[str]) -> None:
     }
     encoded = workspace.read(phase.name, "encoded")
     margins = score_by_fold(encoded.select(*CARRIED, "x", "te"), models, phase.encoder.layout)
+    shift = math.log(config.base_models.negatives)
+    margins = margins.withColumns({name: F.col(name) + F.lit(shift) for name in names})
     workspace.write(phase.name, "base_margins", margins)
     margins = workspace.read(phase.name, "base_margins")
     alignment = fit_alignment(margins.where(F.col(PART) == TRAIN), names, phase.encoder.folds)

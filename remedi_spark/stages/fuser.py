@@ -7,30 +7,14 @@ percentiles) and ``stack_lr`` (logistic stack), and the mean weight that the gat
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pyarrow as pa
 from pyspark.sql import functions as F
-from pyspark.sql import types as t
 
-from remedi_spark.columns import CARRIED, FOLD, LABEL, PART, ROW_HASH, WEIGHT
+from remedi_spark.columns import PART
 from remedi_spark.config import Config
-from remedi_spark.config.chain import FuserConfig
-from remedi_spark.learners.contract import FitError, Fitted
-from remedi_spark.nets.fuser import EXPERTS
+from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs, fuser_workers
 from remedi_spark.progress import say
-from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import run_together
 from remedi_spark.splits.holdout import TRAIN
 from remedi_spark.workspace import FINAL, Workspace
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-BASELINES = ("mean", "rank_mean", "stack_lr")
 
 
 def run(workspace: Workspace, config: Config) -> None:
@@ -38,112 +22,11 @@ def run(workspace: Workspace, config: Config) -> None:
     facts = workspace.models(FINAL).load("phases")
     for phase, about in facts["phases"].items():
         meta = workspace.read(phase, "meta_features")
-        inputs = [name for name in meta.columns if name not in CARRIED]
-        if not config.fuser.relative_features:
-            inputs = [name for name in inputs if name.startswith("logit_")]
-        workers = 1 + int(about["rows"] * len(inputs) // 100_000_000)
-        fitted = train(meta.where(F.col(PART) == TRAIN), about["models"], inputs, config, workers)
+        inputs = fuser_inputs(meta.columns, relative=config.fuser.relative_features)
+        fitted = fit_fuser(
+            meta.where(F.col(PART) == TRAIN), about["models"], inputs, config.fuser, folds=config.base_models.folds,
+            seed=config.seed, workers=fuser_workers(about["rows"], len(inputs)),
+        )  # fmt: skip
         workspace.models(phase).save_fitted(fitted, "fuser", "fuser")
         workspace.write(phase, "fused_scores", fuse(meta, fitted))
         say("fuser", f"{phase}: {len(inputs)} inputs, best check by head {fitted.info['best_step']}")
-
-
-def train(train: DataFrame, models: list[str], inputs: list[str], config: Config, workers: int) -> Fitted:
-    """Fit fusers (folds x seeds) and logistic stacks together in one barrier stage."""
-    columns = [*inputs, LABEL, WEIGHT, FOLD]
-    work = _training_function(models, inputs, config.fuser, config.base_models.folds, config.seed)
-    results = run_together(shape(train.select(*columns, ROW_HASH), workers).select(*columns), work)
-    if len(set(results)) != 1:
-        raise FitError("the workers of the fuser ended with different weights")
-    info = _load(results[0])
-    curve = np.asarray(info["curve"])
-    facts = {"models": models, "inputs": inputs, "curve": info["curve"], "best_step": _best_steps(curve)}
-    return Fitted("net", results[0], facts)
-
-
-def _best_steps(curve: Any) -> list[int]:
-    return [] if np.isnan(curve).any() else [10 * int(i) for i in curve.argmin(0)]
-
-
-def _training_function(models: list[str], inputs: list[str], config: FuserConfig, folds: int, seed: int) -> Any:
-    settings = config.model_dump(include={"seeds", "hidden", "steps", "learning_rate", "l2", "stack_ridge"})
-
-    def work(table: pa.Table) -> bytes:
-        import torch
-
-        from remedi_spark.nets.fuser_training import FuserRecipe, FuserRows, logistic_stack, train_fuser
-
-        rows = FuserRows(
-            logits=_matrix(table, [f"logit_{m}" for m in models]), inputs=_matrix(table, inputs),
-            label=table.column(LABEL).to_numpy(), weight=table.column(WEIGHT).to_numpy(),
-            fold=table.column(FOLD).to_numpy().astype(np.int64),
-        )  # fmt: skip
-        trained = train_fuser(rows, FuserRecipe(folds=folds, seed=seed, **settings))
-        stored = io.BytesIO()
-        tree = {
-            "spec": trained.spec.__dict__, "state": trained.state, "curve": trained.curve,
-            "stacks": logistic_stack(rows, folds),
-        }  # fmt: skip
-        torch.save(tree, stored)
-        return stored.getvalue()
-
-    return work
-
-
-def _matrix(table: pa.Table, names: list[str]) -> Any:
-    return np.column_stack([table.column(name).to_numpy() for name in names])
-
-
-def _load(payload: bytes) -> dict[str, Any]:
-    import torch
-
-    return dict(torch.load(io.BytesIO(payload), weights_only=True))
-
-
-def fuse(meta: DataFrame, fitted: Fitted) -> DataFrame:
-    """Return key columns, ``fuser``, the baselines and the gates for every row of ``meta_features``."""
-    shared = meta.sparkSession.sparkContext.broadcast(fitted)
-    added = ["fuser", *BASELINES, *[f"gate_{expert}" for expert in EXPERTS]]
-    kept = [meta.schema[name] for name in CARRIED]
-    schema = t.StructType([*kept, *[t.StructField(name, t.DoubleType()) for name in added]])
-
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        score = None
-        for batch in batches:
-            score = score or _scorer(shared.value)
-            columns = [batch.column(name) for name in CARRIED] + [pa.array(one) for one in score(batch)]
-            yield pa.RecordBatch.from_arrays(columns, [*CARRIED, *added])
-
-    return meta.mapInArrow(run, schema)  # type: ignore[arg-type]
-
-
-def _scorer(fitted: Fitted) -> Any:
-    import torch
-
-    from remedi_spark.nets.fuser import FuserSpec
-
-    stored = _load(fitted.payload)
-    spec = FuserSpec(**stored["spec"])
-    net = spec.build()
-    net.load_state_dict(stored["state"])
-    stacks = np.asarray(stored["stacks"])
-    heads = np.asarray(spec.fold_of_head)
-    models, inputs = fitted.info["models"], fitted.info["inputs"]
-
-    def score(batch: pa.RecordBatch) -> list[Any]:
-        table = pa.Table.from_batches([batch])
-        logits = _matrix(table, [f"logit_{m}" for m in models])
-        fold = table.column(FOLD).to_numpy()
-        with torch.inference_mode():
-            fused, gates = net(torch.as_tensor(logits).float(), spec.standardise(_matrix(table, inputs)))
-        # A row of fold k: only the heads that never saw fold k; any other row: all heads.
-        use = ((heads[None, :] == fold[:, None]) | (fold[:, None] < 0)).astype(np.float64)
-        use /= use.sum(1, keepdims=True)
-        stacked = np.hstack([logits, np.ones((len(logits), 1))]) * stacks[fold]  # fold -1: the stack of all folds
-        percentiles = _matrix(table, [f"q_{m}" for m in models])
-        mean_gates = np.einsum("nhe,nh->ne", gates.numpy(), use)
-        return [
-            (fused.double().numpy() * use).sum(1), logits.mean(1), percentiles.mean(1), stacked.sum(1), *mean_gates.T
-        ]  # fmt: skip
-
-    return score

@@ -19,7 +19,7 @@ from remedi_spark.columns import LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.evaluation.drivers import effect, importance
-from remedi_spark.evaluation.measures import fidelity, gate_use, measure_by, measure_models
+from remedi_spark.evaluation.measures import compare_models, fidelity, gate_use, measure_by, measure_models
 from remedi_spark.metrics.calibrators import calibrator_from_dict
 from remedi_spark.nets.fuser import EXPERTS
 from remedi_spark.progress import say
@@ -29,6 +29,7 @@ from remedi_spark.splits.holdout import TEST
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pyspark.sql import DataFrame
@@ -41,18 +42,35 @@ PACKAGES = ("remedi_spark", "pyspark", "delta-spark", "synapseml", "lightgbm", "
 _KINDS = {"mean": "baseline", "rank_mean": "baseline", "stack_lr": "baseline", "fuser": "fuser", "student": "student"}
 
 
-def run(workspace: Workspace, config: Config, *, label: str, durations: dict[str, float]) -> dict[str, Any]:
-    """Measure, store and render; return ``metrics.json``."""
+def run(
+    workspace: Workspace,
+    config: Config,
+    *,
+    label: str,
+    durations: dict[str, float],
+    ablations: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measure, store and render; return ``metrics.json``.
+
+    Args:
+        workspace: where the run's tables and models are.
+        config: of the run.
+        label: what is predicted, in words.
+        durations: seconds of each stage so far.
+        ablations: columns of ``ablation_scores`` to measure beside the rest.
+    """
     facts = workspace.models(FINAL).load("phases")
     phase = facts["measured_phase"]
-    rows = _test_rows(workspace, phase, facts["phases"][phase]["models"]).cache()
+    rows = _test_rows(workspace, phase, facts["phases"][phase]["models"], ablations).cache()
     try:
         size = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
         k = max(1, math.ceil(config.scores.budget * size[0]))
-        columns = {name: F.col(name) for name in [*facts["phases"][phase]["models"], *_KINDS]}
+        columns = {name: F.col(name) for name in [*facts["phases"][phase]["models"], *_KINDS, *ablations]}
         measured = measure_models(rows, columns, k, config.evaluation.bootstrap)
         head = {"rows": int(size[0]), "positives": int(size[1]), "k": k, "measured_on": facts["measured_on"]}
         metrics = _metrics(label, head, measured, config)
+        if ablations:
+            metrics["ablations"] = _differences(rows, ablations, k, config.evaluation.bootstrap)
         metrics["fidelity"] = fidelity(rows, "student", "fuser", k)
         report = _report(workspace, config, phase, rows, metrics, measured, durations)
     finally:
@@ -62,6 +80,13 @@ def run(workspace: Workspace, config: Config, *, label: str, durations: dict[str
     render_report(workspace.bundle)
     say("report", str(workspace.bundle / "report.html"))
     return metrics
+
+
+def _differences(rows: DataFrame, ablations: Sequence[str], k: int, resamples: int) -> dict[str, Any]:
+    """AP of the whole method's part less that of its ablation, on the same resampled rows."""
+    whole = {name: "student" if name.startswith("student") else "fuser" for name in ablations}
+    found = compare_models(rows, [(whole[name], name) for name in ablations], k, max(2, resamples))
+    return {name: {"instead_of": whole[name], "ap_lost": found[whole[name], name]} for name in ablations}
 
 
 def render_report(bundle: Path) -> Path:
@@ -74,13 +99,15 @@ def render_report(bundle: Path) -> Path:
     return bundle / "report.html"
 
 
-def _test_rows(workspace: Workspace, phase: str, models: list[str]) -> DataFrame:
+def _test_rows(workspace: Workspace, phase: str, models: list[str], ablations: Sequence[str]) -> DataFrame:
     """Return the untouched rows with every model's score as a probability."""
     base = workspace.read(phase, "oof_predictions").where(F.col(PART) == TEST)
     fused = workspace.read(phase, "fused_scores")
     student = workspace.read(phase, "student_scores")
     rows = join_rows(join_rows(base, fused), student)
-    probability = {name: 1 / (1 + F.exp(-F.col(name))) for name in ("mean", "stack_lr", "fuser")}
+    if ablations:
+        rows = join_rows(rows, workspace.read(phase, "ablation_scores"))
+    probability = {name: 1 / (1 + F.exp(-F.col(name))) for name in ("mean", "stack_lr", "fuser", *ablations)}
     store = workspace.models(phase)
     calibrate = _calibrated(store)
     return rows.withColumns({**probability, "student": calibrate("student")})
@@ -126,7 +153,7 @@ def _report(
         "models": [
             {
                 "name": name,
-                "kind": _KINDS.get(name, "base"),
+                "kind": "ablation" if name in metrics.get("ablations", ()) else _KINDS.get(name, "base"),
                 "metrics": found["metrics"],
                 "intervals": found["intervals"],
             }

@@ -1,0 +1,90 @@
+"""Fit several models fold by fold, as many fits side by side as there are slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import FOLD, ROW_HASH, WEIGHT
+from remedi_spark.config.chain import ModelConfig
+from remedi_spark.encoding.layout import Layout
+from remedi_spark.learners import learner_for
+from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, Fitted, TrainingSet, X
+from remedi_spark.learners.net import LABELS
+from remedi_spark.spark.partitions import slots
+from remedi_spark.splits.folds import inner_validation
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class FoldFits:
+    """What all fits of a student have in common.
+
+    Attributes:
+        layout: of the encoded rows.
+        folds: number of folds.
+        target: column to learn.
+        loss: ``logistic`` or ``mse``.
+        prior: mean of the target.
+        validation_share: share of the owners that decides when to stop.
+        workers: Spark tasks that train one model together.
+        seed: of the first fold.
+        label: 0/1 column mixed into a net's loss with ``label_weight``; None: none.
+    """
+
+    layout: Layout
+    folds: int
+    target: str
+    loss: str
+    prior: float
+    validation_share: float
+    workers: int
+    seed: int
+    label: str | None = None
+    label_weight: float = 0.0
+
+
+def fit_by_fold(
+    rows: DataFrame, models: dict[str, ModelConfig], plan: FoldFits, on_fit: Callable[[str, int, Fitted], None]
+) -> dict[str, Sequence[Fitted]]:
+    """Fit every model for every fold left out; return them by name.
+
+    Args:
+        rows: ``x``, ``te``, ``fold``, ``block``, ``weight``, ``row_hash`` and the target.
+        models: what to fit.
+        plan: how.
+        on_fit: called with name, fold and model as each fit ends.
+    """
+    size = rows.count()
+    units = [(name, fold) for name in models for fold in range(plan.folds)]
+
+    def fit(unit: tuple[str, int]) -> Fitted:
+        name, fold = unit
+        columns: list[Any] = [
+            F.concat("x", F.col("te")[fold]).alias(X),
+            F.col(plan.target).cast("double").alias(TARGET),
+            F.col(WEIGHT).alias(ROW_WEIGHT),
+            inner_validation(fold, plan.validation_share).alias(VALID),
+            ROW_HASH,
+            *([F.col(plan.label).alias(LABELS)] if plan.label else []),
+        ]
+        frame = rows.where(F.col(FOLD) != fold).select(*columns)
+        data = TrainingSet(frame, plan.layout, plan.loss, plan.prior, size, plan.workers, plan.seed + fold)
+        fitted = learner_for(models[name], label_weight=plan.label_weight).fit(data)
+        on_fit(name, fold, fitted)
+        return fitted
+
+    with ThreadPoolExecutor(max(1, slots(rows.sparkSession) // plan.workers)) as pool:
+        fitted = list(pool.map(fit, units))
+    return {name: fitted[i * plan.folds : (i + 1) * plan.folds] for i, name in enumerate(models)}
+
+
+def mean_margin(models: Sequence[str]) -> Any:
+    """Return the mean of the models' margin columns."""
+    return sum((F.col(name) for name in models), F.lit(0.0)) / len(models)

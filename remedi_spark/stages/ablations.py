@@ -1,0 +1,80 @@
+"""Ablations on demand: what each part of the method adds, on the same untouched rows.
+
+Reads what stages 2 and 3 left of the measured phase; writes ``ablation_scores``: one margin column each for
+``fuser_plain`` (no relative features), ``fuser_convex``, ``fuser_stack``, ``fuser_mlp`` (one expert alone) and
+``student_labels_only`` (the student's models, fitted on labels instead of the teacher). The other lines that the method
+is compared with (each base model, mean, rank-mean, logistic stack) are measured in every report.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import CARRIED, LABEL, PART
+from remedi_spark.config import Config
+from remedi_spark.config.chain import FuserConfig
+from remedi_spark.encoding.encoder import Encoder
+from remedi_spark.learners.folds import FoldFits, fit_by_fold, mean_margin
+from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs, fuser_workers
+from remedi_spark.learners.scoring import score_by_fold
+from remedi_spark.nets.fuser import EXPERTS
+from remedi_spark.progress import say
+from remedi_spark.spark.joins import join_rows
+from remedi_spark.splits.holdout import TEST, TRAIN
+from remedi_spark.workspace import FINAL, Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+STUDENT = "student_labels_only"
+
+
+def run(workspace: Workspace, config: Config) -> list[str]:
+    """Fit every ablation of the measured phase and score its test rows; return their names."""
+    facts = workspace.models(FINAL).load("phases")
+    phase = facts["measured_phase"]
+    about = facts["phases"][phase]
+    scores = _student(workspace, config, phase, about["prior"])
+    for name, settings in _fusers(config.fuser).items():
+        scores = join_rows(scores, _fused(workspace, config, phase, name, settings))
+        say("ablations", name)
+    workspace.write(phase, "ablation_scores", scores)
+    return [STUDENT, *_fusers(config.fuser)]
+
+
+def _fusers(config: FuserConfig) -> dict[str, FuserConfig]:
+    plain = {"fuser_plain": config.model_copy(update={"relative_features": False})}
+    return plain | {f"fuser_{expert}": config.model_copy(update={"experts": (expert,)}) for expert in EXPERTS}
+
+
+def _fused(workspace: Workspace, config: Config, phase: str, name: str, settings: FuserConfig) -> DataFrame:
+    about = workspace.models(FINAL).load("phases")["phases"][phase]
+    meta = workspace.read(phase, "meta_features")
+    inputs = fuser_inputs(meta.columns, relative=settings.relative_features)
+    fitted = fit_fuser(
+        meta.where(F.col(PART) == TRAIN), about["models"], inputs, settings, folds=config.base_models.folds,
+        seed=config.seed, workers=fuser_workers(about["rows"], len(inputs)),
+    )  # fmt: skip
+    return fuse(meta.where(F.col(PART) == TEST), fitted).select(*CARRIED, F.col("fuser").alias(name))
+
+
+def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> DataFrame:
+    encoder = Encoder.from_dict(workspace.models(phase).load("encoder"))
+    encoded = workspace.read(phase, "encoded")
+    rows = encoded.where(F.col(PART) == TRAIN).cache()
+    plan = FoldFits(
+        encoder.layout, encoder.folds, LABEL, "logistic", prior, config.base_models.validation_share,
+        config.base_models.workers or 1, config.seed * 1000 + 500,
+    )  # fmt: skip
+    try:
+        models = fit_by_fold(
+            rows, config.student.enabled, plan,
+            lambda name, fold, _: say("ablations", f"{STUDENT}: {name} fold {fold + 1}/{encoder.folds}"),
+        )  # fmt: skip
+    finally:
+        rows.unpersist()
+    test = encoded.where(F.col(PART) == TEST).select(*CARRIED, "x", "te")
+    margins = score_by_fold(test, models, encoder.layout)
+    return margins.withColumn(STUDENT, mean_margin(list(models))).drop(*models)

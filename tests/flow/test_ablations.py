@@ -1,0 +1,69 @@
+"""Ablations on demand, and negative sampling: each leaves the true prior and honest rows."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from remedi_spark.cli import main
+from tests.cli.conftest import train_arguments, world
+
+pytestmark = pytest.mark.slow
+NAMES = ("student_labels_only", "fuser_plain", "fuser_convex", "fuser_stack", "fuser_mlp")
+
+
+@pytest.fixture(scope="module")
+def sampled(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose base models saw a fifth of the negatives, then measured with ablations."""
+    folder = tmp_path_factory.mktemp("ablations")
+    world(rows=4000, positives=160).to_parquet(folder / "owners.parquet", coerce_timestamps="us")
+    bundle = folder / "model"
+    _done(*train_arguments(folder / "owners.parquet", bundle, "--set", "base_models.negatives=0.2"))
+    _done("report", "--model", str(bundle), "--ablations")
+    return bundle
+
+
+def _done(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 0
+
+
+def test_every_ablation_is_measured_beside_the_whole(sampled: Path) -> None:
+    metrics = json.loads((sampled / "metrics.json").read_text())
+    assert set(metrics["ablations"]) == set(NAMES)
+    for name, found in metrics["ablations"].items():
+        value, low, high = found["ap_lost"]
+        whole = metrics["models"][found["instead_of"]]["ap"]
+        assert value == pytest.approx(whole - metrics["models"][name]["ap"], abs=1e-9)
+        assert low <= high
+    assert "student_labels_only" in (sampled / "report.html").read_text()
+
+
+def test_scores_of_sampled_models_are_at_the_true_prior(sampled: Path, spark: Any) -> None:
+    margins = spark.read.format("delta").load(str(sampled / "tables" / "base_margins")).where("part = 'train'")
+    names = [name for name in margins.columns if name in ("additive", "lightgbm", "xgboost", "mlp")]
+    means = margins.agg(F.avg("label"), *[F.avg(1 / (1 + F.exp(-F.col(name)))) for name in names]).collect()[0]
+    for name, mean in zip(names, means[1:], strict=True):
+        assert means[0] / 2 < mean < means[0] * 2, f"{name}: without the shift it would be near {5 * means[0]:.2f}"
+
+
+def test_the_shift_is_the_exact_correction() -> None:
+    from remedi_spark.imbalance.priors import correct_negative_sampling
+
+    margin = np.linspace(-6, 6, 25)
+    shifted = 1 / (1 + np.exp(-(margin + math.log(0.2))))
+    np.testing.assert_allclose(correct_negative_sampling(1 / (1 + np.exp(-margin)), 0.2), shifted, atol=1e-12)
+
+
+def test_a_bundle_that_is_not_finished_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["report", "--model", str(tmp_path), "--ablations"])
+    assert stop.value.code == 2
+    assert "report.json" in capsys.readouterr().err
