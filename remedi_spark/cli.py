@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from remedi_spark.adaptation.command import app as adapt_app
 from remedi_spark.errors import InputError
 from remedi_spark.version import __version__
 
@@ -23,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+
+app.add_typer(adapt_app, name="adapt")
 
 ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file, laid over the packaged defaults.")]
 Overrides = Annotated[
@@ -84,20 +87,26 @@ def report(
     config: ConfigPath = None,
     overrides: Overrides = None,
     root: Root = None,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Also fit and measure the method without its parts.")
+    ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
     """Stage 7: measure on untouched rows and write report.html; with --model, rebuild it from what was stored.
 
-    Example: remedi report --model run/complete_journey/model
+    Example: remedi report --model run/complete_journey/model --ablations
     """
     from remedi_spark.stages.report import render_report
 
-    if model is None:
+    if model is None or ablations:
         from remedi_spark import flow
 
-        settings = _load(config, overrides, root=root)
-        workspace = flow.open_workspace(settings)
-        flow.run_report(workspace, settings)
+        if model is None:
+            settings = _load(config, overrides, root=root)
+            workspace, label = flow.open_workspace(settings), None
+        else:
+            workspace, settings, label = flow.reopen(model)
+        flow.run_report(workspace, settings, label, ablate=ablations)
         path = workspace.bundle / "report.html"
     else:
         path = render_report(model)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from remedi_spark.config.adapt import AdaptConfig
 from remedi_spark.config.chain import (
     BaseModelsConfig,
     EncodingConfig,
@@ -45,6 +46,8 @@ class Config(Section):
     fuser: FuserConfig = Field(default_factory=FuserConfig)
     student: StudentConfig
     scores: ScoresConfig = Field(default_factory=ScoresConfig)
+    adapt: AdaptConfig = Field(default_factory=AdaptConfig)
+    """Meta-learning across segments: ``remedi adapt``."""
 
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), **fixed: Any) -> Config:

@@ -79,7 +79,11 @@ def _delta_settings() -> Settings:
 
 def _local_settings(config: SparkConfig) -> Settings:
     # Spark compiles new code for every query: on a few cores, compiling it twice costs more than it gains.
-    java = f"-XX:TieredStopAtLevel=1 -XX:+UseParallelGC -Dderby.stream.error.file={os.devnull}"
+    # That compiler's own code cache of 48 MB is full after some minutes of this, and compiling then stops for good.
+    java = (
+        "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseParallelGC"
+        f" -Dderby.stream.error.file={os.devnull}"
+    )
     return {
         "spark.jars.packages": ",".join(PACKAGES),
         "spark.driver.memory": config.driver_memory,

@@ -62,9 +62,10 @@ class Tables:
 
     def version(self, name: str) -> int:
         """Return the latest Delta version of the table."""
-        where = self.location(name)
-        table = where if self.in_catalog else f"delta.`{where}`"
-        return int(self.spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").collect()[0]["version"])
+        from delta.tables import DeltaTable
+
+        find = DeltaTable.forName if self.in_catalog else DeltaTable.forPath
+        return int(find(self.spark, self.location(name)).history(1).collect()[0]["version"])
 
     def overwrite(
         self, frame: DataFrame, name: str, *, where: str | None = None, partition_by: tuple[str, ...] = ()

@@ -1,0 +1,328 @@
+"""Ten buyers of a category: meta-learned arms against pooled, fine-tuned and tree baselines on Complete Journey.
+
+    remedi adapt tasks --config conf/adapt_complete_journey.yaml --root RUN
+    python benchmarks/meta_learning.py --root RUN --cache RUN/cache [--new-segments] [--final]
+
+Without ``--final`` everything is judged on the validation segments, where all choices are made; with it, once, on the
+test segments. ``--new-segments`` hides the owners' history in the segment itself. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import torch
+
+from remedi_spark.adaptation.catalog import Catalog, catalogue
+from remedi_spark.adaptation.history import SEGMENT
+from remedi_spark.adaptation.meta_training import segments_of
+from remedi_spark.adaptation.rows import hashed, read_segments, thin_out
+from remedi_spark.adaptation.worker import fit_pooled, recipe, rules, task_source
+from remedi_spark.columns import FOLD, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
+from remedi_spark.config import Config, load_config
+from remedi_spark.encoding.fitting import encode, fit_encoder
+from remedi_spark.encoding.layout import Layout
+from remedi_spark.meta_learning.arms import LOSS
+from remedi_spark.meta_learning.inner_loop import InnerLoop, layer_names
+from remedi_spark.meta_learning.scoring import query_margins
+from remedi_spark.meta_learning.segments import SegmentRows, as_task, draw_task, query_times
+from remedi_spark.meta_learning.tasks import Task, stack_tasks
+from remedi_spark.meta_learning.training import MetaModel, meta_train
+from remedi_spark.metrics.ranking import average_precision, ndcg_at_k, recall_at_k
+from remedi_spark.nets.models import build
+from remedi_spark.sources.flat import FlatTable
+
+OWN = ("own_", "segment_buyers", "segment_gap", "segment_value")
+BUDGET = 0.075
+KS = (5, 10, 20, 50)
+META = {
+    "maml": {"algorithm": "maml", "layers": "wide", "learn_rates": "weight"},
+    "fomaml": {"algorithm": "fomaml", "layers": "wide", "learn_rates": "weight"},
+    "anil": {"algorithm": "anil", "learn_rates": "weight"},
+    "reptile": {"algorithm": "reptile", "layers": "wide", "learn_rates": "no", "meta_rate": 0.3, "inner_rate": 0.02},
+    "balanced": {"algorithm": "fomaml", "layers": "wide", "learn_rates": "no", "inner_steps": 0},
+}
+"""Meta-trainings; ``balanced`` has no inner step: the pooled net trained on with every segment weighing the same."""
+FINE_TUNE = [("wide", 0.02), ("all", 0.01), ("head", 0.05)]
+"""Layers and rates of plain gradient steps; ``head``: the pooled head only."""
+STEPS = (1, 5)
+
+
+@dataclass(frozen=True)
+class World:
+    """Encoded segments by name, what the numbers are, and the segments' roles."""
+
+    segments: dict[str, SegmentRows]
+    layout: Layout
+    catalog: Catalog
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Tasks of the judged segments by K, stacked, with the segment of each."""
+
+    names: dict[int, list[str]]
+    tasks: dict[int, list[Task]]
+
+    def metrics(self, k: int, scores: Any) -> dict[str, np.ndarray[Any, Any]]:
+        """Return AP, NDCG and recall at the budget by segment; ``scores``: one array a task."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for name, task, padded in zip(self.names[k], self.tasks[k], scores, strict=True):
+            y, weight = task.query.y.numpy(), task.query.weight.numpy()
+            own = np.asarray(padded, dtype=np.float64)[: len(y)]
+            if not np.isfinite(own).all():  # diverged: no skill
+                own = np.zeros(len(y))
+            budget = BUDGET * float(weight.sum())
+            one = found.setdefault(name, {"ap": [], "ndcg": [], "recall": []})
+            one["ap"].append(average_precision(y, own, weight))
+            one["ndcg"].append(ndcg_at_k(y, own, budget, weight))
+            one["recall"].append(recall_at_k(y, own, budget, weight))
+        return {
+            what: np.array([np.mean(found[name][what]) for name in sorted(found)]) for what in ("ap", "ndcg", "recall")
+        }
+
+
+def load_world(config: Config, *, new: bool, final: bool, negatives: int = 250) -> World:
+    """Read the rows with Spark, thin out what is not judged, encode, fetch."""
+    from pyspark.sql import functions as F
+
+    from remedi_spark.spark.session import get_session
+    from remedi_spark.spark.tables import Tables
+
+    spark = get_session(config.spark)
+    adapt = config.adapt
+    table = Tables(spark, config.root).location("segment_rows")
+    source = FlatTable(table, LABEL, OWNER, SNAPSHOT)
+    hidden = [name for name in spark.read.format("delta").load(table).columns if name.startswith(OWN)] if new else []
+    adapt = adapt.model_copy(update={"segment": [SEGMENT], "drop": hidden})
+    read = read_segments(spark, source, adapt)
+    catalog = catalogue(read.rows, adapt.tasks, adapt.split, table)
+    judged = list(catalog.test if final else catalog.validation)
+    early = F.col(SNAPSHOT) <= F.lit(adapt.split.learn_until)
+    rows = hashed(read.rows.where(F.col(SEGMENT).isin(judged) if final else F.col(SEGMENT).isNotNull()))
+    mine = rows if final else rows.where(early)
+    learned = hashed(read.rows.where(early & F.col(SEGMENT).isin(*catalog.train)))
+    everything = mine.where(F.col(SEGMENT).isin(judged)).unionByName(learned)
+    last = F.max(SNAPSHOT).over(_window())
+    whole = F.col(SEGMENT).isin(judged) & (F.col(SNAPSHOT) == F.col("last"))
+    marked = everything.withColumn("last", last)
+    kept = thin_out(marked.where(~whole), negatives).unionByName(marked.where(whole).withColumn(WEIGHT, F.lit(1.0)))
+    kept = kept.drop("last").withColumn(FOLD, F.lit(0))
+    encoder = fit_encoder(
+        kept.where(F.col(SEGMENT).isin(*catalog.train)), read.contract, config.encoding, folds=1, binary=True
+    )
+    day = F.datediff(SNAPSHOT, F.lit("1970-01-01").cast("date")).cast("long").alias("day")
+    encoded = encode(kept, encoder).select(
+        SEGMENT, F.xxhash64(F.col(OWNER).cast("string")).alias("owner"), day, LABEL, WEIGHT, ROW_HASH, "x"
+    )
+    batches = encoded.orderBy(SEGMENT, ROW_HASH)._collect_as_arrow()
+    import pyarrow as pa
+
+    return World(segments_of(pa.Table.from_batches(batches), encoder.layout), encoder.layout, catalog)
+
+
+def _window() -> Any:
+    from pyspark.sql import Window
+
+    return Window.partitionBy(SEGMENT)
+
+
+def draw_judged(world: World, names: tuple[str, ...], config: Config, draws: int, seed: int) -> Judged:
+    """Draw the judged tasks at each segment's latest moment."""
+    found: tuple[dict[int, list[str]], dict[int, list[Task]]] = ({}, {})
+    how = rules(config.adapt, whole_query=True)
+    for k in KS:
+        found[0][k], found[1][k] = [], []
+        for number, name in enumerate(names):
+            rows = world.segments[name]
+            for draw in range(draws):
+                rng = np.random.default_rng([seed, 9, number, draw, k])
+                drawn = draw_task(rows, k, how, rng, moment=int(query_times(rows, how)[-1]))
+                if drawn is not None:
+                    found[0][k].append(name)
+                    found[1][k].append(as_task(rows, drawn))
+    return Judged(*found)
+
+
+def along(
+    net: Any, start: Any, rates: Mapping[str, Any], judged: Judged, loop: InnerLoop, at: tuple[int, ...]
+) -> dict[int, Any]:
+    """Return the metrics by K and number of steps."""
+    found = {}
+    for k, tasks in judged.tasks.items():
+        margins = query_margins(net, start, rates, stack_tasks(tasks), loop, at, loss=LOSS).numpy()
+        found[k] = {step: judged.metrics(k, margins[:, i]) for i, step in enumerate(at)}
+    return found
+
+
+def net_arms(
+    config: Config, world: World, judged: Judged, cache: Path, seed: int, only: list[str] | None
+) -> Iterator[tuple[str, dict[int, Any]]]:
+    """Yield the arms of nets: name (with step where several are tried) and metrics by K."""
+    adapt = config.adapt
+    torch.manual_seed(seed)
+    net, spec, pooled = _pooled(adapt, world, cache, seed)
+    starts = {"pooled": MetaModel(pooled, {})}
+    for name, changes in META.items():
+        if only is None or name in only:
+            starts[name] = _meta(net, adapt, name, changes, world, cache, seed, pooled)
+    for name, model in starts.items():
+        steps = 0 if name in ("pooled", "balanced") else adapt.meta.inner_steps
+        at = tuple(range(steps + 1))
+        for step, by_k in _by_step(along(net, model.net, model.rates, judged, InnerLoop(steps), at)).items():
+            yield f"{name}@{step}", by_k
+    for base in ("pooled", "balanced"):
+        for layers, rate in FINE_TUNE if base in starts else ():
+            steady = {one: torch.tensor([rate]) for one in layer_names(net, layers)}
+            found = along(net, starts[base].net, steady, judged, InnerLoop(max(STEPS), clip=10.0), STEPS)
+            for step, by_k in _by_step(found).items():
+                yield f"fine_tuned {base} {layers} {rate}@{step}", by_k
+    fresh = build(spec)
+    fresh.eval()
+    random = {key: value.detach() for key, value in fresh.named_parameters()}
+    for rate in (0.02,):
+        steady = {one: torch.tensor([rate]) for one in random}
+        for step, by_k in _by_step(along(net, random, steady, judged, InnerLoop(20, clip=10.0), (20,))).items():
+            yield f"scratch {rate}@{step}", by_k
+
+
+def _by_step(found: dict[int, Any]) -> dict[int, dict[int, Any]]:
+    steps = next(iter(found.values()))
+    return {step: {k: by_step[step] for k, by_step in found.items()} for step in steps}
+
+
+def _pooled(adapt: Any, world: World, cache: Path, seed: int) -> tuple[Any, Any, Any]:
+    path = cache / "pooled.pt"
+    learned = {
+        name: world.segments[name]
+        for name in (*world.catalog.train, *world.catalog.validation)
+        if name in world.segments
+    }
+    if not path.exists():
+        net, spec = fit_pooled(learned, adapt, adapt.net.spec(), world.layout, world.catalog, seed)
+        torch.save({"spec": spec, "state": net.state_dict()}, path)
+    stored = torch.load(path, weights_only=True)
+    net = build(stored["spec"])
+    net.load_state_dict(stored["state"])
+    net.eval()
+    return net, stored["spec"], {key: value.detach().clone() for key, value in net.named_parameters()}
+
+
+def _meta(
+    net: Any, adapt: Any, name: str, changes: Any, world: World, cache: Path, seed: int, pooled: Any
+) -> MetaModel:
+    path = cache / f"{name}.pt"
+    if not path.exists():
+        config = adapt.model_copy(update={"meta": adapt.meta.model_copy(update=changes)})
+        net.load_state_dict({**net.state_dict(), **pooled})
+        begun = time.process_time()
+        trained = meta_train(net, recipe(config), task_source(world.segments, world.catalog, config, seed))
+        torch.save({"net": trained.model.net, "log_rates": trained.model.log_rates}, path)
+        say = {"diverged": trained.diverged, "cpu_seconds": round(time.process_time() - begun)}
+        print(json.dumps({"meta-training": name, **say}), flush=True)
+    stored = torch.load(path, weights_only=True)
+    return MetaModel(stored["net"], stored["log_rates"])
+
+
+def tree_arms(world: World, judged: Judged) -> Iterator[tuple[str, dict[int, Any]]]:
+    """Yield boosted trees on the support alone, and pooled over all learning segments."""
+    learned = [world.segments[name] for name in world.catalog.train]
+    x, y, weight = (np.concatenate([getattr(one, what) for one in learned]) for what in ("x", "y", "weight"))
+    plain = {"objective": "binary", "verbose": -1, "num_threads": 1, "seed": 0}
+    pooled = lgb.train({**plain, "learning_rate": 0.1, "min_data_in_leaf": 100}, lgb.Dataset(x, y, weight=weight), 120)
+    yield (
+        "trees pooled",
+        {
+            k: judged.metrics(k, [pooled.predict(task.query.x.numpy(), raw_score=True) for task in tasks])
+            for k, tasks in judged.tasks.items()
+        },
+    )
+    small = {
+        **plain,
+        "learning_rate": 0.1,
+        "num_leaves": 4,
+        "min_data_in_leaf": 3,
+        "min_sum_hessian_in_leaf": 1e-3,
+        "lambda_l2": 1.0,
+    }
+    yield (
+        "trees on support",
+        {k: judged.metrics(k, [_support_trees(task, small) for task in tasks]) for k, tasks in judged.tasks.items()},
+    )
+
+
+def _support_trees(task: Task, settings: dict[str, Any]) -> Any:
+    data = lgb.Dataset(task.support.x.numpy(), task.support.y.numpy(), weight=task.support.weight.numpy())
+    return lgb.train(settings, data, 40).predict(task.query.x.numpy(), raw_score=True)
+
+
+def interval(values: Any, seed: int = 0) -> list[float]:
+    """Return mean and 95 % bootstrap interval over segments."""
+    rng = np.random.default_rng(seed)
+    means = rng.choice(values, (1000, len(values))).mean(1)
+    return [round(float(v), 4) for v in (values.mean(), *np.quantile(means, [0.025, 0.975]))]
+
+
+def main() -> None:
+    """Run all arms, print one line an arm and a JSON of everything at the end."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("conf/adapt_complete_journey.yaml"))
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--cache", type=Path, required=True, help="folder for rows and nets between calls")
+    parser.add_argument("--new-segments", action="store_true")
+    parser.add_argument("--final", action="store_true")
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="meta-trainings; default: all")
+    parser.add_argument("--set", nargs="*", default=[], dest="overrides")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    config = load_config(arguments.config, arguments.overrides, root=arguments.root)
+    cache = arguments.cache / ("new" if arguments.new_segments else "established")
+    cache.mkdir(parents=True, exist_ok=True)
+    world = cached_world(config, arguments, cache)
+    names = world.catalog.test if arguments.final else world.catalog.validation
+    judged = draw_judged(world, names, config, arguments.draws, config.seed)
+    found = {}
+    nets = net_arms(config, world, judged, cache, config.seed, arguments.only)
+    for arm, by_k in itertools.chain(nets, tree_arms(world, judged)):
+        found[arm] = {k: {what: values.tolist() for what, values in one.items()} for k, one in by_k.items()}
+        print(f"{arm:<36}", {k: interval(one["ap"]) for k, one in by_k.items()}, flush=True)
+    out = cache / ("final.json" if arguments.final else "validation.json")
+    out.write_text(json.dumps({"segments": len(names), "draws": arguments.draws, "arms": found}))
+    print(json.dumps({"written": str(out)}))
+
+
+def cached_world(config: Config, arguments: argparse.Namespace, cache: Path) -> World:
+    """Return the world of an earlier call, or make it: Spark need not read the table for every look."""
+    path = cache / f"world-{'final' if arguments.final else 'tuning'}.npz"
+    if not path.exists():
+        world = load_world(config, new=arguments.new_segments, final=arguments.final)
+        arrays = {
+            f"{i}/{what}": getattr(rows, what) for i, rows in enumerate(world.segments.values()) for what in _PARTS
+        }
+        facts = {"names": list(world.segments), "layout": world.layout.to_dict(), "catalog": world.catalog.to_dict()}
+        np.savez(path, facts=json.dumps(facts), **arrays)
+        return world
+    stored = np.load(path)
+    facts = json.loads(str(stored["facts"]))
+    segments = {
+        name: SegmentRows(name, *(stored[f"{i}/{what}"] for what in _PARTS)) for i, name in enumerate(facts["names"])
+    }
+    roles = {key: value if key == "refused" else tuple(value) for key, value in facts["catalog"].items()}
+    return World(segments, Layout.from_dict(facts["layout"]), Catalog(**roles))
+
+
+_PARTS = ("x", "y", "owner", "time", "weight")
+
+
+if __name__ == "__main__":
+    main()

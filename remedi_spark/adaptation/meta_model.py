@@ -1,0 +1,130 @@
+"""The folder of a meta model: what ``adapt meta-train`` leaves and ``adapt fit`` reads; no pickle in it.
+
+``contract.json`` and ``encoder.json`` as in any bundle; ``pooled.pt`` and ``adapted.pt``, the two starts (with the
+inner rates); ``meta.json``: settings of the inner loop, evidence of the validation segments, segments by role, refused
+segments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remedi_spark.bundle.store import ModelStore, read_bytes, write_bytes
+from remedi_spark.encoding.encoder import Encoder
+from remedi_spark.errors import InputError
+
+if TYPE_CHECKING:
+    from remedi_spark.meta_learning.arms import Arm, Prior
+    from remedi_spark.nets.models import FieldNet
+
+STARTS = ("pooled", "adapted")
+
+
+@dataclass(frozen=True)
+class MetaBundle:
+    """A meta model as plain values: what Spark ships to its tasks."""
+
+    encoder: dict[str, Any]
+    starts: dict[str, bytes]
+    meta: dict[str, Any]
+
+    def save(self, root: Path) -> None:
+        """Write the folder; ``meta.json``, written last, makes it whole."""
+        store = ModelStore(root)
+        store.save("contract", self.encoder["contract"])
+        store.save("encoder", self.encoder)
+        for name, payload in self.starts.items():
+            write_bytes(root / f"{name}.pt", payload)
+        digests = {name: hashlib.sha256(payload).hexdigest() for name, payload in self.starts.items()}
+        store.save("meta", {**self.meta, "checksums": digests})
+
+    @classmethod
+    def load(cls, root: Path) -> MetaBundle:
+        """Read the folder.
+
+        Raises:
+            InputError: there is none, or a net was changed.
+        """
+        if not (root / "meta.json").exists():
+            raise InputError(f"--model {root}: no meta.json; expected a folder written by remedi adapt meta-train")
+        store = ModelStore(root)
+        meta = store.load("meta")
+        starts = {name: read_bytes(root / f"{name}.pt") for name in STARTS}
+        for name, payload in starts.items():
+            if hashlib.sha256(payload).hexdigest() != meta["checksums"][name]:
+                raise InputError(f"model {root / name}.pt: changed since meta-training; restore it or train again")
+        return cls(store.load("encoder"), starts, meta)
+
+    def open(self) -> OpenMetaModel:
+        """Build encoder and net."""
+        import torch
+
+        from remedi_spark.nets.models import build
+
+        stored = {name: torch.load(io.BytesIO(payload), weights_only=True) for name, payload in self.starts.items()}
+        net = build(stored["pooled"]["spec"])
+        net.load_state_dict(stored["pooled"]["state"])
+        net.eval()
+        names = [name for name, _ in net.named_parameters()]
+        starts = {name: {key: one["state"][key] for key in names} for name, one in stored.items()}
+        return OpenMetaModel(Encoder.from_dict(self.encoder), net, starts, stored["adapted"]["rates"], self.meta)
+
+
+@dataclass(frozen=True)
+class OpenMetaModel:
+    """A meta model ready to adapt."""
+
+    encoder: Encoder
+    net: FieldNet
+    starts: dict[str, dict[str, Any]]
+    rates: dict[str, Any]
+    meta: dict[str, Any]
+
+    def arms(self) -> dict[str, Arm]:
+        """Return the arms of :mod:`remedi_spark.meta_learning.arms`."""
+        return build_arms(self.net, self.starts, self.rates, self.meta)
+
+    def priors(self, positives: int) -> dict[str, Prior]:
+        """Return the evidence of the validation segments at the K nearest to ``positives``."""
+        from remedi_spark.meta_learning.arms import Prior
+
+        by_k = self.meta["validation"]
+        nearest = min(by_k, key=lambda k: abs(int(k) - positives), default=None)
+        if nearest is None:
+            return {}
+        return {name: Prior(one["difference"], one["deviation"]) for name, one in by_k[nearest].items()}
+
+    def payload(self, parameters: dict[str, Any]) -> bytes:
+        """Return the net with these parameters, as a student of a bundle stores it."""
+        return pack(self.meta["spec"], {**self.net.state_dict(), **parameters})
+
+
+def build_arms(
+    net: Any, starts: dict[str, dict[str, Any]], rates: dict[str, Any], meta: dict[str, Any]
+) -> dict[str, Arm]:
+    """Return the arms: the starts, the learned inner rates, and the settings in ``meta.json``."""
+    import torch
+
+    from remedi_spark.meta_learning.arms import ADAPTED, FINE_TUNED, POOLED, Arm
+    from remedi_spark.meta_learning.inner_loop import InnerLoop, layer_names
+
+    tuned = meta["fine_tune"]
+    steady = {name: torch.tensor([tuned["rate"]]) for name in layer_names(net, tuned["layers"])}
+    return {
+        POOLED: Arm(starts["pooled"], {}, InnerLoop(0)),
+        FINE_TUNED: Arm(starts["pooled"], steady, InnerLoop(tuned["steps"], tuned["clip"])),
+        ADAPTED: Arm(starts["adapted"], rates, InnerLoop(**meta["inner"])),
+    }
+
+
+def pack(spec: dict[str, Any], state: dict[str, Any], rates: dict[str, Any] | None = None) -> bytes:
+    """Return a net's specification and weights (and inner rates) as bytes, in the form of a student's net."""
+    import torch
+
+    stored = io.BytesIO()
+    torch.save({"spec": spec, "state": state, "rates": rates or {}, "curve": [], "pool": True}, stored)
+    return stored.getvalue()
