@@ -106,7 +106,8 @@ def report(
             workspace, label = flow.open_workspace(settings), None
         else:
             workspace, settings, label = flow.reopen(model)
-        flow.run_report(workspace, settings, label, ablate=ablations)
+        metrics = flow.run_report(workspace, settings, label, ablate=ablations)
+        _print_ablations(metrics)
         path = workspace.bundle / "report.html"
     else:
         path = render_report(model)
@@ -249,6 +250,13 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
         typer.echo(f"{model:<16}" + "".join(f"{cell:>16}" for cell in cells))
     shown = {name: "n/a" if value is None else f"{value:.1%}" for name, value in metrics["retention"].items()}
     typer.echo(f"\nstudent keeps {shown['ap']} of the fuser's AP and {shown['recall_at_k']} of its recall at K")
+
+
+def _print_ablations(metrics: dict[str, Any]) -> None:
+    for name, found in metrics.get("ablations", {}).items():
+        lost, low, high = ("n/a" if value is None else f"{value:+.4f}" for value in found["ap_lost"])
+        whole, ap = found["instead_of"], metrics["models"][name]["ap"]
+        typer.echo(f"{name:<22} AP {ap:.4f}   {whole} less {name}: {lost} ({low} to {high})")
 
 
 def _print_scores(workspace: Any, rows: int = 5) -> None:

@@ -89,19 +89,23 @@ def run_scores(workspace: Workspace, config: Config) -> None:
         scores.run(workspace, config.scores)
 
 
-def run_report(workspace: Workspace, config: Config, label: str | None = None, *, ablate: bool = False) -> None:
-    """Stage 7: metrics.json and report.html; with ``ablate``, what each part of the method adds as well."""
+def run_report(
+    workspace: Workspace, config: Config, label: str | None = None, *, ablate: bool = False
+) -> dict[str, Any]:
+    """Stage 7: metrics.json (returned) and report.html; with ``ablate``, what each part of the method adds as well."""
     durations = _durations(workspace)
     fitted: list[str] = []
     if ablate:
         with timed("ablations", durations):
             fitted = ablations.run(workspace, config)
     with timed("report", durations):
-        report.run(workspace, config, label=label or label_name(config), durations=durations, ablations=fitted)
+        name = label or label_name(config)
+        metrics = report.run(workspace, config, label=name, durations=durations, ablations=fitted)
     workspace.models(FINAL).save(DURATIONS, durations)
+    return metrics
 
 
-STAGES: dict[str, Callable[[Workspace, Config], None]] = {
+STAGES: dict[str, Callable[[Workspace, Config], Any]] = {
     "features": run_features,
     "base-models": run_base_models,
     "fuser": run_fuser,

@@ -16,6 +16,7 @@ from remedi_spark.encoding.contract import FeatureContract, column, infer_featur
 from remedi_spark.errors import InputError
 from remedi_spark.progress import warn
 from remedi_spark.sources.flat import FlatTable, key_columns, require_column
+from remedi_spark.spark.partitions import uniform
 from remedi_spark.spark.tables import is_csv, read_table
 
 if TYPE_CHECKING:
@@ -129,6 +130,5 @@ def thin_out(rows: DataFrame, negatives: int = NEGATIVES) -> DataFrame:
     counted = Window.partitionBy(SEGMENT, SNAPSHOT)
     keyed = rows.withColumn("__negatives", F.count(negative).over(counted))
     share = F.least(F.lit(1.0), F.lit(float(negatives)) / F.col("__negatives"))
-    draw = F.pmod(F.col(ROW_HASH), F.lit(1_000_003)) / F.lit(1_000_003.0)
-    kept = keyed.where((F.col(LABEL) == 1) | (draw < share))
+    kept = keyed.where((F.col(LABEL) == 1) | (uniform(ROW_HASH, 0) < share))
     return kept.withColumn(WEIGHT, F.when(F.col(LABEL) == 1, F.lit(1.0)).otherwise(1 / share)).drop("__negatives")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldFits:
-    """What all fits of a student have in common.
+    """What all fits of a stage have in common.
 
     Attributes:
         layout: of the encoded rows.
@@ -32,6 +32,7 @@ class FoldFits:
         target: column to learn.
         loss: ``logistic`` or ``mse``.
         prior: mean of the target.
+        rows: about how many rows there are.
         validation_share: share of the owners that decides when to stop.
         workers: Spark tasks that train one model together.
         seed: of the first fold.
@@ -43,6 +44,7 @@ class FoldFits:
     target: str
     loss: str
     prior: float
+    rows: int
     validation_share: float
     workers: int
     seed: int
@@ -50,33 +52,37 @@ class FoldFits:
     label_weight: float = 0.0
 
 
-def fit_by_fold(
-    rows: DataFrame, models: dict[str, ModelConfig], plan: FoldFits, on_fit: Callable[[str, int, Fitted], None]
-) -> dict[str, Sequence[Fitted]]:
-    """Fit every model for every fold left out; return them by name.
+def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> Fitted:
+    """Fit one model on the rows of all folds but one.
 
     Args:
         rows: ``x``, ``te``, ``fold``, ``block``, ``weight``, ``row_hash`` and the target.
-        models: what to fit.
+        model: what to fit.
         plan: how.
-        on_fit: called with name, fold and model as each fit ends.
+        fold: the fold left out.
     """
-    size = rows.count()
+    columns: list[Any] = [
+        F.concat("x", F.col("te")[fold]).alias(X),
+        F.col(plan.target).cast("double").alias(TARGET),
+        F.col(WEIGHT).alias(ROW_WEIGHT),
+        inner_validation(fold, plan.validation_share).alias(VALID),
+        ROW_HASH,
+        *([F.col(plan.label).alias(LABELS)] if plan.label else []),
+    ]
+    frame = rows.where(F.col(FOLD) != fold).select(*columns)
+    data = TrainingSet(frame, plan.layout, plan.loss, plan.prior, plan.rows, plan.workers, plan.seed + fold)
+    return learner_for(model, label_weight=plan.label_weight).fit(data)
+
+
+def fit_by_fold(
+    rows: DataFrame, models: dict[str, ModelConfig], plan: FoldFits, on_fit: Callable[[str, int, Fitted], None]
+) -> dict[str, Sequence[Fitted]]:
+    """Fit every model for every fold left out, side by side; return them by name. ``on_fit`` sees each as it ends."""
     units = [(name, fold) for name in models for fold in range(plan.folds)]
 
     def fit(unit: tuple[str, int]) -> Fitted:
         name, fold = unit
-        columns: list[Any] = [
-            F.concat("x", F.col("te")[fold]).alias(X),
-            F.col(plan.target).cast("double").alias(TARGET),
-            F.col(WEIGHT).alias(ROW_WEIGHT),
-            inner_validation(fold, plan.validation_share).alias(VALID),
-            ROW_HASH,
-            *([F.col(plan.label).alias(LABELS)] if plan.label else []),
-        ]
-        frame = rows.where(F.col(FOLD) != fold).select(*columns)
-        data = TrainingSet(frame, plan.layout, plan.loss, plan.prior, size, plan.workers, plan.seed + fold)
-        fitted = learner_for(models[name], label_weight=plan.label_weight).fit(data)
+        fitted = fit_fold(rows, models[name], plan, fold)
         on_fit(name, fold, fitted)
         return fitted
 

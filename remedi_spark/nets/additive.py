@@ -2,8 +2,7 @@
 
 From a strong penalty to a weak one, each starts where the last one ended; the inner validation rows choose. With the
 cumulative basis of the curves the penalty is on their steps, and pulls each curve towards a constant. Columns count as
-standardised: a rare level or a long tail may matter as much as a common one (unscaled, it ranked far worse: AP .128
-against .155 on the small noisy set of ``docs/quality.md``).
+standardised: a rare level or a long tail may matter as much as a common one.
 """
 
 from __future__ import annotations
@@ -12,15 +11,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.nets.models import Additive, build
-from remedi_spark.nets.training import Rows, Trained, shared_stats
+from remedi_spark.nets.training import Rows, TensorRows, Trained, shared_stats, tensor_rows
 from remedi_spark.nets.workers import sum_over_workers
 
 _CHUNK = 16_384
@@ -28,15 +25,6 @@ _CACHED_CELLS = 200_000_000
 """Cells of the design that are kept in memory (4 bytes each); beyond, it is computed anew in every pass."""
 _TOLERANCE = 1e-7
 _SMALLEST_VARIANCE = 1e-8
-
-
-@dataclass(frozen=True)
-class WeightedRows:
-    """Encoded rows (n, width), targets (n,) and weights (n,) of one worker."""
-
-    x: Tensor
-    target: Tensor
-    weight: Tensor
 
 
 @dataclass(frozen=True)
@@ -54,7 +42,7 @@ class Path:
 
 
 def fit_path(
-    net: Additive, learn: WeightedRows, check: WeightedRows, penalties: Sequence[float], *, loss: str, iterations: int
+    net: Additive, learn: TensorRows, check: TensorRows, penalties: Sequence[float], *, loss: str, iterations: int
 ) -> Path:
     """Fit for every penalty, strongest first, and leave the weights of the best in ``net``.
 
@@ -100,7 +88,7 @@ def _minimise(design: _Design, start: Tensor, ridge: Tensor, total: float, loss:
 class _Design:
     """The design matrix in chunks, kept when it is small enough."""
 
-    def __init__(self, net: Additive, rows: WeightedRows) -> None:
+    def __init__(self, net: Additive, rows: TensorRows) -> None:
         self._net, self._rows = net, rows
         with torch.no_grad():
             self.columns = net.design(rows.x[:1] if len(rows.x) else torch.zeros(1, rows.x.shape[1])).shape[1]
@@ -172,14 +160,6 @@ def train_additive(
     spec = {"kind": "additive", "stats": shared_stats(rows, layout, n_bins).to_dict()}
     net = build(spec)
     assert isinstance(net, Additive)
-    learn, check = _weighted(rows, ~rows.valid), _weighted(rows, rows.valid)
+    learn, check = tensor_rows(rows, ~rows.valid), tensor_rows(rows, rows.valid)
     path = fit_path(net, learn, check, penalties, loss=loss, iterations=iterations)
     return Trained(spec, net.state_dict(), path.losses)
-
-
-def _weighted(rows: Rows, mask: npt.NDArray[np.bool_]) -> WeightedRows:
-    return WeightedRows(
-        torch.from_numpy(rows.x[mask]),
-        torch.from_numpy(rows.target[mask]).float(),
-        torch.from_numpy(rows.weight[mask]).float(),
-    )

@@ -155,7 +155,7 @@ class Additive(FieldNet):
     ensemble gains from. Source: generalised additive models (Hastie and Tibshirani, 1986), linear splines.
     """
 
-    def __init__(self, stats: InputStats, *, embedding_dim: int = 1, dropout: float = 0.0) -> None:
+    def __init__(self, stats: InputStats) -> None:
         super().__init__(stats, 1)
         self.head = nn.Linear(1, 1)
         nn.init.ones_(self.head.weight)

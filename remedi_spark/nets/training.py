@@ -82,7 +82,7 @@ def train(
     torch.manual_seed(recipe.seed)
     spec = {**spec, "stats": shared_stats(rows, layout, recipe.n_bins).to_dict()}
     net = build(spec)
-    learn, check = _tensors(rows, ~rows.valid), _tensors(rows, rows.valid)
+    learn, check = tensor_rows(rows, ~rows.valid), tensor_rows(rows, rows.valid)
     _start_at_prior(net, learn, recipe.loss)
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     total = int(sum_over_workers(torch.tensor([len(learn.target)], dtype=torch.float64))[0])
@@ -136,7 +136,9 @@ def _pool(logits: Tensor) -> Tensor:
     return up - down
 
 
-def _epoch(net: FieldNet, optimiser: torch.optim.Optimizer, rows: _Tensors, batches: list[Any], recipe: Recipe) -> None:
+def _epoch(
+    net: FieldNet, optimiser: torch.optim.Optimizer, rows: TensorRows, batches: list[Any], recipe: Recipe
+) -> None:
     net.train()
     for index in batches:
         optimiser.zero_grad()
@@ -148,7 +150,7 @@ def _epoch(net: FieldNet, optimiser: torch.optim.Optimizer, rows: _Tensors, batc
         optimiser.step()
 
 
-def _row_losses(logits: Tensor, batch: _Tensors, recipe: Recipe) -> Tensor:
+def _row_losses(logits: Tensor, batch: TensorRows, recipe: Recipe) -> Tensor:
     """Mean over the members of each member's own loss, shape (n,)."""
     target = batch.target.unsqueeze(1).expand_as(logits)
     if recipe.loss == "logistic":
@@ -174,7 +176,7 @@ def _share_gradients(net: FieldNet, weight: float) -> None:
         parameter.grad = part.view_as(parameter).clone()
 
 
-def _mean_loss(net: FieldNet, rows: _Tensors, recipe: Recipe) -> float:
+def _mean_loss(net: FieldNet, rows: TensorRows, recipe: Recipe) -> float:
     net.eval()
     sums = torch.zeros(2, dtype=torch.float64)
     with torch.inference_mode():
@@ -186,12 +188,12 @@ def _mean_loss(net: FieldNet, rows: _Tensors, recipe: Recipe) -> float:
     return total / weight if weight else math.nan
 
 
-def _validation_losses(logits: Tensor, batch: _Tensors, recipe: Recipe) -> Tensor:
+def _validation_losses(logits: Tensor, batch: TensorRows, recipe: Recipe) -> Tensor:
     """The pooled prediction is what is used later, so it is what decides when to stop."""
     return _row_losses(pooled(logits, recipe.loss == "logistic").unsqueeze(1), batch, recipe)
 
 
-def _start_at_prior(net: FieldNet, rows: _Tensors, loss: str) -> None:
+def _start_at_prior(net: FieldNet, rows: TensorRows, loss: str) -> None:
     """Start the output bias at the mean target: at a prior of 0.5 % most of the first epoch would go there."""
     weight = rows.weight.double()
     sums = sum_over_workers(torch.stack([(rows.target.double() * weight).sum(), weight.sum()]))
@@ -203,20 +205,24 @@ def _start_at_prior(net: FieldNet, rows: _Tensors, loss: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Tensors:
+class TensorRows:
+    """Encoded rows (n, width), targets, weights and, for a student, labels (n,), as tensors."""
+
     x: Tensor
     target: Tensor
     weight: Tensor
     labels: Tensor | None
 
-    def take(self, index: Tensor) -> _Tensors:
+    def take(self, index: Tensor) -> TensorRows:
+        """Return the rows at some positions."""
         labels = None if self.labels is None else self.labels[index]
-        return _Tensors(self.x[index], self.target[index], self.weight[index], labels)
+        return TensorRows(self.x[index], self.target[index], self.weight[index], labels)
 
 
-def _tensors(rows: Rows, mask: npt.NDArray[np.bool_]) -> _Tensors:
+def tensor_rows(rows: Rows, mask: npt.NDArray[np.bool_]) -> TensorRows:
+    """Return the rows of a mask (n,) as tensors."""
     labels = None if rows.labels is None else torch.from_numpy(rows.labels[mask]).float()
-    return _Tensors(
+    return TensorRows(
         torch.from_numpy(rows.x[mask]),
         torch.from_numpy(rows.target[mask]).float(),
         torch.from_numpy(rows.weight[mask]).float(),

@@ -65,7 +65,7 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
     encoded = workspace.read(phase, "encoded")
     rows = encoded.where(F.col(PART) == TRAIN).cache()
     plan = FoldFits(
-        encoder.layout, encoder.folds, LABEL, "logistic", prior, config.base_models.validation_share,
+        encoder.layout, encoder.folds, LABEL, "logistic", prior, rows.count(), config.base_models.validation_share,
         config.base_models.workers or 1, config.seed * 1000 + 500,
     )  # fmt: skip
     try:

@@ -18,21 +18,19 @@ from typing import TYPE_CHECKING, Any
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from remedi_spark.bundle.store import ModelStore
-from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, ROW_HASH, WEIGHT
+from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, WEIGHT
 from remedi_spark.config import Config
-from remedi_spark.config.chain import ModelConfig
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.encoding.fitting import encode, fit_encoder
 from remedi_spark.errors import InputError
-from remedi_spark.learners import learner_for
 from remedi_spark.learners.alignment import align, fit_alignment
-from remedi_spark.learners.contract import FitError, Fitted, TrainingSet
+from remedi_spark.learners.contract import FitError, Fitted
+from remedi_spark.learners.folds import FoldFits, fit_fold
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.progress import say, warn
 from remedi_spark.spark.partitions import slots, uniform
-from remedi_spark.splits.folds import BLOCK, assign_folds, inner_validation, require_positives
+from remedi_spark.splits.folds import BLOCK, assign_folds, require_positives
 from remedi_spark.splits.holdout import TEST, TRAIN, split_holdout
 from remedi_spark.workspace import FINAL, HOLDOUT, Workspace
 
@@ -115,7 +113,11 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
             "job more cores"
         )
     parallel = settings.parallel or max(1, available // workers)
-    encoded = workspace.read(phase.name, "encoded").where(F.col(PART) == TRAIN).cache()
+    rows = workspace.read(phase.name, "encoded").where((F.col(PART) == TRAIN) & _kept(config)).cache()
+    plan = FoldFits(
+        phase.encoder.layout, settings.folds, LABEL, "logistic", _prior_after_sampling(phase.prior, settings.negatives),
+        phase.rows, settings.validation_share, workers, config.seed * 1000,
+    )  # fmt: skip
     store = workspace.models(phase.name)
     # The nets first: they take longest, so that the short fits fill the gaps at the end.
     order = sorted(models, key=lambda name: models[name].kind in ("lightgbm", "xgboost"))
@@ -124,7 +126,9 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
     def fit(unit: tuple[str, int]) -> tuple[str, str | None]:
         name, fold = unit
         try:
-            _fit_one(encoded, config, phase, store, models[name], name, fold, workers)
+            fitted = fit_fold(rows, models[name], plan, fold)
+            store.save_fitted(fitted, "base_models", name, f"fold_{fold}")
+            say("base-models", f"{phase.name}: {name} fold {fold + 1}/{settings.folds}: {_size(fitted)}")
         except Exception as error:  # any failure of one native fit must not lose the others
             return name, f"fold {fold}: {_cause(error)}"
         return name, None
@@ -133,7 +137,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
         with ThreadPoolExecutor(parallel) as pool:
             failures = {name: reason for name, reason in pool.map(fit, units) if reason}
     finally:
-        encoded.unpersist()
+        rows.unpersist()
     return _survivors(list(models), failures)
 
 
@@ -157,24 +161,14 @@ def _workers(phase: _Phase, available: int) -> int:
     return min(available, 1 + int(phase.rows * phase.encoder.layout.width // 100_000_000))
 
 
-def _fit_one(
-    encoded: DataFrame, config: Config, phase: _Phase, store: ModelStore, model: ModelConfig, name: str, fold: int,
-    workers: int,
-) -> None:  # fmt: skip
-    seed = config.seed * 1000 + fold
-    rows = encoded.where((F.col(FOLD) != fold) & _kept(config)).select(
-        F.concat("x", F.col("te")[fold]).alias("x"),
-        F.col(LABEL).alias("target"),
-        F.col(WEIGHT).alias("weight"),
-        inner_validation(fold, config.base_models.validation_share).alias("valid"),
-        ROW_HASH,
-    )
-    data = TrainingSet(rows, phase.encoder.layout, "logistic", phase.prior, phase.rows, workers, seed)
-    fitted = learner_for(model).fit(data)
-    store.save_fitted(fitted, "base_models", name, f"fold_{fold}")
-    size = fitted.info.get("trees") or fitted.info.get("epochs")
+def _size(fitted: Fitted) -> str:
     unit = "trees" if "trees" in fitted.info else "epochs"
-    say("base-models", f"{phase.name}: {name} fold {fold + 1}/{config.base_models.folds}: {size} {unit}")
+    return f"{fitted.info[unit]} {unit}"
+
+
+def _prior_after_sampling(prior: float, negatives: float) -> float:
+    """Return the share of positives when a share of the negatives is kept: focal boosting starts from it."""
+    return prior / (prior + (1 - prior) * negatives)
 
 
 def _kept(config: Config) -> Column:
@@ -186,7 +180,8 @@ def _kept(config: Config) -> Column:
 def _predict(workspace: Workspace, config: Config, phase: _Phase, names: list[str]) -> None:
     """Score all rows by all models in one native pass, then bring every model to the true prior.
 
-    Undoing the sampling of negatives is a shift of the margin, log(share kept): exact, whatever the model.
+    Undoing the sampling of negatives shifts the log-odds by log(share kept). A focal model's margins are not log-odds;
+    what the shift leaves of them the alignment brings to the prior.
     """
     store = workspace.models(phase.name)
     models: dict[str, Sequence[Fitted]] = {

@@ -40,7 +40,7 @@ def _distil(workspace: Workspace, config: Config, phase: str) -> None:
     teacher = workspace.read(phase, "fused_scores").select(*CARRIED, "fuser")
     rows = join_rows(encoded, teacher).where(F.col(PART) != TEST).cache()
     plan = FoldFits(
-        encoder.layout, encoder.folds, "fuser", "mse", 0.0, config.base_models.validation_share,
+        encoder.layout, encoder.folds, "fuser", "mse", 0.0, rows.count(), config.base_models.validation_share,
         config.base_models.workers or 1, config.seed * 1000 + 500,
         LABEL if settings.label_weight else None, settings.label_weight,
     )  # fmt: skip

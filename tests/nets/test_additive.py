@@ -13,10 +13,10 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 
 from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.nets.additive import WeightedRows, fit_path, train_additive
+from remedi_spark.nets.additive import fit_path, train_additive
 from remedi_spark.nets.inputs import InputStats
 from remedi_spark.nets.models import Additive, build
-from remedi_spark.nets.training import Rows, margin
+from remedi_spark.nets.training import Rows, margin, tensor_rows
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "code", 4)))
 PATH: dict[str, Any] = {"n_bins": 4, "penalties": (100.0, 1.0), "iterations": 200}
@@ -38,13 +38,6 @@ def _untrained(rows: Rows) -> Additive:
     return net
 
 
-def _weighted(rows: Rows, mask: Any) -> WeightedRows:
-    return WeightedRows(
-        torch.from_numpy(rows.x[mask]), torch.from_numpy(rows.target[mask]).float(),
-        torch.from_numpy(rows.weight[mask]).float(),
-    )  # fmt: skip
-
-
 def test_the_net_is_its_design_times_its_weights() -> None:
     rows = _rows(200)
     net = _untrained(rows)
@@ -59,7 +52,7 @@ def test_weights_are_the_minimum_that_another_solver_finds(penalty: float) -> No
     rows = _rows(600)
     net = _untrained(rows)
     every, none = np.ones(600, dtype=bool), np.zeros(600, dtype=bool)
-    fit_path(net, _weighted(rows, every), _weighted(rows, none), [penalty], loss="logistic", iterations=300)
+    fit_path(net, tensor_rows(rows, every), tensor_rows(rows, none), [penalty], loss="logistic", iterations=300)
     design = net.design(torch.from_numpy(rows.x)).double().numpy()
     mean = np.average(design, axis=0, weights=rows.weight)
     ridge = penalty * (np.average(design**2, axis=0, weights=rows.weight) - mean**2)
@@ -112,7 +105,7 @@ def test_two_workers_give_the_model_of_one(tmp_path: Path) -> None:
     alone = build(spec)  # the same bin edges
     assert isinstance(alone, Additive)
     path = fit_path(
-        alone, _weighted(rows, ~rows.valid), _weighted(rows, rows.valid), PATH["penalties"], loss="logistic",
+        alone, tensor_rows(rows, ~rows.valid), tensor_rows(rows, rows.valid), PATH["penalties"], loss="logistic",
         iterations=PATH["iterations"],
     )  # fmt: skip
     np.testing.assert_allclose(curve, path.losses, atol=1e-5)

@@ -15,12 +15,13 @@ from remedi_spark.nets.models import NETS, build
 from remedi_spark.nets.training import margin, pooled
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "number"), Slot(3, "code", 4)))
+EMBEDDED = {"embedding_dim": 4, "dropout": 0.1}
 SHAPES: dict[str, dict[str, Any]] = {
     "additive": {},
-    "mlp": {"hidden": [8]},
-    "tabm": {"members": 3, "blocks": 1, "width": 8},
-    "deepfm": {"hidden": [8]},
-    "ft_transformer": {"blocks": 2, "heads": 2},
+    "mlp": {**EMBEDDED, "hidden": [8]},
+    "tabm": {**EMBEDDED, "members": 3, "blocks": 1, "width": 8},
+    "deepfm": {**EMBEDDED, "hidden": [8]},
+    "ft_transformer": {**EMBEDDED, "blocks": 2, "heads": 2},
 }
 
 
@@ -36,7 +37,7 @@ def _x(rows: int = 200) -> Any:
 def _net(kind: str) -> Any:
     torch.manual_seed(1)
     stats = InputStats.measure(_x(), LAYOUT, 8)
-    net = build({"kind": kind, "stats": stats.to_dict(), "embedding_dim": 4, "dropout": 0.1, **SHAPES[kind]})
+    net = build({"kind": kind, "stats": stats.to_dict(), **SHAPES[kind]})
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return net.eval()

@@ -19,7 +19,7 @@ from remedi_spark.nets.models import NETS, FieldNet, build
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "code", 4), Slot(2, "target")))
 SPECS: dict[str, dict[str, Any]] = {
-    "additive": {"kind": "additive", "embedding_dim": 1, "dropout": 0.0},
+    "additive": {"kind": "additive"},
     "mlp": {"kind": "mlp", "embedding_dim": 4, "hidden": [8], "dropout": 0.0},
     "tabm": {"kind": "tabm", "embedding_dim": 4, "members": 3, "blocks": 1, "width": 8, "dropout": 0.0},
     "deepfm": {"kind": "deepfm", "embedding_dim": 4, "hidden": [8], "dropout": 0.0},
@@ -57,7 +57,7 @@ def _net(kind: str) -> FieldNet:
 
 def _gradient(net: FieldNet, rows: training.Rows) -> torch.Tensor:
     """What one step of training leaves in ``grad``, over whatever workers there are."""
-    batch = training._tensors(rows, np.ones(len(rows.target), dtype=bool))
+    batch = training.tensor_rows(rows, np.ones(len(rows.target), dtype=bool))
     if len(batch.target):
         training._row_losses(net(batch.x), batch, _recipe()).mul(batch.weight).sum().backward()
     training._share_gradients(net, float(batch.weight.sum()))
@@ -128,7 +128,7 @@ def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best() 
     assert len(trained.curve) == trained.best_epoch + 4
     net = build(trained.spec)
     net.load_state_dict(trained.state)
-    check = training._tensors(rows, rows.valid)
+    check = training.tensor_rows(rows, rows.valid)
     assert training._mean_loss(net, check, _recipe()) == pytest.approx(min(trained.curve), rel=1e-6)
 
 
@@ -152,14 +152,14 @@ def test_steps_are_bounded() -> None:
 def test_the_untrained_net_predicts_the_weighted_mean() -> None:
     rows = _rows(400)
     net = _net("mlp")
-    training._start_at_prior(net, training._tensors(rows, ~rows.valid), "logistic")
+    training._start_at_prior(net, training.tensor_rows(rows, ~rows.valid), "logistic")
     prior = np.average(rows.target[~rows.valid], weights=rows.weight[~rows.valid])
     assert float(net.head.bias) == pytest.approx(np.log(prior / (1 - prior)), rel=1e-5)
 
 
 def test_a_students_label_loss_counts_where_the_label_is_known() -> None:
     logits = torch.tensor([[0.0], [2.0]])
-    batch = training._Tensors(torch.empty(2, 0), torch.tensor([1.0, 1.0]), torch.ones(2), torch.tensor([1.0, np.nan]))
+    batch = training.TensorRows(torch.empty(2, 0), torch.tensor([1.0, 1.0]), torch.ones(2), torch.tensor([1.0, np.nan]))
     losses = training._row_losses(logits, batch, _recipe(loss="mse", label_weight=0.25))
     expected = [0.75 * 1.0 + 0.25 * np.log(2), 1.0]
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float32))
