@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= run/complete_journey
+WORKERS ?= 2
 
 .PHONY: demo test lint types layers check clean install
 .DEFAULT_GOAL := help
@@ -22,8 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## Events to scores and report on 1.47 million real purchase lines
 	$(BIN)/remedi run --config conf/complete_journey.yaml --root $(DEMO)
 
-test: $(STAMP) ## All tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## All tests, by two processes with a Spark session each
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .

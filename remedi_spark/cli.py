@@ -169,6 +169,31 @@ def score(
 
 
 @app.command()
+def simulate(
+    owners: Annotated[int, typer.Option(help="Number of owners.")],
+    out: Annotated[str, typer.Option(help="Folder, or catalog.schema, of the world's tables.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same world.")] = 0,
+    base_rate: Annotated[float, typer.Option(help="Mean probability of a purchase within 28 days.")] = 0.005,
+    late_share: Annotated[float, typer.Option(help="Share of events that arrive 1 to 30 days late.")] = 0.0,
+    dirty_share: Annotated[float, typer.Option(help="Bad rows, as a share of the good ones.")] = 0.0,
+    days: Annotated[int, typer.Option(help="Length of the world in days.")] = 730,
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+) -> None:
+    """Draw a synthetic world of vehicle owners, with the true probability of every label kept apart.
+
+    Example: remedi simulate --owners 20000 --out run/world, then: remedi run --config conf/owners.yaml
+    """
+    from remedi_spark.simulation.world import World
+    from remedi_spark.simulation.world import simulate as draw
+    from remedi_spark.spark.session import get_session
+
+    world = World(owners, seed, base_rate, late_share, dirty_share, days)
+    for name, rows in draw(get_session(_load(config, overrides).spark), world, out).items():
+        typer.echo(f"{name:<16}{rows:>12}")
+
+
+@app.command()
 def config(
     config: ConfigPath = None,
     overrides: Overrides = None,

@@ -1,4 +1,4 @@
-"""One small local Spark session for the whole suite, in a scratch folder of its own."""
+"""One small local Spark session for each test process, in a scratch folder of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from tests.cli.conftest import Command, Outcome
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file, and of all of the command line, in one process: they share what they have trained."""
+    for item in items:
+        shared = item.path.parent if item.path.parent.name == "cli" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(shared)))
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ class LightGBMConfig(Section):
     """Draw one random threshold a feature and node (extremely randomised trees)."""
     early_stopping: int = Field(default=50, ge=1)
     """Rounds without a better inner-validation log-loss before training stops."""
-    refit_below: int = Field(default=200_000, ge=0)
+    refit_below: int = Field(default=30_000, ge=0)
     """Up to this many rows the model is fitted again on all of them, inner validation included, for as many rounds as
     were best; 0: never."""
 
@@ -78,7 +78,7 @@ class XGBoostConfig(Section):
     colsample_bytree: float = Field(default=1.0, gt=0, le=1)
     reg_lambda: float = Field(default=1.0, ge=0)
     early_stopping: int = Field(default=50, ge=1)
-    refit_below: int = Field(default=200_000, ge=0)
+    refit_below: int = Field(default=30_000, ge=0)
     """As for LightGBM."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -44,6 +44,39 @@ class Location(Section):
         return self
 
 
+class Reference(Section):
+    """Where the values of a column must be found."""
+
+    to: str
+    """Name of a source or of attributes."""
+    column: str
+    """Column of it that holds the values."""
+
+
+class Contract(Section):
+    """What a table promises. A wrong schema or stale data stops the run; a row that breaks a promise is quarantined.
+
+    As in SQL, a null breaks ``required`` only: ranges, allowed values, references and rules pass it.
+    """
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Columns and their Spark SQL types, such as ``amount: double``; a missing column or another type stops the run."""
+    required: list[str] = Field(default_factory=list)
+    """Columns that are never null."""
+    unique: list[str] = Field(default_factory=list)
+    """Columns that identify a row; of several rows the one known first is kept. A refresh reads them of all rows."""
+    ranges: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)
+    """Column: ``[smallest, largest]``, both allowed; null leaves a side open."""
+    allowed: dict[str, list[str]] = Field(default_factory=dict)
+    """Column: the only values that it may hold, compared as text."""
+    references: dict[str, Reference] = Field(default_factory=dict)
+    """Column: where its values must be found. When the other table changes, this source is read anew."""
+    rules: dict[Name, str] = Field(default_factory=dict)
+    """Further conditions by name, in SQL; a row for which one is false is quarantined."""
+    max_age_days: int | None = Field(default=None, ge=0)
+    """Freshness: the latest event may be at most so many days old."""
+
+
 class Join(Location):
     """A dimension table whose columns are added to every event (left join)."""
 
@@ -62,8 +95,12 @@ class Source(Location):
     """Column (date or timestamp) that says when the event happened."""
     arrival_time: str | None = None
     """Column that says when the event became known; null, or a null in it: when it happened."""
+    time_zone: str | None = Field(default=None, pattern=r"^[A-Za-z_+\-]+(/[A-Za-z0-9_+\-]+)*$|^[+-]\d{2}:\d{2}$")
+    """Zone (``Europe/Berlin``, ``+02:00``) of times that carry none; null: the session's. Days are the session's."""
     filter: str | None = None
     """SQL condition that rows must meet."""
+    contract: Contract = Contract()
+    """What the log promises; rows that do not keep it go to ``quarantine``."""
     joins: dict[Name, Join] = Field(default_factory=dict)
     """Dimension tables by name."""
 
@@ -77,6 +114,10 @@ class Attributes(Location):
     """Column that says since when a row holds."""
     arrival_time: str | None = None
     """Column that says when the row became known."""
+    time_zone: str | None = None
+    """Zone of times that carry none; null: the session's."""
+    contract: Contract = Contract()
+    """What the table promises; rows that do not keep it go to ``quarantine``."""
     columns: list[str] = Field(min_length=1)
     """Columns that become features under their own names."""
 
@@ -142,6 +183,24 @@ class Ratio(Section):
 
     over: tuple[str, str]
     """``[numerator, denominator]``."""
+
+
+class Custom(Section):
+    """Features that a Python class computes: see ``remedi_spark.features.custom.CustomFeatures``."""
+
+    factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """``module:Class``, importable where the job runs."""
+    sources: list[Name] = Field(min_length=1)
+    """Names of the sources whose events it gets."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the class."""
+
+
+class QuarantineConfig(Section):
+    """What happens to rows that break the contract."""
+
+    max_share: float = Field(default=0.05, ge=0, le=1)
+    """Largest share of a table's rows that may fail; above it the run stops before it writes anything."""
 
 
 class LabelConfig(Section):
@@ -227,12 +286,19 @@ class FeaturesConfig(Section):
     """Further features by name."""
     calendar: list[CalendarPart] = Field(default_factory=list)
     """Features of the snapshot's date."""
+    custom: dict[Name, Custom] = Field(default_factory=dict)
+    """Features that YAML cannot say, by name."""
     label: LabelConfig
     """What is predicted."""
     snapshots: Snapshots = Snapshots()
     """When."""
     eligibility: Eligibility = Eligibility()
     """For whom."""
+    quarantine: QuarantineConfig = QuarantineConfig()
+    """When bad rows stop the run."""
+    refresh: Literal["incremental", "full"] = "incremental"
+    """After a change of the sources, ``incremental`` computes what it touches, from partials kept in Delta; ``full``
+    computes everything and keeps no partials, which is cheaper for sources that never change."""
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -241,6 +307,16 @@ class FeaturesConfig(Section):
                 raise ValueError(f"{where}.source: no source {name!r}{nearest(name, self.sources)}")
         for key, group in self.groups.items():
             self._check_group(key, group)
+        for key, custom in self.custom.items():
+            for name in custom.sources:
+                if name not in self.sources:
+                    raise ValueError(f"custom.{key}.sources: no source {name!r}{nearest(name, self.sources)}")
+        tables: dict[str, Source | Attributes] = {**self.sources, **self.attributes}
+        for key, table in tables.items():
+            for column, reference in table.contract.references.items():
+                if reference.to not in tables:
+                    known = nearest(reference.to, tables)
+                    raise ValueError(f"{key}.contract.references.{column}.to: no table {reference.to!r}{known}")
         if taken := set(self.sources) & set(self.attributes):
             raise ValueError(f"{sorted(taken)} names both a source and attributes; rename one")
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,20 +14,40 @@ from remedi_spark.errors import InputError, nearest
 from remedi_spark.features.aggregations import ratio
 from remedi_spark.features.attributes import attribute_entries, join_attributes
 from remedi_spark.features.calendar import calendar_feature
+from remedi_spark.features.custom import CustomFeatures, join_custom, load_custom
 from remedi_spark.features.days import daily_partials
 from remedi_spark.features.dictionary import Entry
-from remedi_spark.features.distinct import count_distinct
-from remedi_spark.features.label import label_entry, label_totals, label_value
+from remedi_spark.features.distinct import daily_values
+from remedi_spark.features.label import label_entry, label_partial, label_reading, label_value
 from remedi_spark.features.levels import LabelEvents, ResolvedGroup, resolve_groups, resolve_label
 from remedi_spark.features.plan import Cell, Feature, Reading, plan_features
 from remedi_spark.features.snapshots import Grid, make_grid
-from remedi_spark.features.sources import DAY, KNOWN, as_attributes, as_events, read_location, read_source
-from remedi_spark.features.windows import read_snapshots
+from remedi_spark.features.sources import (
+    DAY,
+    KNOWN,
+    as_attributes,
+    as_events,
+    check_agreement,
+    read_location,
+    read_source,
+)
+from remedi_spark.features.windows import Partials, read_snapshots
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config.features import FeaturesConfig
+
+Bounds = tuple[dt.date, dt.date]
+"""Days of the first and of the last event."""
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """What the declaration's words stand for in this data."""
+
+    label: LabelEvents
+    groups: tuple[ResolvedGroup, ...]
 
 
 @dataclass(frozen=True)
@@ -38,8 +58,9 @@ class Blueprint:
     events: Mapping[str, DataFrame]
     attributes: Mapping[str, DataFrame]
     grid: Grid
-    label: LabelEvents
+    lookups: Lookups
     features: tuple[Feature, ...]
+    custom: Mapping[str, CustomFeatures]
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -48,9 +69,18 @@ class Blueprint:
         return (
             *(feature.entry for feature in self.features),
             *(_ratio_entry(name, *declared.over) for name, declared in self.config.ratios.items()),
+            *(entry for custom in self.custom.values() for entry in custom.entries()),
             *(entry for entries in attributes for entry in entries),
-            label_entry(self.config.label, self.label),
+            label_entry(self.config.label, self.lookups.label),
         )
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """All readings, each once."""
+        readings = dict.fromkeys(reading for feature in self.features for reading in feature.readings)
+        if self.config.eligibility.active_within_days is not None:
+            readings |= dict.fromkeys(_latest_event(source) for source in self.events)
+        return tuple(readings)
 
 
 def build_owner_features(
@@ -79,65 +109,95 @@ def build_owner_features(
     return assemble(prepare(spark, config, frames))
 
 
-def prepare(spark: SparkSession, config: FeaturesConfig, frames: Mapping[str, DataFrame] | None = None) -> Blueprint:
-    """Read the sources and look up what the features depend on."""
-    frames = frames or {}
-    events = {}
-    for name, source in config.sources.items():
-        where = f"features.sources.{name}"
-        raw = frames[name] if name in frames else read_source(spark, source, where)
-        events[name] = as_events(raw, source, config.entity, where)
-    attributes = {}
-    for name, declared in config.attributes.items():
-        where = f"features.attributes.{name}"
-        raw = frames[name] if name in frames else read_location(spark, declared, where)
-        attributes[name] = as_attributes(raw, declared, config.entity, where)
-    label = resolve_label(config.label, events[config.label.source])
-    grid = make_grid(config.snapshots, config.label, *_bounds(events))
-    _require_eligible(config, events, grid)
-    groups = resolve_groups(config, events, label, grid.start)
-    features = (*plan_features(config, groups, events), *(calendar_feature(part) for part in config.calendar))
-    blueprint = Blueprint(config, events, attributes, grid, label, features)
+def prepare(
+    spark: SparkSession,
+    config: FeaturesConfig,
+    frames: Mapping[str, DataFrame] | None = None,
+    *,
+    bounds: Bounds | None = None,
+    lookups: Lookups | None = None,
+) -> Blueprint:
+    """Read the sources and look up what the features depend on.
+
+    ``bounds`` and ``lookups`` are those of an earlier run over the same data, or are found now.
+    """
+    tables = read_tables(spark, config, frames or {})
+    events = {
+        name: as_events(tables[name], source, config.entity, f"features.sources.{name}")
+        for name, source in config.sources.items()
+    }
+    attributes = {
+        name: as_attributes(tables[name], declared, config.entity, f"features.attributes.{name}")
+        for name, declared in config.attributes.items()
+    }
+    check_agreement(config, tables)
+    grid = make_grid(config.snapshots, config.label, *(bounds or event_bounds(events)))
+    if lookups is None:
+        label = resolve_label(config.label, events[config.label.source], grid.start)
+        _require_eligible(config, events, grid)
+        lookups = Lookups(label, resolve_groups(config, events, label, grid.start))
+    planned = plan_features(config, lookups.groups, events)
+    features = (*planned, *(calendar_feature(part) for part in config.calendar))
+    custom = {name: load_custom(name, declared) for name, declared in config.custom.items()}
+    blueprint = Blueprint(config, events, attributes, grid, lookups, features, custom)
     _check_names(blueprint)
     return blueprint
 
 
-def assemble(blueprint: Blueprint) -> DataFrame:
-    """Build the table of owner features lazily."""
-    config, grid = blueprint.config, blueprint.grid
-    rows = _eligible(blueprint, _readings(blueprint))
-    label_events = blueprint.events[config.label.source]
-    totals = label_totals(label_events, config.label, blueprint.label, grid)
-    rows = rows.join(totals, [OWNER, SNAPSHOT], "left")
+def read_tables(spark: SparkSession, config: FeaturesConfig, frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
+    """Return all sources and attributes by name, those in ``frames`` as they are."""
+    sources = {
+        name: frames[name] if name in frames else read_source(spark, source, f"features.sources.{name}")
+        for name, source in config.sources.items()
+    }
+    attributes = {
+        name: frames[name] if name in frames else read_location(spark, declared, f"features.attributes.{name}")
+        for name, declared in config.attributes.items()
+    }
+    return {**sources, **attributes}
+
+
+def compute_partials(blueprint: Blueprint, source: str, events: DataFrame | None = None) -> Partials:
+    """Aggregate the events of a source (or those given, a part of them) to what all snapshots are read from."""
+    config = blueprint.config
+    rows = blueprint.events[source] if events is None else events
+    own = [reading for reading in blueprint.readings if reading.cell.group.source == source]
+    cells = dict.fromkeys(reading.cell for reading in own if reading.view != "distinct")
+    label = [label_partial(rows, config.label, blueprint.lookups.label)] if source == config.label.source else []
+    distinct = list(dict.fromkeys(reading.cell for reading in own if reading.view == "distinct"))
+    return Partials(daily_partials(rows, cells, label), daily_values(rows, distinct) if distinct else None)
+
+
+def assemble(
+    blueprint: Blueprint, partials: Mapping[str, Partials] | None = None, days: Iterable[dt.date] | None = None
+) -> DataFrame:
+    """Build the table of owner features lazily.
+
+    Parameters
+    ----------
+    partials
+        Stored partials of all sources; None: computed from the events.
+    days
+        The snapshots to build; None: all.
+    """
+    config = blueprint.config
+    grid = blueprint.grid if days is None else blueprint.grid.only(days)
+    kept = partials or {source: compute_partials(blueprint, source) for source in blueprint.events}
+    rows = _eligible(blueprint, read_snapshots(kept, blueprint.readings, grid, label_reading(config.label)))
     values = rows.select(
         OWNER,
         SNAPSHOT,
         *(feature.value.alias(feature.entry.name) for feature in blueprint.features),
         label_value(config.label, grid),
     )
-    for name, declared in config.ratios.items():
-        values = values.withColumn(name, ratio(*(F.col(part).cast("double") for part in declared.over)))
+    ratios = {name: ratio(*(F.col(part).cast("double") for part in r.over)) for name, r in config.ratios.items()}
+    values = values.withColumns(ratios) if ratios else values
+    for name, custom in blueprint.custom.items():
+        events = {source: blueprint.events[source] for source in config.custom[name].sources}
+        values = join_custom(values, name, custom, events, grid)
     for name, frame in blueprint.attributes.items():
         values = join_attributes(values, frame, config.attributes[name], grid, f"features.attributes.{name}")
     return values.select(OWNER, SNAPSHOT, *(entry.name for entry in blueprint.entries))
-
-
-def _readings(blueprint: Blueprint) -> DataFrame:
-    """Return a row for every known owner and snapshot with all readings of all sources."""
-    readings = dict.fromkeys(reading for feature in blueprint.features for reading in feature.readings)
-    if blueprint.config.eligibility.active_within_days is not None:
-        readings |= dict.fromkeys(_latest_event(source) for source in blueprint.events)
-    plain = [reading for reading in readings if reading.view != "distinct"]
-    days = {}
-    for source, events in blueprint.events.items():
-        cells = dict.fromkeys(reading.cell for reading in plain if reading.cell.group.source == source)
-        days[source] = daily_partials(events, cells)
-    rows = read_snapshots(days, plain, blueprint.grid)
-    for source, events in blueprint.events.items():
-        distinct = [r for r in readings if r.view == "distinct" and r.cell.group.source == source]
-        if distinct:
-            rows = rows.join(count_distinct(events, distinct, blueprint.grid), [OWNER, SNAPSHOT], "left")
-    return rows
 
 
 def _eligible(blueprint: Blueprint, rows: DataFrame) -> DataFrame:
@@ -154,8 +214,8 @@ def _latest_event(source: str) -> Reading:
     return Reading(Cell(anything, "count", None), "last", None)
 
 
-def _bounds(events: Mapping[str, DataFrame]) -> tuple[dt.date, dt.date]:
-    """Return the days of the first and the last event of all sources."""
+def event_bounds(events: Mapping[str, DataFrame]) -> Bounds:
+    """Return the days of the first and the last event of all sources; ``events`` may be their daily partials."""
     found = [frame.agg(F.min(DAY), F.max(DAY)).first() for frame in events.values()]
     firsts = [row[0] for row in found if row is not None and row[0] is not None]
     lasts = [row[1] for row in found if row is not None and row[1] is not None]

@@ -1,7 +1,8 @@
 """Daily partials: one row for every owner, day and day of becoming known.
 
-They are many times fewer than the events, every window of every snapshot is computed from them, and they are what an
-incremental refresh keeps.
+They are many times fewer than the events, every window of every snapshot and the label are computed from them, and
+they are what an incremental refresh keeps. All values are whole numbers, dates, or the largest and smallest of
+something: they do not depend on the order in which Spark meets the events.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from remedi_spark.features.plan import Cell
 
 
-def daily_partials(events: DataFrame, cells: Iterable[Cell]) -> DataFrame:
-    """Return owner_id, :data:`DAY`, :data:`KNOWN` and one column a cell; null: nothing of the kind on that day."""
-    partials = [_partial(cell).alias(cell.name) for cell in cells]
+def daily_partials(events: DataFrame, cells: Iterable[Cell], further: Iterable[Column] = ()) -> DataFrame:
+    """Return owner_id, :data:`DAY`, :data:`KNOWN` and one column a cell; null: nothing of the kind on that day.
+
+    ``further`` are more aggregates to keep, such as the label's total.
+    """
+    partials = [*(_partial(cell).alias(cell.name) for cell in cells), *further]
     days = events.groupBy(OWNER, DAY, KNOWN)
     return days.agg(*partials) if partials else events.select(OWNER, DAY, KNOWN).distinct()
 

@@ -7,13 +7,14 @@ once a snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import OWNER, SNAPSHOT
+from remedi_spark.columns import OWNER
+from remedi_spark.features.readings import STRETCHES
 from remedi_spark.features.sources import DAY, KNOWN
 
 if TYPE_CHECKING:
@@ -22,44 +23,51 @@ if TYPE_CHECKING:
     from remedi_spark.features.plan import Cell, Reading
     from remedi_spark.features.snapshots import Grid
 
+CELL = "__cell"
+VALUE = "__value"
 
-def count_distinct(events: DataFrame, readings: Iterable[Reading], grid: Grid) -> DataFrame:
-    """Return owner_id, snapshot_date and one column a reading, for the events of one source.
 
-    An owner without any value inside the windows has no row.
+def daily_values(events: DataFrame, cells: Sequence[Cell]) -> DataFrame:
+    """Return owner_id, :data:`CELL`, :data:`VALUE`, :data:`KNOWN` and the latest :data:`DAY` of occurrence.
+
+    ``CELL`` is the position in ``cells``.
     """
-    readings = tuple(readings)
-    cells = list(dict.fromkeys(reading.cell for reading in readings))
-    widest = F.array(*(F.lit(_widest(readings, cell)) for cell in cells))[F.col("cell")]
-    history = Window.partitionBy(OWNER, "cell", "value").orderBy(KNOWN)
-    so_far = history.rangeBetween(Window.unboundedPreceding, Window.currentRow)
-    last = (
-        _occurrences(events, cells)
-        .withColumn("last", F.max(DAY).over(so_far))
-        .withColumn("next", F.lead(KNOWN).over(history))
-        .withColumn("until", F.least(F.date_sub("next", 1), F.date_add(F.col("last"), widest - 1)))
-        .select(OWNER, "cell", KNOWN, "last", "until")
+    pairs = [F.struct(F.lit(number).alias(CELL), _value(cell).alias(VALUE)) for number, cell in enumerate(cells)]
+    values = events.select(OWNER, DAY, KNOWN, F.inline(F.array(*pairs))).filter(F.col(VALUE).isNotNull())
+    return values.groupBy(OWNER, CELL, VALUE, KNOWN).agg(F.max(DAY).alias(DAY))
+
+
+def stretches(values: DataFrame, readings: Sequence[Reading], grid: Grid, first: int) -> DataFrame:
+    """Return owner_id and :data:`STRETCHES`: for each owner the stretches over which the last day of a value stays.
+
+    A stretch has the ``cell`` (numbered from ``first`` on), the day from which it is ``known``, the ``next`` day on
+    which something later became known (or null), and the value's last ``day``.
+
+    Parameters
+    ----------
+    values
+        From :func:`daily_values`.
+    readings
+        Distinct counts of one source.
+    """
+    widest = max(reading.window or 0 for reading in readings)
+    earliest = F.date_sub(F.lit(min(grid.days)), widest)
+    recent = values.filter((F.col(DAY) > earliest) & (F.col(KNOWN) <= F.lit(max(grid.days))))
+    history = Window.partitionBy(OWNER, CELL, VALUE).orderBy(KNOWN)
+    so_far = history.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    # By owner alone: the lists need no further shuffle.
+    last = recent.repartition(OWNER).select(
+        OWNER,
+        F.struct(
+            (F.col(CELL) + first).alias("cell"),
+            F.col(KNOWN).alias("known"),
+            F.lead(KNOWN).over(history).alias("next"),
+            F.max(DAY).over(so_far).alias("day"),
+        ).alias(STRETCHES),
     )
-    seen = grid.explode(last, F.col(KNOWN), F.col("until")).withColumn("age", F.datediff(SNAPSHOT, "last"))
-    columns = [_count(reading, cells.index(reading.cell)).alias(reading.name) for reading in readings]
-    return seen.groupBy(OWNER, SNAPSHOT).agg(*columns)
-
-
-def _widest(readings: tuple[Reading, ...], cell: Cell) -> int:
-    return max(reading.window or 0 for reading in readings if reading.cell == cell)
-
-
-def _occurrences(events: DataFrame, cells: list[Cell]) -> DataFrame:
-    """Return one row for every owner, cell, value and day of becoming known, with the latest day of occurrence."""
-    pairs = [F.struct(F.lit(number).alias("cell"), _value(cell).alias("value")) for number, cell in enumerate(cells)]
-    values = events.select(OWNER, DAY, KNOWN, F.inline(F.array(*pairs))).filter("value IS NOT NULL")
-    # By owner alone: whatever follows, the counts of a snapshot included, needs no further shuffle.
-    return values.repartition(OWNER).groupBy(OWNER, "cell", "value", KNOWN).agg(F.max(DAY).alias(DAY))
+    # A list an owner: as rows beside the days, they would be many, and almost all of their columns null.
+    return last.groupBy(OWNER).agg(F.collect_list(STRETCHES).alias(STRETCHES))
 
 
 def _value(cell: Cell) -> Column:
     return F.when(F.expr(cell.group.where), F.expr(cell.of or "NULL").cast("string"))
-
-
-def _count(reading: Reading, number: int) -> Column:
-    return F.count(F.when((F.col("cell") == number) & (F.col("age") < F.lit(reading.window)), 1))

@@ -10,7 +10,8 @@ from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.features.aggregations import SCALE, fixed_point
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.expressions import numeric
-from remedi_spark.features.sources import DAY
+from remedi_spark.features.readings import Label
+from remedi_spark.features.windows import Partials, read_snapshots
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -22,18 +23,24 @@ if TYPE_CHECKING:
 TOTAL = "__label_total"
 
 
-def label_totals(events: DataFrame, config: LabelConfig, selected: LabelEvents, grid: Grid) -> DataFrame:
-    """Return owner_id, snapshot_date and the total of the label events; owners without any have no row.
-
-    All events count, however late they arrived: the label is what happened, not what was known.
-    """
+def label_partial(events: DataFrame, config: LabelConfig, selected: LabelEvents) -> Column:
+    """Return the aggregate :data:`TOTAL` that the daily partials of the label's source keep."""
     if config.of is not None:
         numeric(events, config.of, "features.label.of")
     amount = fixed_point(F.expr(config.of)) if config.of is not None else F.lit(SCALE).cast("bigint")
-    days = events.filter(selected.where).groupBy(OWNER, DAY).agg(F.sum(amount).alias(TOTAL))
-    latest = F.date_sub(DAY, config.gap_days + 1)
-    earliest = F.date_sub(DAY, config.gap_days + config.horizon_days)
-    return grid.explode(days, earliest, latest).groupBy(OWNER, SNAPSHOT).agg(F.sum(TOTAL).alias(TOTAL))
+    return F.sum(F.when(F.expr(selected.where), amount)).alias(TOTAL)
+
+
+def label_reading(config: LabelConfig) -> Label:
+    """Return how snapshots read the label's total."""
+    return Label(TOTAL, config.gap_days, config.horizon_days)
+
+
+def relabel(rows: DataFrame, days: DataFrame, config: LabelConfig, grid: Grid) -> DataFrame:
+    """Replace the label of rows of (owner, snapshot, …); everything else stays."""
+    totals = read_snapshots({config.source: Partials(days)}, (), grid, label_reading(config))
+    joined = rows.drop(LABEL).join(totals, [OWNER, SNAPSHOT], "left")
+    return joined.withColumn(LABEL, label_value(config, grid)).select(*rows.columns)
 
 
 def label_value(config: LabelConfig, grid: Grid) -> Column:

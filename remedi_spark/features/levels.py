@@ -40,10 +40,15 @@ class LabelEvents:
     where: str
     literals: Mapping[str, str]
     """``category`` and ``parent`` as SQL literals, as far as they are set."""
+    settled: bool = True
+    """Whether events that become known after the first snapshot can no longer change the literals."""
 
 
-def resolve_label(label: LabelConfig, events: DataFrame) -> LabelEvents:
+def resolve_label(label: LabelConfig, events: DataFrame, first_snapshot: dt.date) -> LabelEvents:
     """Look the label's category and its parent up in the events.
+
+    The parent is the most frequent one among events known at the first snapshot, as with the ``top`` levels of groups;
+    where the category is not known yet, among all events.
 
     Raises InputError when no event has the category.
     """
@@ -54,14 +59,18 @@ def resolve_label(label: LabelConfig, events: DataFrame) -> LabelEvents:
         literals["category"] = sql_literal(label.category)
         conditions.append(f"{quoted(label.column)} = {literals['category']}")
     where = " AND ".join(conditions) or "true"
+    settled = True
     column(events, where, "features.label.filter")
     if label.column is not None and label.category is not None:
-        parent = _parent(label, events.filter(where))
+        chosen = events.filter(where)
+        early = _parent(label, chosen.filter(F.col(KNOWN) <= F.lit(first_snapshot)))
+        parent = early or _parent(label, chosen)
         if parent is not None:
             literals["parent"] = sql_literal(parent)
-        elif events.filter(where).isEmpty():
+        elif chosen.isEmpty():
             raise InputError(_unknown_category(label.column, label.category, events))
-    return LabelEvents(where, literals)
+        settled = label.parent is None or early is not None
+    return LabelEvents(where, literals, settled)
 
 
 def resolve_groups(

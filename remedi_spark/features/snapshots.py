@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from remedi_spark.config.features import LabelConfig, Snapshots
+
+
+END_OF_TIME = "9999-12-31"
+FEW = 4
+"""Up to so many snapshots, a row is compared with each of them."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,30 @@ class Grid:
     days: tuple[dt.date, ...]
     """The kept snapshots: all labelled ones, and the censored ones the configuration asks for."""
 
+    @property
+    def few(self) -> bool:
+        """Whether there are so few snapshots that repeating rows for them costs nothing."""
+        return len(self.days) <= FEW
+
+    def only(self, days: Iterable[dt.date]) -> Grid:
+        """Return the grid with these of its snapshots kept."""
+        return replace(self, days=tuple(sorted(set(self.days) & set(days))))
+
+    @property
+    def labelled_days(self) -> tuple[dt.date, ...]:
+        """The kept snapshots whose label window is over."""
+        return tuple(day for day in self.days if day < self.start + dt.timedelta(days=self.every * self.labelled))
+
     def explode(self, rows: DataFrame, first: Column, last: Column) -> DataFrame:
         """Repeat each row for every kept snapshot t with first ≤ t ≤ last (dates); adds ``snapshot_date``."""
+        if self.few:
+            days = F.array(*(F.lit(day) for day in self.days))
+            inside = F.filter(days, lambda day: (day >= first) & (day <= last))
+            return rows.select(*rows.columns, F.explode(inside).alias(SNAPSHOT))
         origin = F.lit(self.start)
-        low = F.greatest(F.ceil(F.datediff(first, origin) / self.every), F.lit(0)).cast("int")
-        high = F.least(F.floor(F.datediff(last, origin) / self.every), F.lit(self.count - 1)).cast("int")
+        lowest, highest = ((day - self.start).days // self.every for day in (min(self.days), max(self.days)))
+        low = F.greatest(F.ceil(F.datediff(first, origin) / self.every), F.lit(lowest)).cast("int")
+        high = F.least(F.floor(F.datediff(last, origin) / self.every), F.lit(highest)).cast("int")
         steps = F.explode(F.sequence(F.col("__low"), F.col("__high"))).alias("__step")
         repeated = (
             rows.withColumns({"__low": low, "__high": high})
@@ -48,7 +73,11 @@ class Grid:
             .withColumn(SNAPSHOT, F.date_add(origin, F.col("__step") * self.every))
             .drop("__step")
         )
-        return repeated if len(self.days) == self.count else repeated.filter(F.col(SNAPSHOT).isin(list(self.days)))
+        return (
+            repeated
+            if len(self.days) == highest - lowest + 1
+            else repeated.filter(F.col(SNAPSHOT).isin(list(self.days)))
+        )
 
     def is_labelled(self) -> Column:
         """Whether the row's label window lies inside the data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +12,20 @@ from pyspark.sql import types as T
 
 from remedi_spark.columns import OWNER
 from remedi_spark.errors import InputError
-from remedi_spark.features.expressions import column, quoted, require
+from remedi_spark.features.expressions import column, quoted, require, sql_literal
 from remedi_spark.spark.tables import read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from remedi_spark.config.features import Attributes, Join, Location, Source
+    from remedi_spark.config.features import Attributes, FeaturesConfig, Join, Location, Source
 
 DAY = "__day"
 """Day of the event, in the session's time zone."""
 KNOWN = "__known"
 """Day from which the event is known: the later of its own day and the day it arrived."""
+WITH_OFFSET = r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
+"""Times in text that carry their time zone."""
 
 
 def read_location(spark: SparkSession, location: Location, where: str) -> DataFrame:
@@ -47,7 +50,11 @@ def package_file(resource: str, where: str) -> Path:
 
 def read_source(spark: SparkSession, source: Source, where: str) -> DataFrame:
     """Read an event log with its dimension columns joined and its filter applied."""
-    frame = read_location(spark, source, where)
+    return enrich(spark, read_location(spark, source, where), source, where)
+
+
+def enrich(spark: SparkSession, frame: DataFrame, source: Source, where: str) -> DataFrame:
+    """Join the dimension columns to rows of an event log and apply its filter."""
     for name, join in source.joins.items():
         at = f"{where}.joins.{name}"
         frame = join_dimension(frame, read_location(spark, join, at), join, at)
@@ -74,23 +81,23 @@ def join_dimension(events: DataFrame, dimension: DataFrame, join: Join, where: s
 def as_events(frame: DataFrame, source: Source, entity: str, where: str) -> DataFrame:
     """Return the source's columns with ``owner_id`` (string), :data:`DAY` and :data:`KNOWN` (dates) added.
 
-    Rows whose owner or event time is null (or no date) are left out: see :func:`unusable`.
+    Rows whose owner or event time is null (or no date) are left out: ``contract.py`` quarantines them.
     """
     key = source.key or entity
     require(frame, key, f"{where}.key")
-    day = _day(frame, source.event_time, f"{where}.event_time")
+    owned = dated(frame, source, where).withColumn(OWNER, F.col(quoted(key)).cast("string"))
+    return owned.filter(F.col(OWNER).isNotNull() & F.col(DAY).isNotNull())
+
+
+def dated(frame: DataFrame, source: Source, where: str) -> DataFrame:
+    """Return all rows of the source with :data:`DAY` and :data:`KNOWN` added, null where the event time is no date."""
+    day = _day(frame, source.event_time, source.time_zone, f"{where}.event_time")
     known = day
     if source.arrival_time is not None:
         # greatest() skips nulls: without an arrival time an event is known from its own day.
-        known = F.greatest(day, _day(frame, source.arrival_time, f"{where}.arrival_time"))
-    dated = frame.withColumns({OWNER: F.col(quoted(key)).cast("string"), DAY: day, KNOWN: known})
-    return dated.filter(F.col(OWNER).isNotNull() & F.col(DAY).isNotNull())
-
-
-def unusable(frame: DataFrame, source: Source, entity: str, where: str) -> int:
-    """Count the rows that no owner or no day can be read from."""
-    day = _day(frame, source.event_time, f"{where}.event_time")
-    return frame.filter(F.col(quoted(source.key or entity)).isNull() | day.isNull()).count()
+        arrived = _day(frame, source.arrival_time, source.time_zone, f"{where}.arrival_time")
+        known = F.when(day.isNotNull(), F.greatest(day, arrived))
+    return frame.withColumns({DAY: day, KNOWN: known})
 
 
 def as_attributes(frame: DataFrame, config: Attributes, entity: str, where: str) -> DataFrame:
@@ -100,16 +107,94 @@ def as_attributes(frame: DataFrame, config: Attributes, entity: str, where: str)
         require(frame, name, f"{where}.columns")
     picked = [F.col(quoted(key)).cast("string").alias(OWNER), *(F.col(quoted(name)) for name in config.columns)]
     if config.time is not None:
-        day = _day(frame, config.time, f"{where}.time")
-        late = day if config.arrival_time is None else _day(frame, config.arrival_time, f"{where}.arrival_time")
+        day = _day(frame, config.time, config.time_zone, f"{where}.time")
+        late = day
+        if config.arrival_time is not None:
+            late = _day(frame, config.arrival_time, config.time_zone, f"{where}.arrival_time")
         picked += [day.alias(DAY), F.greatest(day, late).alias(KNOWN)]
     rows = frame.select(*picked).filter(F.col(OWNER).isNotNull())
     return rows if config.time is None else rows.filter(F.col(DAY).isNotNull())
 
 
-def _day(frame: DataFrame, name: str, where: str) -> Column:
+def check_agreement(config: FeaturesConfig, frames: dict[str, DataFrame]) -> None:
+    """Refuse tables that cannot be put together: keys of different types, times with and without a zone.
+
+    Raises InputError that names both tables and what to do.
+    """
+    keys, times = [], []
+    for section, tables in (("sources", config.sources), ("attributes", config.attributes)):
+        for name, table in tables.items():
+            frame, key = frames[name], table.key or config.entity
+            where = f"features.{section}.{name}"
+            require(frame, key, f"{where}.key")
+            keys.append((where, key, _key_family(frame.schema[key].dataType)))
+            for time in _times(table):
+                require(frame, time, where)
+                times.append((where, time, frame.schema[time].dataType, table.time_zone))
+    _same(keys, "the key", "owners would not meet; cast one of them where the table is made")
+    zoned = [
+        (where, time, found.simpleString())
+        for where, time, found, zone in times
+        if isinstance(found, (T.TimestampType, T.TimestampNTZType)) and zone is None
+    ]
+    _same(zoned, "the time", "time zones are mixed; say with time_zone in which zone the times without one are")
+
+
+def in_days(frame: DataFrame, source: Source, days: Iterable[object]) -> DataFrame:
+    """Keep the events that became known on one of the days; ``frame`` comes from :func:`as_events`.
+
+    Dates and timestamps are also compared as they are stored, within a day's margin for time zones, so that files and
+    row groups of other days are skipped.
+    """
+    wanted = sorted(str(day) for day in days)
+    kept = frame.filter(F.col(KNOWN).isin([F.to_date(F.lit(day)) for day in wanted]))
+    low = F.date_sub(F.to_date(F.lit(wanted[0])), 1)
+    high = F.date_add(F.to_date(F.lit(wanted[-1])), 2)
+    times = [F.col(quoted(time)) for time in _times(source)]
+    if any(isinstance(frame.schema[time].dataType, T.StringType) for time in _times(source)):
+        return kept
+    late = times[0] >= low
+    for time in times:
+        kept = kept.filter(time.isNull() | (time < high))
+        late = late | (time >= low)
+    return kept.filter(late)
+
+
+def _times(table: Source | Attributes) -> list[str]:
+    from remedi_spark.config.features import Source
+
+    first = table.event_time if isinstance(table, Source) else table.time
+    return [time for time in (first, table.arrival_time) if time is not None]
+
+
+def _same(found: list[tuple[str, str, str]], what: str, hint: str) -> None:
+    for where, name, kind in found[1:]:
+        if kind != found[0][2]:
+            raise InputError(
+                f"{where}: {what} {name!r} is of type {kind}, but {found[0][1]!r} of {found[0][0]} is of type"
+                f" {found[0][2]}: {hint}"
+            )
+
+
+def _key_family(found: T.DataType) -> str:
+    return "integer" if isinstance(found, T.IntegralType) else found.simpleString()
+
+
+def _day(frame: DataFrame, name: str, zone: str | None, where: str) -> Column:
     require(frame, name, where)
     found = frame.schema[name].dataType
     if not isinstance(found, (T.DateType, T.TimestampType, T.TimestampNTZType, T.StringType)):
         raise InputError(f"{where}: {name!r} is of type {found.simpleString()}, expected a date or a timestamp")
-    return F.to_date(F.col(quoted(name)))
+    value = quoted(name)
+    if isinstance(found, T.StringType):
+        plain = f"try_cast({value} AS {'date' if zone is None else 'timestamp_ntz'})"
+        zoned = f"CAST(try_cast({value} AS timestamp) AS date)"
+        return F.when(F.col(value).rlike(WITH_OFFSET), F.expr(zoned)).otherwise(_moved(plain, zone))
+    return _moved(value, zone) if isinstance(found, T.TimestampNTZType) else F.to_date(value)
+
+
+def _moved(value: str, zone: str | None) -> Column:
+    """Return the day of a time without a zone."""
+    if zone is None:
+        return F.to_date(F.expr(value))
+    return F.to_date(F.expr(f"convert_timezone({sql_literal(zone)}, current_timezone(), {value})"))

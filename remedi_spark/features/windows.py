@@ -1,21 +1,24 @@
 """From daily partials to snapshots: windows (t − W, t] over what was known at t.
 
-A day's row is repeated for the snapshots it can matter for and all windows of all snapshots are aggregated in one
-groupBy. A row matters as long as one of the windows still covers its day. What looks at all known history (the last and
-the first day) is carried forward from row to row, so that only the owner's newest row has to reach beyond the widest
-window.
+The rows of an owner are sent to one partition once, sorted by owner, and all readings of all its snapshots are taken
+from them in one vectorised pass (``readings.py``). Nothing is repeated for the snapshots that it matters for: the cost
+grows with the owners' days plus the rows of the result, not with days times snapshots.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Window
+import pyarrow as pa
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER, SNAPSHOT
+from remedi_spark.features.distinct import stretches
+from remedi_spark.features.readings import Label, Reader, Want, older_column
 from remedi_spark.features.sources import DAY, KNOWN
 
 if TYPE_CHECKING:
@@ -24,78 +27,119 @@ if TYPE_CHECKING:
     from remedi_spark.features.plan import Cell, Reading
     from remedi_spark.features.snapshots import Grid
 
-END_OF_TIME = "9999-12-31"
-UNTIL = "__until"
-AGE = "__age"
+EPOCH = dt.date(1970, 1, 1)
+LIMB = 10**15
+"""Totals of squares pass 64 bits: they are added up as two whole numbers, high * LIMB + low."""
+_SQL_TYPES = {pa.date32(): "date", pa.float64(): "double", pa.int64(): "bigint"}
 
 
-def read_snapshots(days: Mapping[str, DataFrame], readings: Iterable[Reading], grid: Grid) -> DataFrame:
-    """Return one row for every snapshot and every owner of whom anything was known by then, one column a reading.
+@dataclass(frozen=True)
+class Partials:
+    """What is kept of one source: a row an owner and day, and, for distinct counts, a row an owner and value."""
 
-    ``days`` are the daily partials of each source.
+    days: DataFrame
+    values: DataFrame | None = None
+
+
+def read_snapshots(
+    partials: Mapping[str, Partials], readings: Iterable[Reading], grid: Grid, label: Label | None = None
+) -> DataFrame:
+    """Return one row for every snapshot and every owner of whom anything was known by then.
+
+    Parameters
+    ----------
+    partials
+        The partials of each source.
+    readings
+        What to read; one column each.
+    label
+        The label's total, to be read too.
     """
     readings = tuple(readings)
-    rows = [_carried(frame, _of_source(readings, source)) for source, frame in days.items()]
+    numbers = _numbers(readings, partials)
+    rows = [
+        part
+        for source, kept in partials.items()
+        for part in _rows(kept, _of_source(readings, source), grid, label, numbers)
+    ]
     union = reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), rows)
-    seen = grid.explode(union, F.col(KNOWN), F.col(UNTIL)).withColumn(AGE, F.datediff(SNAPSHOT, DAY))
-    columns = [_read(reading).alias(reading.name) for reading in readings]
-    key = seen.groupBy(OWNER, SNAPSHOT)
-    return key.agg(*columns) if columns else seen.select(OWNER, SNAPSHOT).distinct()
+    wants = tuple(want for reading in readings for want in _wants(reading, numbers))
+    reader = Reader(tuple((day - EPOCH).days for day in grid.days), wants, label)
+    columns = {want.name: _SQL_TYPES[want.type] for want in wants} | ({label.column: "bigint"} if label else {})
+    schema = ", ".join([f"{OWNER} string", f"{SNAPSHOT} date", *(f"`{name}` {kind}" for name, kind in columns.items())])
+    sent = union.repartition(OWNER).sortWithinPartitions(OWNER)
+    found = sent.mapInArrow(reader, schema)  # type: ignore[arg-type]
+    together = {reading.name: _squares(reading.name) for reading in readings if reading.cell.partial == "squares"}
+    return found.withColumns(together) if together else found
+
+
+def _numbers(readings: Iterable[Reading], sources: Iterable[str]) -> dict[Cell, int]:
+    """Number the cells of distinct counts; those of a source follow each other as `daily_values` numbers them."""
+    cells = dict.fromkeys(reading.cell for reading in readings if reading.view == "distinct")
+    ordered = [cell for source in sources for cell in cells if cell.group.source == source]
+    return {cell: number for number, cell in enumerate(ordered)}
 
 
 def _of_source(readings: tuple[Reading, ...], source: str) -> tuple[Reading, ...]:
     return tuple(reading for reading in readings if reading.cell.group.source == source)
 
 
-def _carried(days: DataFrame, readings: tuple[Reading, ...]) -> DataFrame:
-    """Add to each row the day it counts as, the last and first day so far, and the last day it matters on."""
-    # Rows that became known on the same day are peers: a RANGE frame gives all of them the same last and first day.
-    so_far = Window.partitionBy(OWNER).orderBy(KNOWN).rangeBetween(Window.unboundedPreceding, Window.currentRow)
-    in_order = Window.partitionBy(OWNER).orderBy(KNOWN, DAY)
-    widest = max((reading.window or 0 for reading in readings), default=0)
-    superseded = F.date_sub(F.lead(KNOWN).over(in_order), 1)
-    until = F.greatest(F.date_add(DAY, widest - 1), F.coalesce(superseded, F.to_date(F.lit(END_OF_TIME))))
-    added: dict[str, Column] = {UNTIL: until}
-    for reading in readings:
-        cell = reading.cell
-        happened = F.when(F.col(cell.name).isNotNull(), F.col(DAY))
-        if reading.view == "last":
-            added[_last(cell)] = F.max(happened).over(so_far)
-        elif reading.view == "first":
-            added[_first(cell)] = F.min(happened).over(so_far)
-        elif reading.view in ("days", "newest", "oldest"):
-            added[_day_of(cell)] = _first_report(cell)
-    return days.withColumns(added)
+def _rows(
+    kept: Partials, readings: tuple[Reading, ...], grid: Grid, label: Label | None, numbers: Mapping[Cell, int]
+) -> list[DataFrame]:
+    """Return the rows of a source: days, values and, where few snapshots are read, the older history in short."""
+    plain = [reading for reading in readings if reading.view != "distinct"]
+    cells = dict.fromkeys(reading.cell for reading in plain)
+    totals = [label.column] if label is not None and label.column in kept.days.columns else []
+    columns = [column for cell in cells for column in _cell_columns(cell)]
+    days = kept.days.select(OWNER, DAY, KNOWN, *columns, *totals)
+    rows = [days]
+    if grid.few:
+        widest = max((reading.window or 0 for reading in plain), default=0)
+        first = F.lit(min(grid.days))
+        old = (F.col(DAY) <= F.date_sub(first, widest)) & (F.col(KNOWN) <= first)
+        rows = [days.filter(~old), _older(kept.days.filter(old), plain)]
+    counted = tuple(reading for reading in readings if reading.view == "distinct")
+    if counted and kept.values is not None:
+        rows.append(stretches(kept.values, counted, grid, min(numbers[reading.cell] for reading in counted)))
+    return rows
 
 
-def _first_report(cell: Cell) -> Column:
-    """Return the day, on the first row that reports the cell for it: a day of which more arrives later is one day."""
-    earlier = Window.partitionBy(OWNER, DAY).orderBy(KNOWN).rowsBetween(Window.unboundedPreceding, -1)
-    value = F.col(cell.name)
-    return F.when(value.isNotNull() & (F.count(value).over(earlier) == 0), F.col(DAY))
+def _older(days: DataFrame, readings: Iterable[Reading]) -> DataFrame:
+    """Return a row an owner of what no window reaches any more: the last and the first days of its history."""
+    ends = {
+        older_column(reading.cell.name, reading.view): (F.max if reading.view == "last" else F.min)(
+            F.when(F.col(reading.cell.name).isNotNull(), F.col(DAY))
+        )
+        for reading in readings
+        if reading.view in ("last", "first")
+    }
+    known = F.min(KNOWN).alias(KNOWN)
+    return days.groupBy(OWNER).agg(known, *(value.alias(name) for name, value in ends.items()))
 
 
-def _read(reading: Reading) -> Column:
-    cell = reading.cell
-    if reading.view == "last":
-        return F.max(_last(cell))
-    if reading.view == "first":
-        return F.min(_first(cell))
-    inside = F.col(AGE) < F.lit(reading.window)
-    if reading.view in ("days", "newest", "oldest"):
-        aggregate = {"days": F.count, "newest": F.max, "oldest": F.min}[reading.view]
-        return aggregate(F.when(inside, F.col(_day_of(cell))))
-    aggregate = {"total": F.sum, "largest": F.max, "smallest": F.min}[reading.view]
-    return aggregate(F.when(inside, F.col(cell.name)))
+def _cell_columns(cell: Cell) -> list[Column]:
+    if cell.partial != "squares":
+        return [F.col(cell.name)]
+    # `div` of two decimals is a bigint.
+    return [
+        F.expr(f"`{cell.name}` div {LIMB}").alias(f"{cell.name}__high"),
+        F.expr(f"CAST(`{cell.name}` % {LIMB} AS bigint)").alias(f"{cell.name}__low"),
+    ]
 
 
-def _last(cell: Cell) -> str:
-    return f"{cell.name}__last"
+def _wants(reading: Reading, numbers: Mapping[Cell, int]) -> list[Want]:
+    window = reading.window or 0
+    if reading.view == "distinct":
+        return [Want(reading.name, str(numbers[reading.cell]), reading.view, window)]
+    if reading.cell.partial == "squares":
+        return [
+            Want(f"{reading.name}__{part}", f"{reading.cell.name}__{part}", reading.view, window)
+            for part in ("high", "low")
+        ]
+    return [Want(reading.name, reading.cell.name, reading.view, window)]
 
 
-def _first(cell: Cell) -> str:
-    return f"{cell.name}__first"
-
-
-def _day_of(cell: Cell) -> str:
-    return f"{cell.name}__day"
+def _squares(name: str) -> Column:
+    high, low = (F.col(f"{name}__{part}").cast("decimal(19,0)") for part in ("high", "low"))
+    return (high * F.lit(LIMB).cast("decimal(16,0)") + low).cast("decimal(38,0)")

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,19 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
     with jvm_log(config):
         session = builder.config(map=dict(config.settings)).getOrCreate()
     session.sparkContext.setLogLevel(config.log_level)
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        threading.Thread(target=_start_python, args=(session,), daemon=True).start()
     return session
+
+
+def _start_python(session: SparkSession) -> None:
+    """Have the Python daemon import its libraries (seconds) while the JVM plans and reads."""
+    with suppress(Exception):  # the session may end before; whatever else fails will fail again where it matters
+        session.sparkContext.parallelize([0], 1).foreach(_nothing)
+
+
+def _nothing(_: int) -> None:
+    """Do nothing, in a Python worker."""
 
 
 @contextmanager
@@ -100,8 +113,13 @@ def _local_settings(config: SparkConfig) -> Settings:
         # Delta's own bookkeeping queries are tiny: 50 tasks for each would dominate a small job.
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.databricks.delta.properties.defaults.checkpointInterval": "20",
+        # Statistics of 32 columns, Delta's default, take a third of the time of writing a wide table; nothing is
+        # looked up by a feature's value.
+        "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "4",
         # A forked worker inherits what the daemon has imported; torch and the boosters take seconds to import.
         "spark.python.daemon.module": "remedi_spark.spark.daemon",
+        # Set for SQL functions only, it would give them a second daemon with an environment of its own.
+        "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }
 
 

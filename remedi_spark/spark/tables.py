@@ -62,9 +62,14 @@ class Tables:
 
     def version(self, name: str) -> int:
         """Return the latest Delta version of the table."""
-        # By SQL: DeltaTable.forName refuses names of three parts on open-source Spark.
-        where = self.location(name) if self.in_catalog else f"delta.`{self.location(name)}`"
-        return int(self.spark.sql(f"DESCRIBE HISTORY {where} LIMIT 1").head()["version"])  # type: ignore[index]
+        from delta.tables import DeltaTable
+
+        where = self.location(name)
+        if self.in_catalog:  # by SQL: forName refuses names of three parts on open-source Spark
+            latest = self.spark.sql(f"DESCRIBE HISTORY {where} LIMIT 1")
+        else:
+            latest = DeltaTable.forPath(self.spark, where).history(1)
+        return int(latest.collect()[0]["version"])
 
     def overwrite(
         self, frame: DataFrame, name: str, *, where: str | None = None, partition_by: tuple[str, ...] = ()

@@ -1,90 +1,119 @@
-"""Stage 1: events and owner attributes in, ``owner_features`` and its dictionary out."""
+"""Stage 1: events and owner attributes in, ``owner_features`` and its dictionary out.
+
+The first run computes everything and keeps daily partials. Later ones compute what the change of the sources touches
+(``features/refresh.py``), with the same result to the last bit. Order matters for a run that is killed: the state says
+what is under way before a table is changed, and that it is done only after the last one was.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import functions as F
-
-from remedi_spark.columns import LABEL, SNAPSHOT
-from remedi_spark.features.build import Blueprint, assemble, prepare
-from remedi_spark.features.dictionary import dictionary_frame, with_comments
-from remedi_spark.features.sources import read_location, read_source, unusable
+from remedi_spark.features.build import (
+    assemble,
+    compute_partials,
+    prepare,
+)
+from remedi_spark.features.contract import find, good_rows
+from remedi_spark.features.dictionary import dictionary_frame
+from remedi_spark.features.sources import check_agreement
+from remedi_spark.features.state import State, config_hash, read_state, write_state
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from remedi_spark.config.features import FeaturesConfig
     from remedi_spark.spark.tables import Tables
 
-OWNER_FEATURES = "owner_features"
-DICTIONARY = "feature_dictionary"
+from remedi_spark.stages.feature_refresh import refresh
+from remedi_spark.stages.feature_tables import (
+    DICTIONARY,
+    OWNER_FEATURES,
+    FeatureRun,
+    declared_tables,
+    fingerprint_of,
+    finish,
+    judge,
+    load_tables,
+    new_state,
+    partial_names,
+    refuse_bad,
+    stored_partials,
+    write_features,
+    write_partials,
+    write_quarantine,
+)
 
 
-def run(tables: Tables, config: FeaturesConfig) -> dict[str, Any]:
-    """Build ``owner_features`` and ``feature_dictionary``; running it again replaces them in one commit each.
+def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None) -> dict[str, Any]:
+    """Bring ``owner_features``, ``feature_dictionary`` and ``quarantine`` up to date with the sources.
 
-    Sources and attributes that come from a Python package are first loaded into Delta tables of their own names; the
-    user's own tables are read where they are.
+    Nothing is done when neither the sources nor the configuration have changed; only what a change touches is computed
+    when rows were added (see ``docs/features.md``), and everything otherwise. Sources and attributes that come from a
+    Python package are first loaded into Delta tables of their own names; the user's own tables are read where they are.
+
+    Parameters
+    ----------
+    today
+        The day of the run, for freshness and for event times in the future; None: the machine's date.
 
     Returns
     -------
     dict
         ``rows``, ``positives`` (labelled rows with label > 0), ``labelled`` (rows with a label), ``snapshots``,
-        ``features``, ``quarantined`` (source rows without an owner or a time) and ``seconds``.
+        ``features``, ``quarantined`` (rows that break the contract), ``quarantine`` (those by table and reason) and
+        ``seconds``.
+
+    Raises
+    ------
+    InputError
+        When the configuration does not fit the data, or too many rows break the contract; nothing is written then.
     """
     started = time.monotonic()
-    frames = load_sources(tables, config)
-    blueprint = prepare(tables.spark, config, frames)
-    write(tables, blueprint)
-    return {
-        **_counts(tables),
-        "features": len(blueprint.entries) - 1,
-        "quarantined": sum(
-            unusable(frames[name], source, config.entity, f"features.sources.{name}")
-            for name, source in config.sources.items()
-        ),
-        "seconds": round(time.monotonic() - started, 1),
+    fingerprints = {
+        name: fingerprint_of(tables, declared, f"features.{name}") for name, declared in declared_tables(config).items()
     }
+    job = FeatureRun(tables, config, today or dt.date.today(), fingerprints, config_hash(config))
+    state = _usable(read_state(tables), job)
+    done = refresh(job, state) if state is not None else None
+    done = done or _build_all(job)
+    return {**done.summary, "seconds": round(time.monotonic() - started, 1)}
 
 
-def load_sources(tables: Tables, config: FeaturesConfig) -> dict[str, DataFrame]:
-    """Return the sources and attributes by name, those of Python packages by way of Delta."""
-    frames: dict[str, DataFrame] = {}
-    for name, source in config.sources.items():
-        frame = read_source(tables.spark, source, f"features.sources.{name}")
-        frames[name] = frame if source.package is None else _load(tables, name, frame, source.key or config.entity)
-    for name, attributes in config.attributes.items():
-        frame = read_location(tables.spark, attributes, f"features.attributes.{name}")
-        frames[name] = (
-            frame if attributes.package is None else _load(tables, name, frame, attributes.key or config.entity)
-        )
-    return frames
+def _usable(state: State | None, job: FeatureRun) -> State | None:
+    """Return the state if its tables can be brought up to date from what it says."""
+    if state is None or state.config != job.hash or state.pending == {}:
+        return None
+    partials = partial_names(job.config) if job.config.refresh == "incremental" else []
+    if not all(job.tables.exists(name) for name in (OWNER_FEATURES, DICTIONARY, *partials)):
+        return None
+    # Someone else wrote to the table since.
+    if state.pending is None and state.version != job.tables.version(OWNER_FEATURES):
+        return None
+    return state
 
 
-def write(tables: Tables, blueprint: Blueprint) -> None:
-    """Write the dictionary and the features, a partition a snapshot."""
+def _build_all(job: FeatureRun) -> State:
+    tables, config = job.tables, job.config
+    frames = load_tables(job)
+    check_agreement(config, frames)
+    checked = {name: judge(job, name, frames[name], frames) for name in frames}
+    findings = {name: find(rows, job.declared[name], job.where(name)) for name, rows in checked.items()}
+    refuse_bad(job, findings, findings)
+    firsts = [found.first for found in findings.values() if found.first is not None]
+    lasts = [found.last for found in findings.values() if found.last is not None]
+    bounds = (min(firsts), max(lasts)) if firsts else None
+    blueprint = prepare(tables.spark, config, {name: good_rows(rows) for name, rows in checked.items()}, bounds=bounds)
+    state = new_state(job, blueprint, findings, "full")
+    write_state(tables, replace(state, pending={}))
+    partials = {source: compute_partials(blueprint, source) for source in config.sources}
+    if config.refresh == "incremental":
+        for source, partial in partials.items():
+            write_partials(tables, source, partial, None)
+        partials = stored_partials(tables, blueprint)
+    for name, rows in checked.items():
+        write_quarantine(job, name, rows, frames[name].columns, findings[name], whole=True)
     tables.overwrite(dictionary_frame(tables.spark, blueprint.entries), DICTIONARY)
-    frame = with_comments(assemble(blueprint), blueprint.entries).repartition(SNAPSHOT)
-    tables.overwrite(frame, OWNER_FEATURES, partition_by=(SNAPSHOT,))
-
-
-def _load(tables: Tables, name: str, frame: DataFrame, key: str) -> DataFrame:
-    # A package's file often is one row group, which one task alone would have to read ever after.
-    tables.overwrite(frame.repartition(tables.spark.sparkContext.defaultParallelism, key), name)
-    return tables.read(name)
-
-
-def _counts(tables: Tables) -> dict[str, int]:
-    row = (
-        tables.read(OWNER_FEATURES)
-        .agg(
-            F.count("*").alias("rows"),
-            F.count(LABEL).alias("labelled"),
-            F.count(F.when(F.col(LABEL) > 0, 1)).alias("positives"),
-            F.count_distinct(SNAPSHOT).alias("snapshots"),
-        )
-        .first()
-    )
-    return row.asDict() if row is not None else {}
+    write_features(tables, blueprint, assemble(blueprint, partials), None)
+    return finish(job, state)

@@ -56,6 +56,13 @@ def test_the_smallest_declaration_is_enough() -> None:
         ({"groups": total(aggregate="median")}, "found 'median'"),
         ({"sources": {"events": {"table": "events"}}}, "exactly one"),
         ({"attributes": {"events": {"path": "a", "columns": ["x"]}}}, "both a source and attributes"),
+        ({"sources": {"events": {"contract": {"unqiue": ["id"]}}}}, r"contract\.unqiue'; did you mean 'unique'"),
+        (
+            {"sources": {"events": {"contract": {"references": {"item": {"to": "itms", "column": "item"}}}}}},
+            "references.item.to: no table 'itms'",
+        ),
+        ({"custom": {"x": {"factory": "a:B", "sources": ["evnts"]}}}, "no source 'evnts'; did you mean 'events'"),
+        ({"quarantine": {"max_share": 5}}, "less than or equal to 1"),
         ({"snapshots": {"every_day": 7}}, r"unknown key 'snapshots\.every_day'; did you mean 'every_days'"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from remedi_spark.spark.session import PACKAGES
-from tests.cli.conftest import FAST, Command
+from tests.cli.conftest import FASTEST, Command
 
 JOBS = Path(__file__).parents[2] / "jobs"
 STAGES = ("features", "base-models", "fuser", "student", "scores", "report")
@@ -59,7 +59,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _arguments(configuration: Path) -> list[str]:
-    return ["--config", str(configuration), *[part for value in FAST for part in ("--set", value)]]
+    return ["--config", str(configuration), *[part for value in FASTEST for part in ("--set", value)]]
 
 
 @pytest.mark.slow

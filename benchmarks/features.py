@@ -1,0 +1,277 @@
+"""Owner features beside DuckDB SQL, and a day's refresh beside a full rebuild.
+
+    python benchmarks/features.py compare --events 1000000
+    python benchmarks/features.py refresh --events 1000000
+
+``compare`` writes one event log as Parquet and computes the same features from it three times: DuckDB SQL (pip install
+duckdb) to Parquet, ``build_owner_features`` to Parquet, and the whole stage (contract, stored partials, Delta tables,
+counts). It checks that every value is equal and prints seconds of wall clock and of CPU. ``refresh`` builds a year with
+weekly snapshots, adds a day (1 % of it late) as a new file, and compares the refresh with a full rebuild.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.spark import SparkConfig
+from remedi_spark.features.build import build_owner_features
+from remedi_spark.simulation.draws import Draws
+from remedi_spark.spark.session import get_session
+from remedi_spark.spark.tables import Tables
+from remedi_spark.stages import features as stage
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+START = dt.date(2024, 1, 1)
+KINDS = ("visit", "service", "parts", "web", "mail", "call", "finance", "stock")
+WINDOWS = (7, 28, 84)
+EVENTS_AN_OWNER = 75
+HORIZON = 28
+
+
+@dataclass
+class Clock:
+    """Seconds of wall clock and of CPU of this process and the JVM."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+
+@contextmanager
+def measured(spark: SparkSession) -> Iterator[Clock]:
+    """Measure what happens inside the block."""
+    clock = Clock()
+    wall, cpu = time.monotonic(), _cpu(spark)
+    yield clock
+    clock.wall, clock.cpu = time.monotonic() - wall, _cpu(spark) - cpu
+
+
+def _cpu(spark: SparkSession) -> float:
+    """CPU seconds of Python and of the JVM so far; on Linux only the JVM's can be read."""
+    own = sum(os.times()[:2])
+    gateway: Any = spark.sparkContext._gateway
+    stat = Path(f"/proc/{gateway.proc.pid}/stat")
+    if not stat.exists():
+        return own
+    fields = stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return own + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def event_log(spark: SparkSession, events: int, days: int, seed: int) -> DataFrame:
+    """Return owner, at, arrived, kind and amount of so many events; one in a hundred arrives up to 30 days late."""
+    from pyspark.sql import functions as F
+
+    draws, number = Draws(seed), F.col("id")
+    owners = max(1, events // EVENTS_AN_OWNER)
+    second = F.floor(draws.uniform("at", number) * days * 86_400)
+    midnight = int(dt.datetime.combine(START, dt.time(), dt.UTC).timestamp())
+    late = F.when(draws.uniform("late", number) < 0.01, 1 + F.floor(draws.uniform("delay", number) * 30)).otherwise(0)
+    return spark.range(events).select(
+        F.floor(draws.uniform("owner", number) * owners).cast("bigint").alias("owner"),
+        F.timestamp_seconds(midnight + second).alias("at"),
+        F.timestamp_seconds(midnight + second + late * 86_400).alias("arrived"),
+        draws.choice(KINDS, "kind", number).alias("kind"),
+        F.round(F.exp(3 + draws.normal("amount", number)), 2).alias("amount"),
+    )
+
+
+def declared(path: Path, days: int, every: int, *, arrival: bool) -> FeaturesConfig:
+    """Return 8 kinds x 3 windows of counts and sums, totals, and recency: 77 features."""
+    measures = {"count": {"aggregate": "count"}, "sum": {"aggregate": "sum", "of": "amount"}}
+    last = {"days_since_last": {"aggregate": "days_since_last"}}
+    extremes = {"max": {"aggregate": "max", "of": "amount"}, "mean": {"aggregate": "mean", "of": "amount"}}
+    kinds = {"source": "events", "each": "kind", "levels": list(KINDS), "measures": measures | last}
+    return FeaturesConfig.model_validate(
+        {
+            "entity": "owner",
+            "sources": {
+                "events": {
+                    "path": str(path), "event_time": "at", "arrival_time": "arrived" if arrival else None,
+                }
+            },
+            "windows": list(WINDOWS),
+            "groups": {
+                "total": {"source": "events", "measures": measures | last | extremes},
+                "kind": kinds,
+            },
+            "label": {"source": "events", "filter": "kind = 'finance'", "horizon_days": HORIZON},
+            "snapshots": {
+                "start": START + dt.timedelta(days=84), "every_days": every, "censored": "none",
+                "data_end": START + dt.timedelta(days=days - 1) if not arrival else None,
+            },
+        }
+    )  # fmt: skip
+
+
+def duckdb_sql(source: Path, out: Path, snapshots: list[dt.date]) -> str:
+    """Return the same features as one would write them by hand: one join on the widest window, one running maximum."""
+    days = ", ".join(f"(DATE '{day}')" for day in snapshots)
+    groups = [("total", "true"), *((f"kind_{kind}", f"kind = '{kind}'") for kind in KINDS)]
+    columns, last, running, chosen = [], [], [], []
+    for name, where in groups:
+        for window in WINDOWS:
+            inside = f"FILTER (WHERE {where} AND day > t - {window})"
+            columns.append(f"count(*) {inside} AS {name}_count_{window}d")
+            columns.append(f"sum(cents) {inside} AS {name}_cents_{window}d")
+            chosen.append(f"coalesce({name}_count_{window}d, 0) AS {name}_count_{window}d")
+            chosen.append(f"coalesce({name}_cents_{window}d, 0) / 1e6 AS {name}_sum_{window}d")
+            if name == "total":
+                columns.append(f"max(amount) {inside} AS total_max_{window}d")
+                chosen.append(f"total_max_{window}d")
+                chosen.append(
+                    f"(total_cents_{window}d / 1e6) / nullif(total_count_{window}d, 0) AS total_mean_{window}d"
+                )
+        last.append(f"max(day) FILTER (WHERE {where}) AS {name}_last")
+        running.append(f"max({name}_last) OVER so_far AS {name}_last")
+        chosen.append(f"date_diff('day', {name}_last, t) AS {name}_days_since_last")
+    return f"""
+COPY (
+WITH snapshots(t) AS (VALUES {days}),
+events AS (
+    SELECT owner, CAST("at" AS DATE) AS day, kind, amount, CAST(round(amount * 1e6) AS BIGINT) AS cents
+    FROM read_parquet('{source}/*.parquet')
+),
+windows AS (
+    SELECT owner, t, {", ".join(columns)}
+    FROM events JOIN snapshots ON day <= t AND day > t - {max(WINDOWS)} GROUP BY owner, t
+),
+firsts AS (SELECT owner, min(day) AS first FROM events GROUP BY owner),
+known AS (SELECT owner, t FROM firsts JOIN snapshots ON first <= t),
+steps AS (
+    SELECT owner, (SELECT min(t) FROM snapshots WHERE t >= day) AS t, kind, day FROM events
+),
+lasts AS (SELECT owner, t, {", ".join(last)} FROM steps WHERE t IS NOT NULL GROUP BY owner, t),
+history AS (
+    SELECT owner, t, {", ".join(running)} FROM known LEFT JOIN lasts USING (owner, t)
+    WINDOW so_far AS (PARTITION BY owner ORDER BY t)
+),
+labels AS (
+    SELECT DISTINCT owner, t FROM events JOIN snapshots ON day > t AND day <= t + {HORIZON} WHERE kind = 'finance'
+)
+SELECT CAST(owner AS VARCHAR) AS owner_id, t AS snapshot_date, {", ".join(chosen)},
+       CASE WHEN labels.owner IS NULL THEN 0 ELSE 1 END AS label
+FROM history LEFT JOIN windows USING (owner, t) LEFT JOIN labels USING (owner, t)
+) TO '{out}' (FORMAT parquet)
+"""
+
+
+def compare(spark: SparkSession, events: int, days: int, seed: int, folder: Path) -> None:
+    """Compute the features on both sides, check that they are equal, print what they took."""
+    import duckdb
+
+    source, mine, theirs = folder / "events.parquet", folder / "spark.parquet", folder / "duckdb.parquet"
+    event_log(spark, events, days, seed).write.parquet(str(source))
+    config = declared(source, days, 28, arrival=False)
+    tables = Tables(spark, str(folder / "run"))
+    with measured(spark) as by_stage:
+        stage.run(tables, config, today=START + dt.timedelta(days=days))
+    with measured(spark) as by_spark:
+        build_owner_features(spark, config).write.mode("overwrite").parquet(str(mine))
+    stored = tables.read("owner_features")
+    snapshots = [row[0] for row in stored.select("snapshot_date").distinct().collect()]
+    connection = duckdb.connect()
+    threads = spark.sparkContext.defaultParallelism
+    connection.execute(f"SET threads = {threads}; SET TimeZone = 'UTC'; SET temp_directory = '{folder}/spill'")
+    with measured(spark) as by_duckdb:
+        connection.execute(duckdb_sql(source, theirs, sorted(snapshots)))
+    columns = spark.read.parquet(str(mine)).columns
+    listed = ", ".join(columns)
+    left, right = f"(SELECT {listed} FROM '{mine}/*.parquet')", f"(SELECT {listed} FROM '{theirs}')"
+    stage_rows = stored.exceptAll(spark.read.parquet(str(mine))).count()
+    differing, rows = (
+        connection.execute(query).fetchall()[0][0]
+        for query in (
+            f"SELECT count(*) FROM (({left} EXCEPT {right}) UNION ALL ({right} EXCEPT {left}))",
+            f"SELECT count(*) FROM {left}",
+        )
+    )
+    print(
+        f"events {events:>11,}  rows {rows:>10,}  features {len(columns) - 3}  differing rows {differing}\n"
+        f"  duckdb                {by_duckdb.wall:8.1f} s wall {by_duckdb.cpu:8.1f} s cpu\n"
+        f"  build_owner_features  {_beside(by_spark, by_duckdb)}\n"
+        f"  stage, partials kept  {_beside(by_stage, by_duckdb)}",
+        flush=True,
+    )
+    if differing or stage_rows:
+        raise SystemExit("the two sides differ")
+
+
+def _beside(mine: Clock, theirs: Clock) -> str:
+    ratios = f"{mine.wall / theirs.wall:.2f} x wall {mine.cpu / theirs.cpu:.2f} x cpu"
+    return f"{mine.wall:8.1f} s wall {mine.cpu:8.1f} s cpu  {ratios}"
+
+
+def refresh(spark: SparkSession, events: int, days: int, seed: int, folder: Path) -> None:
+    """Build a year, add a day, refresh; rebuild the same; print both."""
+    from pyspark.sql import functions as F
+
+    source = folder / "events"
+    log = event_log(spark, events, days, seed).withColumn("known", F.to_date(F.greatest("at", "arrived")))
+    # The day of a snapshot, on which a label window ends too: the dearest day there is.
+    last = START + dt.timedelta(days=84 + (days - 85) // 7 * 7)
+    past = log.filter(F.col("known") < F.lit(last)).repartition(spark.sparkContext.defaultParallelism)
+    past.drop("known").write.format("delta").save(str(source))
+    config = declared(source, days, 7, arrival=True).model_copy(deep=True)
+    tables = Tables(spark, str(folder / "run"))
+    with measured(spark) as first:
+        stage.run(tables, config, today=last)
+    log.filter(F.col("known") == F.lit(last)).drop("known").write.format("delta").mode("append").save(str(source))
+    with measured(spark) as refreshed:
+        stage.run(tables, config, today=last)
+    rebuilt = Tables(spark, str(folder / "rebuilt"))
+    with measured(spark) as full:
+        stage.run(rebuilt, config, today=last)
+    a, b = (part.read("owner_features") for part in (tables, rebuilt))
+    differing = a.exceptAll(b).count() + b.exceptAll(a).count()
+    print(
+        f"events {events:,} over {days} days, {a.count():,} rows, weekly snapshots, differing rows {differing}\n"
+        f"  first build  {first.wall:8.1f} s wall {first.cpu:8.1f} s cpu\n"
+        f"  refresh      {refreshed.wall:8.1f} s wall {refreshed.cpu:8.1f} s cpu\n"
+        f"  full rebuild {full.wall:8.1f} s wall {full.cpu:8.1f} s cpu\n"
+        f"  refresh / rebuild {refreshed.wall / full.wall:.3f} wall, {refreshed.cpu / full.cpu:.3f} cpu",
+        flush=True,
+    )
+    if differing:
+        raise SystemExit("the refresh differs from the rebuild")
+
+
+COMMANDS: dict[str, Callable[[SparkSession, int, int, int, Path], None]] = {"compare": compare, "refresh": refresh}
+
+
+def main() -> None:
+    """Run one of the benchmarks in a scratch folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=COMMANDS)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--days", type=int, default=None, help="default: 730 to compare, 365 to refresh")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--master", default=None, help="local[2], …; default: all cores")
+    parser.add_argument("--setting", action="append", default=[], metavar="KEY=VALUE", help="a Spark setting")
+    parser.add_argument("--warm-up", type=int, default=0, help="events of a first round that is not reported")
+    parser.add_argument("--scratch", type=Path, default=None, help="folder for the data; default: a temporary one")
+    given = parser.parse_args()
+    settings = dict(setting.split("=", 1) for setting in given.setting)
+    spark = get_session(SparkConfig(master=given.master, settings=settings))
+    days = given.days or (730 if given.what == "compare" else 365)
+    for events in filter(None, (given.warm_up, given.events)):
+        folder = Path(tempfile.mkdtemp(dir=given.scratch))
+        try:
+            COMMANDS[given.what](spark, events, days, given.seed, folder)
+        finally:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What has changed in a table since the last run, found without reading the rows that were there before.
+
+A Delta table is known by its id and version: rows that came or went are read from its change data feed where it has
+one, else, as long as rows were only appended, from the files that were added. A folder of parquet files is known by
+the size and time of each file. Anything else that changed (rewritten files, an overwritten table) counts as all new.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.errors import AnalysisException
+
+from remedi_spark.features.sources import package_file, read_location
+from remedi_spark.spark.tables import is_catalog_name
+
+if TYPE_CHECKING:
+    from delta.tables import DeltaTable
+    from pyspark.sql import DataFrame, SparkSession
+
+    from remedi_spark.config.features import Location
+
+Fingerprint = dict[str, Any]
+"""JSON that differs when the table does."""
+CHANGE_COLUMNS = ("_change_type", "_commit_version", "_commit_timestamp")
+_CDF = "delta.enableChangeDataFeed"
+_HARMLESS = ("VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+
+
+def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerprint:
+    """Return what tells the table's present content from any other."""
+    if location.package is not None:
+        stat = package_file(location.package, where).stat()
+        return {"files": {location.package: [stat.st_size, stat.st_mtime_ns]}}
+    name = location.table or location.path or ""
+    if _is_delta(spark, name):
+        table = _delta_table(spark, name)
+        return {"delta": table.detail().collect()[0]["id"], "version": table.history(1).collect()[0]["version"]}
+    files = read_location(spark, location, where).inputFiles()
+    return {"files": {file: _file_stat(spark, file) for file in sorted(files)}}
+
+
+def changed_rows(spark: SparkSession, location: Location, before: Fingerprint, now: Fingerprint) -> DataFrame | None:
+    """Return the rows that came or went since ``before``, or None when that cannot be told from the rest."""
+    name = location.table or location.path or ""
+    if location.package is not None:
+        return None
+    if "delta" in now:
+        return _delta_rows(spark, location, before, now) if before.get("delta") == now["delta"] else None
+    old, new = before.get("files", {}), now["files"]
+    if any(new.get(file) != stat for file, stat in old.items()) or not all(f.endswith(".parquet") for f in new):
+        return None
+    return _read_files(spark, read_location(spark, location, ""), [file for file in new if file not in old], name)
+
+
+def _delta_rows(spark: SparkSession, location: Location, before: Fingerprint, now: Fingerprint) -> DataFrame | None:
+    name = location.table or location.path or ""
+    table = _delta_table(spark, name)
+    detail = table.detail().collect()[0]
+    properties: dict[str, str] = detail["properties"]
+    first = before["version"] + 1
+    if properties.get(_CDF) == "true":
+        feed = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
+        try:
+            rows = feed.table(name) if _is_named(name) else feed.load(name)
+            return rows.drop(*CHANGE_COLUMNS)
+        except AnalysisException:  # the feed was switched on later than that
+            return None
+    history = table.history().filter(f"version >= {first}").collect()
+    appended = all(commit["isBlindAppend"] or commit["operation"] in _HARMLESS for commit in history)
+    # Without a commit for every version (the log was cleaned up), or with renamed columns, files tell too little.
+    if not appended or len(history) != now["version"] - before["version"] or "delta.columnMapping.mode" in properties:
+        return None
+    frame = read_location(spark, location, "")
+    old = spark.read.format("delta").option("versionAsOf", before["version"])
+    old_frame = old.table(name) if _is_named(name) else old.load(name)
+    added = sorted(set(frame.inputFiles()) - set(old_frame.inputFiles()))
+    return _read_files(spark, frame, added, detail["location"])
+
+
+def _read_files(spark: SparkSession, frame: DataFrame, files: list[str], base: str) -> DataFrame:
+    if not files:
+        return frame.limit(0)
+    reader = spark.read.schema(frame.schema)
+    # Columns that folders stand for (day=2026-01-01/…) are read from the path below the table's own.
+    if "://" in base or not Path(base).is_file():
+        reader = reader.option("basePath", base)
+    return reader.parquet(*files)
+
+
+def _is_named(name: str) -> bool:
+    """Tell whether the name stands for a table of the catalog, as ``read_table`` would read it."""
+    return is_catalog_name(name) or ("://" not in name and not Path(name).exists())
+
+
+def _is_delta(spark: SparkSession, name: str) -> bool:
+    from delta.tables import DeltaTable
+
+    if not _is_named(name):
+        return bool(DeltaTable.isDeltaTable(spark, name))
+    try:
+        kind = spark.catalog.getTable(name).tableType
+    except AnalysisException:
+        return False
+    if kind in ("VIEW", "TEMPORARY"):
+        return False
+    return bool(spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]["format"] == "delta")
+
+
+def _delta_table(spark: SparkSession, name: str) -> DeltaTable:
+    from delta.tables import DeltaTable
+
+    return DeltaTable.forName(spark, name) if _is_named(name) else DeltaTable.forPath(spark, name)
+
+
+def _file_stat(spark: SparkSession, file: str) -> list[int]:
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(file)
+    stat = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()).getFileStatus(path)
+    return [stat.getLen(), stat.getModificationTime()]

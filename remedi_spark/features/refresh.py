@@ -1,0 +1,128 @@
+"""What a change of the sources touches: which partials, which snapshots, which labels.
+
+- A row becomes known on one day. The partials of that day are computed anew from the source as it is now, never added
+  to: doing it twice, or again after a crash, ends in the same tables.
+- Snapshots from the first such day on see something else; earlier ones cannot, whatever the event's own day is.
+- A label looks at all events of its days, however late they arrived: it changes where a changed event's day lies in
+  the snapshot's label window, and where that window has come to its end.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from remedi_spark.features.sources import DAY, KNOWN, as_attributes, dated, enrich
+from remedi_spark.features.state import State, Touched
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from remedi_spark.config.features import FeaturesConfig, LabelConfig
+    from remedi_spark.features.contract import Findings
+    from remedi_spark.features.snapshots import Grid
+
+MANY_DAYS = 400
+"""So many touched days of one source are no refresh any more."""
+
+
+@dataclass(frozen=True)
+class SnapshotWork:
+    """What happens to the snapshots of ``owner_features``."""
+
+    build: tuple[dt.date, ...]
+    """Computed anew."""
+    relabel: tuple[dt.date, ...]
+    """The label is computed anew, the features stay."""
+    drop: tuple[dt.date, ...]
+    """No longer kept."""
+
+    @property
+    def days(self) -> tuple[dt.date, ...]:
+        """All touched snapshots."""
+        return (*self.build, *self.relabel, *self.drop)
+
+
+def touched_by_events(
+    config: FeaturesConfig, changed: Mapping[str, DataFrame], state: State, today: dt.date
+) -> Touched | None:
+    """Return the days that changed rows of the sources touch, or None when they are too many.
+
+    ``changed`` are rows as they are stored, before joins and filters.
+    """
+    known: dict[str, list[str]] = {}
+    label_days: list[str] = []
+    for name, source in config.sources.items():
+        days = _no_longer_future(state, name, today)
+        if name in changed:
+            where = f"features.sources.{name}"
+            rows = dated(enrich(changed[name].sparkSession, changed[name], source, where), source, where)
+            found = rows.select(DAY, KNOWN).filter(F.col(DAY).isNotNull()).distinct().limit(MANY_DAYS**2 + 1).collect()
+            days |= {str(row[KNOWN]) for row in found}
+            if name == config.label.source:
+                label_days = sorted({str(row[DAY]) for row in found})
+        if len(days) > MANY_DAYS:
+            return None
+        if days:
+            known[name] = sorted(days)
+        if days and name == config.label.source:
+            label_days = sorted({*label_days, *_no_longer_future(state, name, today)})
+    return Touched(known, label_days)
+
+
+def touched_by_attributes(config: FeaturesConfig, name: str, changed: DataFrame | None) -> str:
+    """Return the first day from which snapshots see changed attributes; the beginning of time for static ones."""
+    declared = config.attributes[name]
+    if changed is None or declared.time is None:
+        return str(dt.date.min)
+    rows = as_attributes(changed, declared, config.entity, f"features.attributes.{name}")
+    first = rows.agg(F.min(KNOWN)).first()
+    return str(dt.date.max if first is None or first[0] is None else first[0])
+
+
+def needs_everything(touched: Touched, state: State, findings: Mapping[str, Findings], config: FeaturesConfig) -> bool:
+    """Tell whether a change reaches what was looked up in the data: levels, the label's parent, the first snapshot."""
+    first = min((day for days in touched.known.values() for day in days), default=None)
+    if first is None:
+        return False
+    lookups = state.restored_lookups()
+    looked_up = (
+        not lookups.label.settled or any(group.top for group in config.groups.values()) or lookups.label.literals
+    )
+    if looked_up and (not lookups.label.settled or first <= state.snapshots[0]):
+        return True
+    earliest = min((found.first for found in findings.values() if found.first is not None), default=None)
+    return config.snapshots.start is None and earliest is not None and str(earliest) < state.bounds[0]
+
+
+def snapshot_work(grid: Grid, label: LabelConfig, state: State, touched: Touched) -> SnapshotWork:
+    """Return what happens to each snapshot."""
+    stored = {dt.date.fromisoformat(day) for day in state.snapshots}
+    labelled = {dt.date.fromisoformat(day) for day in state.labelled}
+    first = touched.first
+    build = {day for day in grid.days if day not in stored or (first is not None and day >= first)}
+    days = {dt.date.fromisoformat(day) for day in touched.label_days}
+    relabel = {
+        day
+        for day in set(grid.days) - build
+        if (day in labelled) != (day in grid.labelled_days)
+        or (day in grid.labelled_days and _label_sees(day, label, days))
+    }
+    ordered = (tuple(sorted(days)) for days in (build, relabel, stored - set(grid.days)))
+    return SnapshotWork(*ordered)
+
+
+def _label_sees(snapshot: dt.date, label: LabelConfig, days: Iterable[dt.date]) -> bool:
+    return any(0 < (day - snapshot).days - label.gap_days <= label.horizon_days for day in days)
+
+
+def _no_longer_future(state: State, name: str, today: dt.date) -> set[str]:
+    """Return the days that lay in the future at the last run and no longer do, if any row had been set aside for it."""
+    if not state.findings.get(name, {}).get("future"):
+        return set()
+    before = dt.date.fromisoformat(state.today)
+    return {str(before + dt.timedelta(days=2 + step)) for step in range((today - before).days)}

@@ -1,0 +1,155 @@
+"""A refresh ends in the same bits as a full rebuild, touches only what it must, and survives being killed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from naive_features import TREE, make_events
+
+from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.loading import merge
+from remedi_spark.errors import InputError
+from remedi_spark.spark.tables import Tables
+from remedi_spark.stages import feature_refresh, features
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+KEY = ["owner_id", "snapshot_date"]
+pytestmark = pytest.mark.slow
+TODAY = dt.date(2024, 6, 30)
+
+
+def declared(path: Path, **over: Any) -> FeaturesConfig:
+    measures = {
+        name: measure | ({} if name in ("last", "first") else {"windows": [30]})
+        for name, measure in TREE["groups"]["total"]["measures"].items()
+        if name in ("count", "spend", "std", "max", "items", "days", "last", "first")
+    }
+    tree = TREE | {
+        "sources": {"events": TREE["sources"]["events"] | {"path": str(path)}},
+        "groups": {"total": {"source": "events", "measures": measures}},
+        "snapshots": TREE["snapshots"] | {"end": None, "data_end": None},
+    }
+    return FeaturesConfig.model_validate(merge(tree, over))
+
+
+def result(tables: Tables) -> pd.DataFrame:
+    return tables.read("owner_features").toPandas().sort_values(KEY, ignore_index=True)
+
+
+def state(tables: Tables) -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads(tables.read("feature_state").collect()[0]["state"])
+    return stored
+
+
+def files_by_snapshot(tables: Tables) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for file in tables.read("owner_features").inputFiles():
+        found.setdefault(file.split("snapshot_date=")[1].split("/")[0], set()).add(file)
+    return found
+
+
+def assert_as_rebuilt(spark: SparkSession, tables: Tables, config: FeaturesConfig, folder: Path) -> None:
+    rebuilt = Tables(spark, str(folder))
+    features.run(rebuilt, config, today=TODAY)
+    pd.testing.assert_frame_equal(result(tables), result(rebuilt), check_exact=True)
+    names = ("events_daily", "events_values")
+    for name in names:
+        mine, theirs = (part.read(name) for part in (tables, rebuilt))
+        assert mine.exceptAll(theirs).isEmpty()
+        assert theirs.exceptAll(mine).isEmpty()
+
+
+class KilledError(Exception):
+    """Stands for the process that dies."""
+
+
+def test_random_late_arrivals_and_a_crash(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = make_events(rows=500)
+    known = events[["at", "arrived"]].max(axis=1).dt.date
+    cuts = [dt.date(2024, 4, 3), dt.date(2024, 4, 9), dt.date(2024, 4, 29)]
+    source = tmp_path / "events"
+    batches = [events[(known > low) & (known <= high)] for low, high in zip([dt.date.min, *cuts], cuts, strict=False)]
+    assert all((batch["at"].dt.date < batch["arrived"].dt.date).any() for batch in batches)
+
+    def append(batch: pd.DataFrame) -> None:
+        spark.createDataFrame(batch).write.format("delta").mode("append").save(str(source))
+
+    tables, config = Tables(spark, str(tmp_path / "run")), declared(source)
+    append(batches[0])
+    features.run(tables, config, today=TODAY)
+    before = files_by_snapshot(tables)
+
+    append(batches[1])
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        # The partials are written, the snapshots are not.
+        patch.setattr(feature_refresh, "_write_snapshots", lambda *_: (_ for _ in ()).throw(KilledError))
+        features.run(tables, config, today=TODAY)
+    assert state(tables)["pending"]
+    features.run(tables, config, today=TODAY)
+    assert state(tables)["mode"] == "refresh"
+    after = files_by_snapshot(tables)
+    label_reaches = dt.timedelta(days=config.label.gap_days + config.label.horizon_days)
+    earliest = min(batches[1]["at"].dt.date.min(), cuts[0]) - label_reaches
+    untouched = [day for day in before if dt.date.fromisoformat(day) < earliest]
+    assert untouched
+    assert all(before[day] == after[day] for day in untouched)
+
+    append(batches[2])
+    features.run(tables, config, today=TODAY)
+    assert state(tables)["mode"] == "refresh"
+    assert_as_rebuilt(spark, tables, config, tmp_path / "rebuilt")
+
+    summary = features.run(tables, config, today=TODAY)
+    assert state(tables)["mode"] == "unchanged"
+    assert summary["rows"] == len(result(tables))
+    with pytest.raises(InputError, match="2 of 2 rows break the contract"):
+        append(events.head(2).assign(owner=np.nan).astype({"owner": "Int64"}))
+        features.run(tables, config, today=TODAY)
+    assert state(tables)["mode"] == "unchanged"
+
+
+def test_deletes_and_updates_through_the_change_data_feed(spark: SparkSession, tmp_path: Path) -> None:
+    source = tmp_path / "events"
+    writer = spark.createDataFrame(make_events()).write.format("delta")
+    writer.option("delta.enableChangeDataFeed", "true").save(str(source))
+    tables, config = Tables(spark, str(tmp_path / "run")), declared(source)
+    features.run(tables, config, today=TODAY)
+    first = result(tables)
+    spark.sql(f"DELETE FROM delta.`{source}` WHERE owner = 3 AND at >= '2024-04-01' AND kind <> 'd'")
+    spark.sql(f"UPDATE delta.`{source}` SET amount = amount * 2 WHERE owner = 5 AND at >= '2024-04-10'")
+    features.run(tables, config, today=TODAY)
+    assert state(tables)["mode"] == "refresh"
+    assert not first.equals(result(tables))
+    assert_as_rebuilt(spark, tables, config, tmp_path / "rebuilt")
+
+
+def test_what_cannot_be_refreshed_is_rebuilt(spark: SparkSession, tmp_path: Path) -> None:
+    """A folder of parquet files: a new file is a refresh, a rewritten one is not, nor is another configuration."""
+    source = tmp_path / "events.parquet"
+    source.mkdir()
+    events = make_events()
+    known = events[["at", "arrived"]].max(axis=1).dt.date
+    late = known > dt.date(2024, 4, 20)
+    stored = events.astype({"at": "datetime64[us]", "arrived": "datetime64[us]"})
+    stored[~late].to_parquet(source / "1.parquet")
+    tables, config = Tables(spark, str(tmp_path / "run")), declared(source)
+    features.run(tables, config, today=TODAY)
+    stored[late].to_parquet(source / "2.parquet")
+    features.run(tables, config, today=TODAY)
+    assert state(tables)["mode"] == "refresh"
+    assert_as_rebuilt(spark, tables, config, tmp_path / "rebuilt")
+    before = result(tables)
+    stored[~late].assign(amount=1.0).to_parquet(source / "1.parquet")
+    features.run(tables, config, today=TODAY)
+    assert state(tables)["mode"] == "full"
+    assert result(tables)["total_spend_30d"].sum() < before["total_spend_30d"].sum() / 2
+    features.run(tables, declared(source, label={"horizon_days": 11}), today=TODAY)
+    assert state(tables)["mode"] == "full"
