@@ -33,6 +33,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override any value, e.g. base_models.folds=3. Repeatable."),
 ]
 Root = Annotated[str | None, typer.Option(help="Folder, or catalog.schema, of the run's tables.")]
+Force = Annotated[bool, typer.Option("--force", help="Do again what an earlier run has done.")]
 Table = Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table.")]
 ModelDir = Annotated[Path, typer.Option("--model", help="Folder of the model bundle.")]
 
@@ -47,7 +48,7 @@ def _version(
 
 
 @app.command()
-def run(config: ConfigPath = None, overrides: Overrides = None, root: Root = None) -> None:
+def run(config: ConfigPath = None, overrides: Overrides = None, root: Root = None, force: Force = False) -> None:
     """Run the whole chain, from events to scores and report.
 
     Example: remedi run --config conf/complete_journey.yaml --set base_models.folds=3
@@ -55,7 +56,7 @@ def run(config: ConfigPath = None, overrides: Overrides = None, root: Root = Non
     from remedi_spark import flow
 
     settings = _load(config, overrides, root=root)
-    metrics = flow.run(settings)
+    metrics = flow.run(settings, force=force)
     workspace = flow.open_workspace(settings)
     _print_metrics(metrics)
     typer.echo(f"\nscores  {workspace.tables.location('scores')}")
@@ -64,11 +65,13 @@ def run(config: ConfigPath = None, overrides: Overrides = None, root: Root = Non
 
 
 def _stage(name: str, summary: str) -> None:
-    def command(config: ConfigPath = None, overrides: Overrides = None, root: Root = None) -> None:
+    def command(
+        config: ConfigPath = None, overrides: Overrides = None, root: Root = None, force: Force = False
+    ) -> None:
         from remedi_spark import flow
 
         settings = _load(config, overrides, root=root)
-        flow.STAGES[name](flow.open_workspace(settings), settings)
+        flow.STAGES[name](flow.open_workspace(settings, force=force), settings)
 
     command.__doc__ = f"{summary}\n\nExample: remedi {name} --config conf/complete_journey.yaml"
     app.command(name)(command)
@@ -127,6 +130,7 @@ def train(
     test: Annotated[str | None, typer.Option(help="Table of your own to measure on.")] = None,
     config: ConfigPath = None,
     overrides: Overrides = None,
+    force: Force = False,
 ) -> None:
     """Train on a ready feature table: every column but id, time, label and weight is a feature.
 
@@ -139,7 +143,7 @@ def train(
     settings = _load(config, overrides)
     _refuse_foreign_bundle(model)
     source = FlatTable(table, label, id_, time, weight, test)
-    metrics = flow.train(get_session(settings.spark), source, model, settings)
+    metrics = flow.train(get_session(settings.spark), source, model, settings, force=force)
     _print_metrics(metrics)
     typer.echo(f"\nmodel   {model}\nreport  {model / 'report.html'}")
 

@@ -20,17 +20,22 @@ rows, to be judged; in the ``final`` phase from every labelled row, to be shippe
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from remedi_spark.bundle.bundle import write_manifest
+from remedi_spark.bundle.bundle import load_parts, write_manifest
 from remedi_spark.config import Config
+from remedi_spark.config.features import Location
 from remedi_spark.config.loading import validate
 from remedi_spark.errors import InputError
+from remedi_spark.features.changes import fingerprint
+from remedi_spark.ledger import Unit
 from remedi_spark.progress import timed
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.session import get_session
@@ -44,13 +49,16 @@ if TYPE_CHECKING:
 DURATIONS = "durations"
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Run the whole chain from events to scores and report; return ``metrics.json``."""
-    workspace = open_workspace(config)
-    for stage in STAGES.values():
-        stage(workspace, config)
-    metrics: dict[str, Any] = workspace.models(FINAL).load("metrics")
-    return metrics
+def run(config: Config, *, force: bool = False) -> dict[str, Any]:
+    """Run the whole chain from events to scores and report; return ``metrics.json``.
+
+    What the ledger knows as done is skipped, unless ``force``.
+    """
+    workspace = open_workspace(config, force=force)
+    for name, stage in STAGES.items():
+        if name != "report":
+            stage(workspace, config)
+    return _report_once(workspace, config, label_name(config))
 
 
 def run_features(workspace: Workspace, config: Config) -> None:
@@ -58,35 +66,37 @@ def run_features(workspace: Workspace, config: Config) -> None:
     if config.features is None:
         raise InputError("configuration: no section 'features'; expected sources, groups and a label to build from")
     with _timed(workspace, "features"):
-        features.run(workspace.tables, config.features)
+        features.run(workspace.tables, config.features, force=workspace.force)
 
 
 def run_base_models(workspace: Workspace, config: Config) -> None:
     """Stage 2: owner features to samples, then K folds x M base models."""
     with _timed(workspace, "base-models"):
-        samples.from_owner_features(workspace)
+        unit = Unit("samples", [], ("owner_features",), ("samples",), ("contract.json",))
+        workspace.ledger.once(unit, lambda: samples.from_owner_features(workspace))
         base_models.run(workspace, with_embargo(config))
 
 
 def run_fuser(workspace: Workspace, config: Config) -> None:
     """Stages 3 and 4: relative features, then the fuser."""
     with _timed(workspace, "meta-features"):
-        meta_features.run(workspace, config)
+        _meta_features_once(workspace, config)
     with _timed(workspace, "fuser"):
-        fuser.run(workspace, config)
+        _fuser_once(workspace, config)
 
 
 def run_student(workspace: Workspace, config: Config) -> None:
     """Stage 5: the student; seals the bundle."""
     with _timed(workspace, "student"):
-        student.run(workspace, config)
-    seal(workspace, config)
+        _student_once(workspace, config)
 
 
 def run_scores(workspace: Workspace, config: Config) -> None:
     """Stage 6: the latest snapshot's scores."""
     with _timed(workspace, "scores"):
-        scores.run(workspace, config.scores)
+        settings = [_settings(config, "scores"), load_parts(workspace.bundle).model_version]
+        unit = Unit("scores", settings, ("owner_features",), ("scores",))
+        workspace.ledger.once(unit, lambda: scores.run(workspace, config.scores))
 
 
 def run_report(
@@ -116,29 +126,69 @@ STAGES: dict[str, Callable[[Workspace, Config], Any]] = {
 """The verbs of the chain, in order."""
 
 
-def train(spark: SparkSession, source: FlatTable, bundle: Path, config: Config) -> dict[str, Any]:
+def train(
+    spark: SparkSession, source: FlatTable, bundle: Path, config: Config, *, force: bool = False
+) -> dict[str, Any]:
     """Train on a ready feature table; return ``metrics.json``."""
-    workspace = Workspace(Tables(spark, str(bundle / "tables")), bundle)
-    durations: dict[str, float] = {}
-    with timed("samples", durations):
-        samples.run(workspace, source)
-    with timed("base-models", durations):
+    workspace = Workspace(Tables(spark, str(bundle / "tables")), bundle, force)
+    with _timed(workspace, "samples"):
+        about = [asdict(source), [_fingerprint(spark, table) for table in (source.table, source.test) if table]]
+        unit = Unit("samples", about, (), ("samples",), ("contract.json",))
+        workspace.ledger.once(unit, lambda: samples.run(workspace, source))
+    with _timed(workspace, "base-models"):
         base_models.run(workspace, config)
-    with timed("meta-features", durations):
-        meta_features.run(workspace, config)
-    with timed("fuser", durations):
-        fuser.run(workspace, config)
-    with timed("student", durations):
-        student.run(workspace, config)
+    run_fuser(workspace, config)
+    run_student(workspace, config)
+    return _report_once(workspace, config, source.label)
+
+
+def _meta_features_once(workspace: Workspace, config: Config) -> None:
+    unit = workspace.unit(
+        "meta-features", _settings(config, "meta_features"),
+        reads=["oof_predictions"], writes=["meta_features"], files=["quantile_grids.json"],
+    )  # fmt: skip
+    workspace.ledger.once(unit, lambda: meta_features.run(workspace, config))
+
+
+def _fuser_once(workspace: Workspace, config: Config) -> None:
+    unit = workspace.unit(
+        "fuser", [_settings(config, "fuser", "seed"), config.base_models.folds],
+        reads=["meta_features"], writes=["fused_scores"], files=["fuser/*"],
+    )  # fmt: skip
+    workspace.ledger.once(unit, lambda: fuser.run(workspace, config))
+
+
+def _student_once(workspace: Workspace, config: Config) -> None:
+    unit = workspace.unit(
+        "student", _settings(config, "student", "seed", "base_models"),
+        reads=["encoded", "fused_scores"], writes=["student_scores"], files=["student/*/*", "calibration.json"],
+    )  # fmt: skip
+    workspace.ledger.once(unit, lambda: student.run(workspace, config))
     seal(workspace, config)
-    metrics: dict[str, Any]
-    with timed("report", durations):
-        metrics = report.run(workspace, config, label=source.label, durations=durations)
-    workspace.models(FINAL).save(DURATIONS, durations)
+
+
+def _report_once(workspace: Workspace, config: Config, label: str) -> dict[str, Any]:
+    unit = workspace.unit(
+        "report", [label, _settings(config, "evaluation", "scores", "student", "base_models")],
+        reads=["base_margins", "meta_features", "fused_scores", "student_scores"],
+    )  # fmt: skip
+    unit = replace(unit, files=("metrics.json", "report.html", "report.json"))
+    workspace.ledger.once(unit, lambda: run_report(workspace, config, label))
+    metrics: dict[str, Any] = workspace.models(FINAL).load("metrics")
     return metrics
 
 
-def open_workspace(config: Config) -> Workspace:
+def _fingerprint(spark: SparkSession, table: str) -> Any:
+    """Return what tells the table's content from any other; for a view without files, something new every time."""
+    found = fingerprint(spark, Location(path=table), "--table")
+    return found if found.get("files") or "delta" in found else uuid.uuid4().hex
+
+
+def _settings(config: Config, *sections: str) -> Any:
+    return config.model_dump(mode="json", include=set(sections))
+
+
+def open_workspace(config: Config, *, force: bool = False) -> Workspace:
     """Start Spark and open the tables and the bundle folder that the configuration names."""
     spark = get_session(config.spark)
     if config.bundle is None and is_catalog_name(config.root):
@@ -146,7 +196,7 @@ def open_workspace(config: Config) -> Workspace:
             f"bundle: null, but root {config.root!r} is a schema; name a folder for the model with --set bundle=DIR"
         )
     bundle = Path(config.bundle) if config.bundle else Path(config.root) / "model"
-    return Workspace(Tables(spark, config.root), bundle)
+    return Workspace(Tables(spark, config.root), bundle, force)
 
 
 def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
@@ -189,8 +239,11 @@ def seal(workspace: Workspace, config: Config) -> str:
 def _timed(workspace: Workspace, stage: str) -> Iterator[None]:
     """Time a stage and keep its seconds beside the model: the stages may run in processes of their own."""
     durations = _durations(workspace)
+    before, done = dict(durations), workspace.ledger.recorded
     with timed(stage, durations):
         yield
+    if workspace.ledger.recorded == done and stage != "features":  # skipped: keep how long it took
+        durations = durations | before
     workspace.models(FINAL).save(DURATIONS, durations)
 
 

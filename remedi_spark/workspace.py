@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remedi_spark.bundle.store import ModelStore
+from remedi_spark.ledger import Ledger, Unit
 from remedi_spark.spark.tables import Tables
 
 if TYPE_CHECKING:
@@ -26,18 +29,41 @@ class Workspace:
 
     tables: Tables
     bundle: Path
+    force: bool = False
+    """Do everything again, whatever the ledger says."""
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What has been done in this root."""
+        return Ledger(self.tables, self.bundle, self.force)
 
     def read(self, phase: str, name: str) -> DataFrame:
         """Read a table of a phase."""
-        return self.tables.read(self._name(phase, name))
+        return self.tables.read(self.name(phase, name))
 
     def write(self, phase: str, name: str, frame: DataFrame) -> None:
         """Replace a table of a phase in one commit."""
-        self.tables.overwrite(frame, self._name(phase, name))
+        self.tables.overwrite(frame, self.name(phase, name))
 
-    def _name(self, phase: str, name: str) -> str:
+    def name(self, phase: str, name: str) -> str:
+        """Return the name that a phase's table goes by."""
         return name if phase == FINAL else f"evaluation_{name}"
 
     def models(self, phase: str) -> ModelStore:
         """Return the files of a phase."""
         return ModelStore(self.bundle if phase == FINAL else self.bundle / "evaluation")
+
+    def unit(
+        self, name: str, settings: Any, *,
+        reads: Iterable[str] = (), writes: Iterable[str] = (), files: Iterable[str] = (), phase: str | None = None,
+    ) -> Unit:  # fmt: skip
+        """Return a unit of work over tables and files of one phase, or (None) of every phase there is."""
+        phases = self._phases() if phase is None else [phase]
+        read, written = (
+            tuple(self.name(each, table) for each in phases for table in listed) for listed in (reads, writes)
+        )
+        folders = ["" if each == FINAL else "evaluation/" for each in phases]
+        return Unit(name, settings, read, written, tuple(folder + one for folder in folders for one in files))
+
+    def _phases(self) -> list[str]:
+        return list(self.models(FINAL).load("phases")["phases"])

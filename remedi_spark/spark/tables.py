@@ -14,7 +14,7 @@ from pyspark.sql import types as t
 from remedi_spark.errors import InputError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
 
 CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){1,2}$")
 _FILE_ENDINGS = (".parquet", ".csv", ".tsv", ".delta")
@@ -62,14 +62,27 @@ class Tables:
 
     def version(self, name: str) -> int:
         """Return the latest Delta version of the table."""
+        return int(self._last_commit(name)["version"])
+
+    def stamp(self, name: str) -> str:
+        """Return what tells the table's present content from any other: version and time of its last commit."""
+        commit = self._last_commit(name)
+        return f"{commit['version']} of {commit['timestamp'].isoformat()}"
+
+    def _last_commit(self, name: str) -> Row:
         from delta.tables import DeltaTable
 
         where = self.location(name)
         if self.in_catalog:  # by SQL: forName refuses names of three parts on open-source Spark
-            latest = self.spark.sql(f"DESCRIBE HISTORY {where} LIMIT 1")
+            history = self.spark.sql(f"DESCRIBE HISTORY {where} LIMIT 1")
         else:
-            latest = DeltaTable.forPath(self.spark, where).history(1)
-        return int(latest.collect()[0]["version"])
+            history = DeltaTable.forPath(self.spark, where).history(1)
+        return history.collect()[0]
+
+    def append(self, frame: DataFrame, name: str) -> None:
+        """Add rows, and columns that the table does not have yet, in one commit."""
+        writer = frame.write.format("delta").mode("append").option("mergeSchema", "true")
+        self._save(writer, name)
 
     def overwrite(
         self, frame: DataFrame, name: str, *, where: str | None = None, partition_by: tuple[str, ...] = ()
@@ -82,6 +95,9 @@ class Tables:
             writer = writer.option("replaceWhere", where)
         else:
             writer = writer.option("overwriteSchema", "true")
+        self._save(writer, name)
+
+    def _save(self, writer: DataFrameWriter, name: str) -> None:
         if self.in_catalog:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
             writer.saveAsTable(self.location(name))

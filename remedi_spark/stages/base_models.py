@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
@@ -20,6 +21,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, WEIGHT
 from remedi_spark.config import Config
+from remedi_spark.config.chain import ModelConfig
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.encoding.fitting import encode, fit_encoder
@@ -28,6 +30,7 @@ from remedi_spark.learners.alignment import align, fit_alignment
 from remedi_spark.learners.contract import FitError, Fitted
 from remedi_spark.learners.folds import FoldFits, fit_fold
 from remedi_spark.learners.scoring import score_by_fold
+from remedi_spark.ledger import Unit, checksums
 from remedi_spark.progress import say, warn
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.splits.folds import BLOCK, assign_folds, require_positives
@@ -59,9 +62,10 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
         held_out, measured_on = split_holdout(samples, config.evaluation, config.seed)
         parts = {HOLDOUT: held_out, FINAL: _final_parts(samples)}
     for name, rows in parts.items():
-        phase = _prepare(workspace, config, contract, name, rows)
+        _prepare_once(workspace, config, contract, name, rows)
+        phase = _load_phase(workspace, name)
         names = _fit_all(workspace, config, phase)
-        _predict(workspace, config, phase, names)
+        _predict_once(workspace, config, phase, names)
         facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names}
     facts |= {"measured_on": measured_on, "measured_phase": FINAL if own_test else HOLDOUT}
     workspace.models(FINAL).save("phases", facts)
@@ -73,7 +77,23 @@ def _final_parts(samples: DataFrame) -> DataFrame:
     return samples.withColumn(PART, F.when(F.col("source") == TEST, F.lit(TEST)).otherwise(labelled))
 
 
-def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> _Phase:
+def _prepare_once(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> None:
+    settings = config.model_dump(mode="json", include={"encoding", "evaluation", "seed"})
+    unit = workspace.unit(
+        f"base-models/{phase}/encoded", [settings, config.base_models.folds, contract.to_dict()], phase=phase,
+        writes=["encoded"], files=["encoder.json", "training.json"],
+    )  # fmt: skip
+    unit = replace(unit, reads=("samples",))
+    workspace.ledger.once(unit, lambda: _prepare(workspace, config, contract, phase, rows))
+
+
+def _load_phase(workspace: Workspace, phase: str) -> _Phase:
+    store = workspace.models(phase)
+    about = store.load("training")
+    return _Phase(phase, Encoder.from_dict(store.load("encoder")), about["prior"], about["rows"])
+
+
+def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> None:
     """Assign folds, fit the encoder on the training rows, and store every row as numbers."""
     folds = config.base_models.folds
     rows = rows.where(F.col(PART) != "dropped")
@@ -93,12 +113,13 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     ).collect()[0]  # fmt: skip
     require_positives(sums[3], folds, "samples")
     encoder = fit_encoder(train, contract, config.encoding, folds=folds, binary=True)
-    workspace.models(phase).save("encoder", encoder.to_dict())
+    store = workspace.models(phase)
+    store.save("encoder", encoder.to_dict())
+    store.save("training", {"rows": int(sums[0]), "prior": float(sums[1] / sums[2])})
     stored = encode(marked.select(*CARRIED, BLOCK, *contract.columns), encoder)
     workspace.write(phase, "encoded", stored)
     marked.unpersist()
     say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} positive owners, {encoder.layout.width} inputs")
-    return _Phase(phase, encoder, float(sums[1] / sums[2]), int(sums[0]))
 
 
 def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
@@ -118,16 +139,19 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
         phase.encoder.layout, settings.folds, LABEL, "logistic", _prior_after_sampling(phase.prior, settings.negatives),
         phase.rows, settings.validation_share, workers, config.seed * 1000,
     )  # fmt: skip
-    store = workspace.models(phase.name)
+    store, ledger = workspace.models(phase.name), workspace.ledger
     # The nets first: they take longest, so that the short fits fill the gaps at the end.
     order = sorted(models, key=lambda name: models[name].kind in ("lightgbm", "xgboost"))
-    units = [(name, fold) for name in order for fold in range(settings.folds)]
+    todo = _not_done(workspace, phase.name, {name: models[name] for name in order}, plan)
 
     def fit(unit: tuple[str, int]) -> tuple[str, str | None]:
         name, fold = unit
+        done, key = todo[unit]
+        started = time.monotonic()
         try:
             fitted = fit_fold(rows, models[name], plan, fold)
             store.save_fitted(fitted, "base_models", name, f"fold_{fold}")
+            ledger.record(done, key, time.monotonic() - started)
             say("base-models", f"{phase.name}: {name} fold {fold + 1}/{settings.folds}: {_size(fitted)}")
         except Exception as error:  # any failure of one native fit must not lose the others
             return name, f"fold {fold}: {_cause(error)}"
@@ -135,10 +159,31 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
 
     try:
         with ThreadPoolExecutor(parallel) as pool:
-            failures = {name: reason for name, reason in pool.map(fit, units) if reason}
+            failures = {name: reason for name, reason in pool.map(fit, todo) if reason}
     finally:
         rows.unpersist()
+        ledger.flush()
     return _survivors(list(models), failures)
+
+
+def _not_done(
+    workspace: Workspace, phase: str, models: dict[str, ModelConfig], plan: FoldFits
+) -> dict[tuple[str, int], tuple[Unit, str]]:
+    """Return the fits (model, fold) that the ledger does not know as done, each with its unit and key."""
+    todo = {}
+    encoded = workspace.tables.stamp(workspace.name(phase, "encoded"))
+    for name, model in models.items():
+        made_from = [encoded, model.model_dump(mode="json"), asdict(plan)]
+        for fold in range(plan.folds):
+            files = [f"base_models/{name}/fold_{fold}.*"]
+            unit = workspace.unit(f"base-models/{phase}/{name}/{fold}", made_from, phase=phase, files=files)
+            key = workspace.ledger.key(unit)
+            if not workspace.ledger.stands(unit, key):
+                todo[name, fold] = unit, key
+    fits = len(models) * plan.folds
+    if len(todo) < fits:
+        say("base-models", f"{phase}: {fits - len(todo)} of {fits} fits done before, skipped")
+    return todo
 
 
 def _cause(error: Exception) -> str:
@@ -175,6 +220,15 @@ def _kept(config: Config) -> Column:
     """Tell which rows the base models are trained on: all positives, a share of the negatives, by owner."""
     share = config.base_models.negatives
     return (F.col(LABEL) > 0) | (uniform(OWNER, config.seed + 1) < share) if share < 1 else F.lit(True)
+
+
+def _predict_once(workspace: Workspace, config: Config, phase: _Phase, names: list[str]) -> None:
+    models = checksums(workspace.models(phase.name).root, [f"base_models/{name}/*" for name in names])
+    unit = workspace.unit(
+        f"base-models/{phase.name}/predictions", [config.base_models.negatives, names, models], phase=phase.name,
+        reads=["encoded"], writes=["base_margins", "oof_predictions"], files=["alignment.json"],
+    )  # fmt: skip
+    workspace.ledger.once(unit, lambda: _predict(workspace, config, phase, names))
 
 
 def _predict(workspace: Workspace, config: Config, phase: _Phase, names: list[str]) -> None:

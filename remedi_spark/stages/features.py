@@ -46,7 +46,7 @@ from remedi_spark.stages.feature_tables import (
 )
 
 
-def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None) -> dict[str, Any]:
+def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None, force: bool = False) -> dict[str, Any]:
     """Bring ``owner_features``, ``feature_dictionary`` and ``quarantine`` up to date with the sources.
 
     Nothing is done when neither the sources nor the configuration have changed; only what a change touches is computed
@@ -57,6 +57,8 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None)
     ----------
     today
         The day of the run, for freshness and for event times in the future; None: the machine's date.
+    force
+        Compute everything anew.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None)
         name: fingerprint_of(tables, declared, f"features.{name}") for name, declared in declared_tables(config).items()
     }
     job = FeatureRun(tables, config, today or dt.date.today(), fingerprints, config_hash(config))
-    state = _usable(read_state(tables), job)
+    state = None if force else _usable(read_state(tables), job)
     done = refresh(job, state) if state is not None else None
     done = done or _build_all(job)
     return {**done.summary, "seconds": round(time.monotonic() - started, 1)}

@@ -32,6 +32,8 @@ FAST = [
 FASTEST = [*FAST, "base_models.models.xgboost.enabled=false"]
 """The same with two base models, for tests of what comes around them."""
 
+WITH_ADDITIVE = ["--set", "base_models.models.additive.enabled=true"]
+
 
 def world(rows: int = 1000, positives: int = 40, seed: int = 0) -> pd.DataFrame:
     """Owners whose chance to buy rises with visits and differs by city; awkward names and types."""
@@ -110,6 +112,6 @@ def trained(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     table = folder / "owners.parquet"
     frame.to_parquet(table, coerce_timestamps="us")
     with pytest.raises(SystemExit) as stop:
-        main(train_arguments(table, folder / "model", "--set", "base_models.models.additive.enabled=true"))
+        main(train_arguments(table, folder / "model", *WITH_ADDITIVE))
     assert stop.value.code == 0
     return Trained(folder / "model", table, frame)

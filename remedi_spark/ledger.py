@@ -1,0 +1,135 @@
+"""What has been done, so that a rerun does not do it again: one row a finished unit of work in the table ``ledger``.
+
+A unit is a stage, or one model of one fold. It is known by a hash of what it is made from: the package's version, its
+settings, and the versions of the tables that it reads. It counts as done when the ledger has that hash and what it
+wrote still stands as it left it, every table at that commit and every file with that checksum. Whoever kills a run at
+any moment loses the units under way, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.errors import AnalysisException
+
+from remedi_spark.progress import say, warn
+from remedi_spark.version import __version__
+
+if TYPE_CHECKING:
+    from remedi_spark.spark.tables import Tables
+
+LEDGER = "ledger"
+SCHEMA = "unit string, key string, made string, run_id string, version string, seconds double, finished_at timestamp"
+FLUSH_SECONDS = 10.0
+"""Short units are written together: a commit for each of them would cost more than some of them do."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work and all that it depends on."""
+
+    name: str
+    settings: Any
+    """JSON: whatever else than tables changes the result."""
+    reads: tuple[str, ...] = ()
+    """Tables of the root."""
+    writes: tuple[str, ...] = ()
+    """Tables of the root."""
+    files: tuple[str, ...] = ()
+    """Files below the bundle folder that it writes, as glob patterns."""
+
+
+@dataclass
+class Ledger:
+    """The ledger of a root; with ``force``, nothing counts as done."""
+
+    tables: Tables
+    bundle: Path
+    force: bool = False
+    run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
+    recorded: int = 0
+    """Units done by this run."""
+    _known: dict[str, tuple[str, Mapping[str, Any]]] | None = None
+    _waiting: list[tuple[Any, ...]] = field(default_factory=list)
+    _written: float = field(default_factory=time.monotonic)
+    _lock: Any = field(default_factory=threading.RLock)
+
+    def once(self, unit: Unit, work: Callable[[], object]) -> bool:
+        """Do the work unless it is done; tell whether it was done now."""
+        key = self.key(unit)
+        if self.stands(unit, key):
+            say(unit.name.split("/")[0], f"{unit.name}: done before, skipped (--force does it again)")
+            return False
+        started = time.monotonic()
+        work()
+        self.record(unit, key, time.monotonic() - started)
+        self.flush()
+        return True
+
+    def key(self, unit: Unit) -> str:
+        """Return the hash of what the unit is made from."""
+        made_from = [__version__, unit.name, unit.settings, {name: self._stamp(name) for name in unit.reads}]
+        return hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
+
+    def stands(self, unit: Unit, key: str) -> bool:
+        """Tell whether the unit was done with this key, and what it wrote is as it was left."""
+        known = None if self.force else self._load().get(unit.name)
+        return known is not None and known[0] == key and known[1] == self._made(unit)
+
+    def record(self, unit: Unit, key: str, seconds: float) -> None:
+        """Note that the unit is done; written within :data:`FLUSH_SECONDS` if units go on ending, else by ``flush``."""
+        made = self._made(unit)
+        row = (unit.name, key, json.dumps(made), self.run_id, __version__, seconds, datetime.now(UTC))
+        with self._lock:
+            self._load()[unit.name] = (key, made)
+            self._waiting.append(row)
+            self.recorded += 1
+            due = time.monotonic() - self._written > FLUSH_SECONDS
+        if due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been noted."""
+        with self._lock:
+            rows, self._waiting = self._waiting, []
+            self._written = time.monotonic()
+        if rows:
+            self.tables.append(self.tables.spark.createDataFrame(rows, SCHEMA).coalesce(1), LEDGER)
+
+    def _load(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        with self._lock:
+            if self._known is None:
+                self._known = self._read()
+            return self._known
+
+    def _read(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        if not self.tables.exists(LEDGER):
+            return {}
+        try:
+            rows = self.tables.read(LEDGER).orderBy("finished_at").select("unit", "key", "made").collect()
+        except AnalysisException:
+            warn("ledger", "written by another version of remedi_spark; everything is done again")
+            return {}
+        return {row["unit"]: (row["key"], json.loads(row["made"])) for row in rows}
+
+    def _made(self, unit: Unit) -> dict[str, Any]:
+        tables = {name: self._stamp(name) for name in unit.writes}
+        return {"tables": tables, "files": checksums(self.bundle, unit.files)}
+
+    def _stamp(self, name: str) -> str | None:
+        return self.tables.stamp(name) if self.tables.exists(name) else None
+
+
+def checksums(folder: Path, patterns: Iterable[str]) -> dict[str, str]:
+    """Return SHA-256 by relative path of the files that match any of the glob patterns."""
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,0 +1,87 @@
+"""Work is done once, and again as soon as anything it was made from or anything it made is another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remedi_spark.ledger import LEDGER, Ledger, Unit
+from remedi_spark.spark.tables import Tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+UNIT = Unit("copy", {"factor": 2}, reads=("numbers",), writes=("doubled",), files=("model/*.txt",))
+
+
+class Copier:
+    """A unit of work that counts how often it is done."""
+
+    def __init__(self, tables: Tables, bundle: Path) -> None:
+        self.tables, self.bundle, self.times = tables, bundle, 0
+
+    def __call__(self) -> None:
+        self.times += 1
+        self.tables.overwrite(self.tables.read("numbers").selectExpr("id * 2 AS id"), "doubled")
+        (self.bundle / "model").mkdir(exist_ok=True)
+        (self.bundle / "model" / "1.txt").write_text("weights")
+
+
+@pytest.fixture
+def copier(spark: SparkSession, tmp_path: Path) -> Copier:
+    tables = Tables(spark, str(tmp_path / "root"))
+    tables.overwrite(spark.range(3), "numbers")
+    return Copier(tables, tmp_path)
+
+
+def done(copier: Copier, unit: Unit = UNIT, *, force: bool = False) -> bool:
+    """Whether a new process does the work."""
+    times = copier.times
+    told = Ledger(copier.tables, copier.bundle, force).once(unit, copier)
+    assert told == (copier.times > times)
+    return told
+
+
+def test_work_is_done_once(copier: Copier) -> None:
+    assert done(copier)
+    assert not done(copier)
+    assert done(copier, force=True)
+    assert not done(copier)
+
+
+def test_other_settings_or_another_input_ask_for_it_again(copier: Copier, spark: SparkSession) -> None:
+    assert done(copier)
+    assert done(copier, Unit("copy", {"factor": 3}, UNIT.reads, UNIT.writes, UNIT.files))
+    assert done(copier)  # the ledger keeps the latest of a name
+    copier.tables.overwrite(spark.range(4), "numbers")
+    assert done(copier)
+    assert not done(copier)
+
+
+def test_what_was_changed_or_deleted_is_made_again(copier: Copier, spark: SparkSession) -> None:
+    assert done(copier)
+    (copier.bundle / "model" / "1.txt").write_text("damaged")
+    assert done(copier)
+    (copier.bundle / "model" / "1.txt").unlink()
+    assert done(copier)
+    copier.tables.overwrite(spark.range(1), "doubled")
+    assert done(copier)
+    assert not done(copier)
+
+
+def test_work_that_failed_is_not_done(copier: Copier) -> None:
+    def fail() -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        Ledger(copier.tables, copier.bundle).once(UNIT, fail)
+    assert done(copier)
+
+
+def test_a_ledger_of_an_older_version_counts_for_nothing(copier: Copier, spark: SparkSession) -> None:
+    copier.tables.overwrite(spark.createDataFrame([("copy", "abc")], "step string, hash string"), LEDGER)
+    assert done(copier)
+    assert not done(copier)
+    assert copier.tables.read(LEDGER).count() == 2
