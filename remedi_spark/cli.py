@@ -198,6 +198,30 @@ def simulate(
 
 
 @app.command()
+def doctor(
+    table: Annotated[str | None, typer.Option(help="Also examine this table.")] = None,
+    label: Annotated[str | None, typer.Option(help="Its label column.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="Its owner column.")] = None,
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    root: Root = None,
+) -> None:
+    """Examine versions, jars, session, settings and data; say what is wrong and the setting that mends it.
+
+    Example: remedi doctor --table owners.parquet --label bought --id owner_id
+    """
+    from remedi_spark.doctor import examine
+    from remedi_spark.spark.session import get_session
+
+    settings = _load(config, overrides, root=root)
+    findings = examine(get_session(settings.spark), settings, table=table, label=label, id_=id_)
+    for finding in findings:
+        typer.echo(str(finding))
+    if any(finding.state == "fail" for finding in findings):
+        raise InputError("doctor: the lines that begin with 'fail' say what to mend")
+
+
+@app.command()
 def config(
     config: ConfigPath = None,
     overrides: Overrides = None,

@@ -33,6 +33,7 @@ from remedi_spark.bundle.bundle import load_parts, write_manifest
 from remedi_spark.config import Config
 from remedi_spark.config.features import Location
 from remedi_spark.config.loading import validate
+from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
 from remedi_spark.features.changes import fingerprint
 from remedi_spark.ledger import Unit
@@ -130,6 +131,7 @@ def train(
     spark: SparkSession, source: FlatTable, bundle: Path, config: Config, *, force: bool = False
 ) -> dict[str, Any]:
     """Train on a ready feature table; return ``metrics.json``."""
+    preflight(spark, config, str(bundle))
     workspace = Workspace(Tables(spark, str(bundle / "tables")), bundle, force)
     with _timed(workspace, "samples"):
         about = [asdict(source), [_fingerprint(spark, table) for table in (source.table, source.test) if table]]
@@ -195,6 +197,7 @@ def open_workspace(config: Config, *, force: bool = False) -> Workspace:
         raise InputError(
             f"bundle: null, but root {config.root!r} is a schema; name a folder for the model with --set bundle=DIR"
         )
+    preflight(spark, config, config.root)
     bundle = Path(config.bundle) if config.bundle else Path(config.root) / "model"
     return Workspace(Tables(spark, config.root), bundle, force)
 

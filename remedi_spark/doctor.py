@@ -1,0 +1,210 @@
+"""``remedi doctor``: what is wrong with this machine, session, configuration and table, and the setting that mends it.
+
+Every check returns one finding. ``preflight`` runs those that cost nothing before each run: a failure stops it before
+anything is written, a warning is said once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pyspark.sql import functions as F
+
+from remedi_spark.errors import InputError
+from remedi_spark.progress import warn
+from remedi_spark.spark.partitions import slots
+from remedi_spark.spark.session import PACKAGES, SUPPORTED_JAVA
+from remedi_spark.spark.tables import is_catalog_name, read_table
+from remedi_spark.splits.folds import MIN_POSITIVE_OWNERS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from remedi_spark.config import Config
+
+State = Literal["ok", "warn", "fail"]
+CLASSES = {
+    "Delta": "io.delta.tables.DeltaTable",
+    "SynapseML": "com.microsoft.azure.synapse.ml.lightgbm.LightGBMClassifier",
+}
+BYTES_A_VALUE = 40
+"""Measured order of magnitude: a feature value as a double, copied by Arrow, by the learner and by its histogram."""
+MANY_LEVELS = 0.5
+"""A text column with more levels than this share of the rows identifies rows rather than describing them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    state: State
+    what: str
+    found: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.state:<5}{self.what:<22}{self.found}"
+        return f"{line}; {self.fix}" if self.fix else line
+
+
+def examine(
+    spark: SparkSession, config: Config, *, table: str | None = None, label: str | None = None, id_: str | None = None
+) -> list[Finding]:
+    """Return all findings: the session's, the configuration's and, with a table, the data's."""
+    found = [*_session(spark), *_settings(spark, config), _writable(config.root)]
+    if table is not None:
+        found += _data(spark, config, read_table(spark, table), label, id_)
+    return found
+
+
+def preflight(spark: SparkSession, config: Config, root: str) -> None:
+    """Warn of what may go wrong, and stop before anything is written when something surely will.
+
+    Raises:
+        InputError: with the first failure and how to mend it.
+    """
+    for finding in [*_settings(spark, config), _writable(root)]:
+        if finding.state == "fail":
+            raise InputError(f"{finding.what}: {finding.found}; {finding.fix}")
+        if finding.state == "warn":
+            warn("preflight", f"{finding.what}: {finding.found}; {finding.fix}")
+
+
+def _session(spark: SparkSession) -> Iterator[Finding]:
+    jvm: Any = spark._jvm
+    java = str(jvm.java.lang.System.getProperty("java.version"))
+    major = int(java.split(".")[1] if java.startswith("1.") else java.split(".", maxsplit=1)[0])
+    yield Finding(
+        "ok" if major in SUPPORTED_JAVA else "fail", "Java", java,
+        "" if major in SUPPORTED_JAVA else f"expected one of {SUPPORTED_JAVA}; set JAVA_HOME",
+    )  # fmt: skip
+    good = spark.version.startswith("3.5.")
+    yield Finding(
+        "ok" if good else "fail", "Spark", spark.version, "" if good else "expected 3.5; pip install pyspark==3.5.*"
+    )
+    scala = str(jvm.scala.util.Properties.versionNumberString())
+    good = scala.startswith("2.12")
+    yield Finding("ok" if good else "fail", "Scala", scala, "" if good else "expected 2.12; use a runtime built for it")
+    for name, package in zip(CLASSES, PACKAGES, strict=True):
+        yield _jar(jvm, name, CLASSES[name], package)
+    yield _python(spark)
+
+
+def _jar(jvm: Any, name: str, class_name: str, package: str) -> Finding:
+    try:
+        place = jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass(class_name)
+        source = place.getProtectionDomain().getCodeSource().getLocation().getPath()
+    except Exception:
+        return Finding("fail", f"{name} jar", "not on the class path", f"add --packages {package}")
+    version = package.rsplit(":", 1)[1]
+    file = Path(str(source)).name
+    if version in file:
+        return Finding("ok", f"{name} jar", file)
+    return Finding("warn", f"{name} jar", file, f"tested with {version}; add --packages {package}")
+
+
+def _python(spark: SparkSession) -> Finding:
+    driver = ".".join(map(str, sys.version_info[:2]))
+    try:
+        worker = spark.sparkContext.parallelize([0], 1).map(_python_version).collect()[0]
+    except Exception as error:
+        reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
+        return Finding("fail", "Python of workers", reason, "set PYSPARK_PYTHON to a Python that every worker has")
+    if worker == driver:
+        return Finding("ok", "Python of workers", f"{worker}, as the driver's")
+    return Finding(
+        "fail", "Python of workers", f"{worker}, but the driver has {driver}",
+        "set PYSPARK_PYTHON and PYSPARK_DRIVER_PYTHON to the same version",
+    )  # fmt: skip
+
+
+def _python_version(_: int) -> str:
+    return ".".join(map(str, sys.version_info[:2]))
+
+
+def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
+    context = spark.sparkContext
+    conf = context.getConf()
+    available, wanted = slots(spark), config.base_models.workers
+    if wanted is not None and wanted > available:
+        yield Finding(
+            "fail", "slots", f"{available} tasks can run at once, base_models.workers is {wanted}",
+            f"--set base_models.workers={available}, or give the job more cores",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "slots", f"{available} tasks at once")
+    if conf.get("spark.dynamicAllocation.enabled", "false") == "true":
+        yield Finding(
+            "warn", "dynamic allocation", "on: an executor that leaves takes its part of a fit with it",
+            "--conf spark.dynamicAllocation.enabled=false",
+        )  # fmt: skip
+    if conf.get("spark.speculation", "false") == "true":
+        yield Finding(
+            "fail", "speculation", "on: a second copy of a task breaks a fit over several workers",
+            "--conf spark.speculation=false",
+        )  # fmt: skip
+    if conf.get("spark.task.cpus", "1") != "1" and not _is_local(spark):
+        yield Finding("ok", "CPUs of a task", conf.get("spark.task.cpus", "1"))
+    if spark.conf.get("spark.sql.session.timeZone", "") != "UTC":
+        yield Finding(
+            "warn", "time zone", f"{spark.conf.get('spark.sql.session.timeZone')}: days of snapshots depend on it",
+            "--conf spark.sql.session.timeZone=UTC",
+        )  # fmt: skip
+
+
+def _writable(root: str) -> Finding:
+    if is_catalog_name(root) or "://" in root:
+        return Finding("ok", "root", f"{root} (not tried)")
+    folder = Path(root)
+    existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        why = "not a folder" if not existing.is_dir() else "no permission, or a read-only disk"
+        return Finding("fail", "root", f"{root} cannot be written ({why})", "name another with --root, or free it")
+    free = os.statvfs(existing)
+    gigabytes = free.f_bavail * free.f_frsize / 1e9
+    if gigabytes < 1:
+        return Finding("warn", "root", f"{root}: {gigabytes:.1f} GB free", "free some, or name another with --root")
+    return Finding("ok", "root", f"{root}: {gigabytes:.0f} GB free")
+
+
+def _data(
+    spark: SparkSession, config: Config, frame: DataFrame, label: str | None, id_: str | None
+) -> Iterator[Finding]:
+    rows = frame.count()
+    yield Finding("ok" if rows else "fail", "rows", f"{rows:,}", "" if rows else "the table is empty")
+    needed = rows * len(frame.columns) * BYTES_A_VALUE / 1e9
+    memory = float(spark._jvm.java.lang.Runtime.getRuntime().maxMemory()) / 1e9  # type: ignore[union-attr]
+    if _is_local(spark) and needed > memory:
+        yield Finding(
+            "warn", "memory", f"about {needed:.1f} GB needed, the JVM may use {memory:.1f}",
+            f"--set spark.driver_memory={int(needed * 1.5) + 1}g",
+        )  # fmt: skip
+    else:
+        yield Finding("ok", "memory", f"about {needed:.1f} GB needed, the JVM may use {memory:.1f}")
+    text = [name for name, kind in frame.dtypes if kind == "string" and name not in (label, id_)]
+    if text and rows:
+        levels = frame.agg(*(F.approx_count_distinct(F.col(f"`{name}`")).alias(name) for name in text)).collect()[0]
+        wide = [f"{name} ({levels[name]:,} levels)" for name in text if levels[name] > MANY_LEVELS * rows]
+        if wide:
+            yield Finding(
+                "warn", "levels", ", ".join(wide), "a column that names rows teaches nothing; drop it from the table"
+            )
+    if label is not None and label in frame.columns:
+        who = F.col(f"`{id_}`") if id_ is not None and id_ in frame.columns else F.monotonically_increasing_id()
+        positive = frame.where(F.col(f"`{label}`") > 0).select(who).distinct().count()
+        folds = config.base_models.folds
+        enough = positive >= folds * MIN_POSITIVE_OWNERS
+        fitting = positive // MIN_POSITIVE_OWNERS
+        fix = f"--set base_models.folds={fitting}" if fitting > 1 else f"at least {2 * MIN_POSITIVE_OWNERS} are needed"
+        yield Finding(
+            "ok" if enough else "fail", "positive owners", f"{positive:,} for {folds} folds", "" if enough else fix
+        )
+
+
+def _is_local(spark: SparkSession) -> bool:
+    return str(spark.sparkContext.master).startswith("local")

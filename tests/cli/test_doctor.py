@@ -1,0 +1,56 @@
+"""The doctor finds what is wrong and names the setting; a preflight stops a run before it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remedi_spark.config import load_config
+from remedi_spark.doctor import examine, preflight
+from remedi_spark.errors import InputError
+from tests.cli.conftest import Command, world
+
+
+def by_name(findings: list[Any]) -> dict[str, Any]:
+    return {finding.what: finding for finding in findings}
+
+
+def test_this_session_is_healthy(remedi: Command, tmp_path: Path) -> None:
+    done = remedi("doctor", "--root", str(tmp_path))
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert all(line.startswith(("ok", "warn")) for line in lines)
+    assert {"Java", "Spark", "Scala", "Delta", "SynapseML", "slots", "root"} <= {line.split()[1] for line in lines}
+
+
+def test_data_findings_name_the_option(spark: Any, tmp_path: Path) -> None:
+    frame = world(400, 12)
+    frame["plate"] = [f"p{i}" for i in range(400)]
+    frame.to_parquet(tmp_path / "owners.parquet", coerce_timestamps="us")
+    found = by_name(
+        examine(spark, load_config(None, []), table=str(tmp_path / "owners.parquet"), label="bought", id_="owner")
+    )
+    assert found["positive owners"].state == "fail"
+    assert found["positive owners"].found == "12 for 5 folds"
+    assert found["positive owners"].fix.startswith("--set base_models.folds=")
+    assert "plate" in found["levels"].found
+    assert found["rows"].found == "400"
+
+
+def test_a_root_that_is_a_file_stops_the_run(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(InputError, match=r"root: .*cannot be written \(not a folder\)"):
+        preflight(spark, load_config(None, []), str(tmp_path / "notes"))
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_speculation_and_too_many_workers_are_failures(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = spark.sparkContext.getConf().set("spark.speculation", "true").set("spark.dynamicAllocation.enabled", "true")
+    monkeypatch.setattr(type(spark.sparkContext), "getConf", lambda _: conf)
+    found = by_name(examine(spark, load_config(None, ["base_models.workers=64"])))
+    assert found["speculation"].state == "fail"
+    assert found["slots"].state == "fail"
+    assert "64" in found["slots"].found
+    assert found["dynamic allocation"].fix == "--conf spark.dynamicAllocation.enabled=false"
