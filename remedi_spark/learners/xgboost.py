@@ -1,14 +1,26 @@
-"""XGBoost trained by ``xgboost.spark``."""
+"""XGBoost: by ``xgboost.spark`` over several workers, by the library itself inside one task where one is enough.
+
+``xgboost.spark`` synchronises its workers by Spark's barrier, whose every call waits a second or more even when there
+is but one worker: on some thousand rows that is nearly all of the time. The trees are those of the same library.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from remedi_spark.config.chain import XGBoostConfig
+from remedi_spark.encoding.fitting import matrix
 from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, FitError, Fitted, TrainingSet, X
 from remedi_spark.spark.partitions import shape
+from remedi_spark.spark.torch_partitions import run_together
+
+COLUMNS = (X, TARGET, ROW_WEIGHT, VALID)
 
 
 @dataclass(frozen=True)
@@ -19,29 +31,80 @@ class XGBoostLearner:
 
     def fit(self, data: TrainingSet) -> Fitted:
         """Fit and keep the trees up to the best round."""
-        logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
-        frame = shape(data.frame, data.workers).select(X, TARGET, ROW_WEIGHT, VALID)
-        booster = self._estimator(data, self.config.num_iterations, early_stopping=True).fit(frame).get_booster()
-        trees = booster.best_iteration + 1
-        if trees >= 1 and data.rows <= self.config.refit_below:
-            booster = self._estimator(data, trees, early_stopping=False).fit(frame).get_booster()
-            trees = booster.num_boosted_rounds()
+        refit = data.rows <= self.config.refit_below
+        payload = self._fit_in_one_task(data, refit) if data.workers == 1 else self._fit_together(data, refit)
+        trees = _load(payload).num_boosted_rounds()
         if trees < 1:
             raise FitError("XGBoost ended without a single tree")
-        return Fitted("xgboost", bytes(booster.save_raw("ubj")), {"trees": trees})
+        return Fitted("xgboost", payload, {"trees": trees})
+
+    def _fit_in_one_task(self, data: TrainingSet, refit: bool) -> bytes:
+        work = _training_function(self._parameters(data), self.config, data.layout.width, refit)
+        return run_together(shape(data.frame, 1).select(*COLUMNS), work)[0]
+
+    def _fit_together(self, data: TrainingSet, refit: bool) -> bytes:
+        logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+        frame = shape(data.frame, data.workers).select(*COLUMNS)
+        booster = self._estimator(data, self.config.num_iterations, early_stopping=True).fit(frame).get_booster()
+        trees = booster.best_iteration + 1
+        if trees >= 1 and refit:
+            booster = self._estimator(data, trees, early_stopping=False).fit(frame).get_booster()
+        return bytes(booster.save_raw("ubj"))
+
+    def _parameters(self, data: TrainingSet) -> dict[str, Any]:
+        config = self.config
+        return {
+            "learning_rate": config.learning_rate, "max_depth": config.max_depth,
+            "min_child_weight": config.min_child_weight, "subsample": config.subsample,
+            "colsample_bytree": config.colsample_bytree, "reg_lambda": config.reg_lambda, "tree_method": "hist",
+            "eval_metric": "logloss" if data.loss == "logistic" else "rmse",
+            "objective": "binary:logistic" if data.loss == "logistic" else "reg:squarederror",
+            "seed": data.seed, "nthread": 1,
+        }  # fmt: skip
 
     def _estimator(self, data: TrainingSet, rounds: int, *, early_stopping: bool) -> Any:
         from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor
 
         kind = SparkXGBClassifier if data.loss == "logistic" else SparkXGBRegressor
-        config = self.config
-        stopping = {"validation_indicator_col": VALID, "early_stopping_rounds": config.early_stopping}
+        stopping = {"validation_indicator_col": VALID, "early_stopping_rounds": self.config.early_stopping}
+        own = {"objective", "nthread", "seed"}  # set by the class, by spark.task.cpus, and by another name
+        parameters = {name: value for name, value in self._parameters(data).items() if name not in own}
         return kind(
-            features_col=X, label_col=TARGET, weight_col=ROW_WEIGHT,
-            num_workers=data.workers, n_estimators=rounds, learning_rate=config.learning_rate,
-            max_depth=config.max_depth, min_child_weight=config.min_child_weight, subsample=config.subsample,
-            colsample_bytree=config.colsample_bytree, reg_lambda=config.reg_lambda, tree_method="hist",
-            random_state=data.seed, verbose=False,
-            eval_metric="logloss" if data.loss == "logistic" else "rmse",
-            **(stopping if early_stopping else {}),
+            features_col=X, label_col=TARGET, weight_col=ROW_WEIGHT, num_workers=data.workers, n_estimators=rounds,
+            random_state=data.seed, verbose=False, **parameters, **(stopping if early_stopping else {}),
         )  # fmt: skip
+
+
+def _training_function(
+    parameters: dict[str, Any], config: XGBoostConfig, width: int, refit: bool
+) -> Callable[[pa.Table], bytes]:
+    """Return what the task runs; it captures plain values only."""
+    rounds, patience = config.num_iterations, config.early_stopping
+
+    def work(table: pa.Table) -> bytes:
+        import xgboost
+
+        rows = table.combine_chunks()
+        x = matrix(rows[X].combine_chunks(), width)
+        target, weight, valid = (rows[name].to_numpy() for name in (TARGET, ROW_WEIGHT, VALID))
+
+        def part(chosen: Any) -> Any:
+            return xgboost.DMatrix(x[chosen], label=target[chosen], weight=weight[chosen])
+
+        watched = [(part(valid), "valid")]
+        booster = xgboost.train(
+            parameters, part(~valid), rounds, evals=watched, early_stopping_rounds=patience, verbose_eval=False,
+        )  # fmt: skip
+        best = booster.best_iteration + 1
+        booster = xgboost.train(parameters, part(np.ones(len(target), dtype=bool)), best) if refit else booster[:best]
+        return bytes(booster.save_raw("ubj"))
+
+    return work
+
+
+def _load(payload: bytes) -> Any:
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(payload))
+    return booster
