@@ -115,7 +115,7 @@ class Ledger:
         if not self.tables.exists(LEDGER):
             return {}
         try:
-            rows = self.tables.read(LEDGER).orderBy("finished_at").select("unit", "key", "made").collect()
+            rows = self.tables.read(LEDGER).where("made IS NOT NULL").orderBy("finished_at").collect()
         except AnalysisException:
             warn("ledger", "written by another version of remedi_spark; everything is done again")
             return {}
