@@ -64,7 +64,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(
     assert "base-models/holdout/predictions: done before, skipped" in resumed.err
     mine, whole = (_table(folder, "student_scores", spark) for folder in (bundle, trained.bundle))
     assert list(mine["fold"]) == list(whole["fold"])
-    # Fits of base models are the same to 1e-9; the fuser's and student's steps add up rounding to about 0.01 of log-odds.
+    # Base models are the same to 1e-9; the steps of fuser and student add rounding up to about 0.01 of log-odds.
     np.testing.assert_allclose(mine["student"], whole["student"], atol=0.05)
     mine, whole = (_table(folder, "oof_predictions", spark) for folder in (bundle, trained.bundle))
     models = ["additive", "lightgbm", "xgboost", "mlp"]
