@@ -81,7 +81,30 @@ _stage("features", "Stage 1: point-in-time owner features and labels.")
 _stage("base-models", "Stage 2: K folds of diverse base models, and out-of-fold predictions.")
 _stage("fuser", "Stages 3 and 4: relative features, then the mixture-of-experts fuser.")
 _stage("student", "Stage 5: distil the fuser into one student; seals the model bundle.")
-_stage("scores", "Stage 6: score the latest snapshot.")
+
+
+@app.command()
+def scores(
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    root: Root = None,
+    force: Force = False,
+    snapshot: Annotated[
+        str | None, typer.Option(metavar="DAY[..DAY]", help="Score these snapshots instead of the latest.")
+    ] = None,
+) -> None:
+    """Stage 6: score the latest snapshot, or those of --snapshot (backfill).
+
+    Example: remedi scores --config conf/complete_journey.yaml --snapshot 2017-11-01..2017-12-31
+    """
+    from remedi_spark import flow
+
+    settings = _load(config, overrides, root=root)
+    workspace = flow.open_workspace(settings, force=force)
+    if snapshot is None:
+        flow.run_scores(workspace, settings)
+    else:
+        flow.run_backfill(workspace, settings, snapshot)
 
 
 @app.command()

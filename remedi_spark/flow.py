@@ -100,6 +100,11 @@ def run_scores(workspace: Workspace, config: Config) -> None:
         workspace.ledger.once(unit, lambda: scores.run(workspace, config.scores))
 
 
+def run_backfill(workspace: Workspace, config: Config, wanted: str) -> None:
+    """Score the snapshots of a day, or from one day to another, whatever the ledger says."""
+    scores.run(workspace, config.scores, scores.snapshots_within(workspace, wanted))
+
+
 def run_report(
     workspace: Workspace, config: Config, label: str | None = None, *, ablate: bool = False
 ) -> dict[str, Any]:

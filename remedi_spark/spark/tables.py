@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
 
 CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){1,2}$")
+ATTEMPTS = 5
+"""How often a commit is tried while other runs commit to the same rows."""
 _FILE_ENDINGS = (".parquet", ".csv", ".tsv", ".delta")
 
 
@@ -82,20 +86,42 @@ class Tables:
     def append(self, frame: DataFrame, name: str) -> None:
         """Add rows, and columns that the table does not have yet, in one commit."""
         writer = frame.write.format("delta").mode("append").option("mergeSchema", "true")
-        self._save(writer, name)
+        self._retry(name, lambda: self._save(writer, name))
 
     def overwrite(
         self, frame: DataFrame, name: str, *, where: str | None = None, partition_by: tuple[str, ...] = ()
     ) -> None:
-        """Replace the table, or with ``where`` only the rows that match the predicate, in one commit."""
-        writer = frame.write.format("delta").mode("overwrite")
-        if partition_by:
-            writer = writer.partitionBy(*partition_by)
-        if where is not None and self.exists(name):
-            writer = writer.option("replaceWhere", where)
-        else:
-            writer = writer.option("overwriteSchema", "true")
-        self._save(writer, name)
+        """Replace the table, or with ``where`` only the rows that match the predicate, in one commit.
+
+        When another run commits to the same rows meanwhile, the write is tried again: the last one to finish stands,
+        whole. Readers see the table before or after a commit, never in between.
+        """
+
+        def write() -> None:
+            writer = frame.write.format("delta").mode("overwrite")
+            if partition_by:
+                writer = writer.partitionBy(*partition_by)
+            # Looked up at every attempt: another run may have made the table, whose rows must stay.
+            if where is not None and self.exists(name):
+                writer = writer.option("replaceWhere", where)
+            else:
+                writer = writer.option("overwriteSchema", "true")
+            self._save(writer, name)
+
+        self._retry(name, write)
+
+    def _retry(self, name: str, write: Callable[[], None]) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return write()
+            except _conflicts() as conflict:
+                if attempt == ATTEMPTS:
+                    raise RuntimeError(
+                        f"table {self.location(name)}: another run wrote to it during each of {ATTEMPTS} attempts;"
+                        " run again when it has ended"
+                    ) from conflict
+                time.sleep(random.uniform(0.5, 1.0) * 2**attempt)
+        return None
 
     def _save(self, writer: DataFrameWriter, name: str) -> None:
         if self.in_catalog:
@@ -103,6 +129,18 @@ class Tables:
             writer.saveAsTable(self.location(name))
         else:
             writer.save(self.location(name))
+
+
+def _conflicts() -> tuple[type[Exception], ...]:
+    """Return Delta's exceptions for a commit that another one has overtaken; in Python they have no common class."""
+    from delta import exceptions
+
+    return (
+        exceptions.DeltaConcurrentModificationException, exceptions.ConcurrentWriteException,
+        exceptions.MetadataChangedException, exceptions.ProtocolChangedException,
+        exceptions.ConcurrentAppendException, exceptions.ConcurrentDeleteReadException,
+        exceptions.ConcurrentDeleteDeleteException, exceptions.ConcurrentTransactionException,
+    )  # fmt: skip
 
 
 def read_table(spark: SparkSession, table: str, *, as_text: Collection[str] = ()) -> DataFrame:

@@ -8,8 +8,8 @@ model_version, run_id, scored_at. A score depends on the row's own features alon
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,6 +23,7 @@ from remedi_spark.columns import KEY
 from remedi_spark.config.chain import ScoresConfig
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
+from remedi_spark.errors import InputError
 from remedi_spark.progress import say
 from remedi_spark.sources.checks import check_keys
 from remedi_spark.sources.flat import key_columns, require_column
@@ -39,18 +40,47 @@ if TYPE_CHECKING:
 REASONS = "array<struct<feature string, value string, contribution double>>"
 
 
-def run(workspace: Workspace, config: ScoresConfig) -> int:
-    """Score the latest snapshot of ``owner_features`` into ``scores``, replacing that snapshot's rows only."""
+def run(workspace: Workspace, config: ScoresConfig, snapshots: Sequence[date] = ()) -> int:
+    """Score snapshots of ``owner_features`` (by default the latest) into ``scores``; return the number of owners.
+
+    Only the rows of a snapshot and of this model version are replaced, in one commit a snapshot.
+    """
     source = workspace.tables.location("owner_features")
     frame = workspace.tables.read("owner_features")
-    latest = frame.agg(F.max("snapshot_date")).collect()[0][0]
     parts = load_parts(workspace.bundle)
-    scores = score_frame(frame.where(F.col("snapshot_date") == latest), parts, config, table=source)
-    where = f"snapshot_date = '{latest}' AND model_version = '{parts.model_version}'"
-    workspace.tables.overwrite(scores, "scores", where=where, partition_by=("snapshot_date",))
-    count = workspace.tables.read("scores").where(where).count()
-    say("scores", f"{count} owners of snapshot {latest}")
-    return count
+    total = 0
+    for day in snapshots or [frame.agg(F.max("snapshot_date")).collect()[0][0]]:
+        scores = score_frame(frame.where(F.col("snapshot_date") == day), parts, config, table=source)
+        where = f"snapshot_date = '{day}' AND model_version = '{parts.model_version}'"
+        workspace.tables.overwrite(scores, "scores", where=where, partition_by=("snapshot_date",))
+        count = workspace.tables.read("scores").where(where).count()
+        say("scores", f"{count} owners of snapshot {day}")
+        total += count
+    return total
+
+
+def snapshots_within(workspace: Workspace, wanted: str) -> list[date]:
+    """Return the snapshots of ``owner_features`` on a day, or from one day to another (``2026-01-01..2026-03-31``).
+
+    Raises:
+        InputError: not a day, or there is no such snapshot.
+    """
+    first, _, last = wanted.partition("..")
+    try:
+        low, high = date.fromisoformat(first), date.fromisoformat(last or first)
+    except ValueError as error:
+        raise InputError(
+            f"--snapshot {wanted}: expected a day such as 2026-01-31, or two of them as 2026-01-01..2026-03-31"
+        ) from error
+    found = workspace.tables.read("owner_features").select("snapshot_date").distinct().collect()
+    days = sorted(row[0] for row in found)
+    chosen = [day for day in days if low <= day <= high]
+    if not chosen:
+        have = f"it has {len(days)} from {days[0]} to {days[-1]}" if days else "it has none"
+        raise InputError(
+            f"--snapshot {wanted}: no such snapshot in {workspace.tables.location('owner_features')}; {have}"
+        )
+    return chosen
 
 
 def score_table(

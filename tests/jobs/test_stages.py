@@ -73,20 +73,30 @@ def test_stages_one_by_one_then_spark_submit(configuration: Path, remedi: Comman
     assert first["snapshot_date"].nunique() == 1
     assert sorted(first["rank"]) == list(range(1, len(first) + 1))
 
-    _submit("scores.py", configuration)
-    again = spark.read.format("delta").load(str(root / "scores")).toPandas()
+    done = remedi("scores", *_arguments(configuration), "--snapshot", "2026-07-01..2026-08-31")
+    assert done.code == 0, done.err
+    every = spark.read.format("delta").load(str(root / "scores")).groupBy("snapshot_date").count().collect()
+    assert len(every) > 2, "the snapshots of two months beside the latest"
+    assert {row["count"] for row in every} == {len(first)}
+    refused = remedi("scores", *_arguments(configuration), "--snapshot", "1999-01-01")
+    assert refused.code == 2
+    assert "no such snapshot" in refused.message
+    latest = first["snapshot_date"][0]
+
+    _submit("scores.py", configuration, "--force")
+    again = spark.read.format("delta").load(str(root / "scores")).where(f"snapshot_date = '{latest}'").toPandas()
     assert len(again) == len(first)  # the rerun replaced its own rows
     merged = first.merge(again, on="owner_id", suffixes=("", "_again"))
     np.testing.assert_allclose(merged["score"], merged["score_again"], atol=1e-9)
     assert set(first["run_id"]) != set(again["run_id"])
 
 
-def _submit(job: str, configuration: Path) -> None:
+def _submit(job: str, configuration: Path, *more: str) -> None:
     submit = Path(sys.executable).with_name("spark-submit")
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     command = [
         str(submit), "--master", "local[2]", "--driver-memory", "2g", "--packages", ",".join(PACKAGES),
-        "--conf", "spark.ui.enabled=false", str(JOBS / job), *_arguments(configuration),
+        "--conf", "spark.ui.enabled=false", str(JOBS / job), *_arguments(configuration), *more,
     ]  # fmt: skip
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,45 @@ def test_a_part_of_a_table_is_replaced_alone(spark: SparkSession, tmp_path: Path
     tables.overwrite(spark.createDataFrame([(second, 3)], schema), "t", where=f"day = '{second}'")
     tables.overwrite(spark.createDataFrame([(first, 9)], schema), "t", where=where)
     assert sorted(tuple(row) for row in tables.read("t").collect()) == [(first, 9), (second, 3)]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_two_runs_at_once_leave_whole_snapshots(spark: SparkSession, tmp_path: Path, same: bool) -> None:
+    """The table does not exist yet; both write 500 rows, to the same snapshot or each to its own."""
+    tables = Tables(spark, str(tmp_path))
+    days = [date(2026, 1, 1), date(2026, 1, 1 if same else 2)]
+
+    def write(run: int) -> None:
+        frame = spark.range(500).selectExpr(f"DATE '{days[run]}' AS day", "id", f"{run} AS run")
+        tables.overwrite(frame, "t", where=f"day = '{days[run]}'", partition_by=("day",))
+
+    for _ in range(2):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(write, [0, 1]))
+        counts = {
+            (row["day"], row["run"]): row["count"] for row in tables.read("t").groupBy("day", "run").count().collect()
+        }
+        assert set(counts.values()) == {500}
+        assert {day for day, _ in counts} == set(days)
+        assert len(counts) == len(set(days)), "the rows of one run, not of both"
+
+
+def test_a_commit_is_tried_a_bounded_number_of_times(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from delta.exceptions import ConcurrentAppendException
+
+    tables, tried = Tables(spark, str(tmp_path)), []
+
+    def conflict(*_: object) -> None:
+        tried.append(1)
+        raise ConcurrentAppendException("taken", "at commit")
+
+    monkeypatch.setattr(Tables, "_save", conflict)
+    monkeypatch.setattr("remedi_spark.spark.tables.time.sleep", lambda _: None)
+    with pytest.raises(RuntimeError, match="another run wrote to it during each of 5 attempts"):
+        tables.overwrite(spark.range(3), "t")
+    assert len(tried) == 5
 
 
 def test_a_schema_of_the_catalog_holds_tables_too(spark: SparkSession) -> None:
