@@ -14,6 +14,7 @@ import typer
 
 from remedi_spark.adaptation.command import app as adapt_app
 from remedi_spark.errors import InputError
+from remedi_spark.options import ConfigPath, Overrides, Root, load
 from remedi_spark.version import __version__
 
 app = typer.Typer(
@@ -27,12 +28,6 @@ app = typer.Typer(
 
 app.add_typer(adapt_app, name="adapt")
 
-ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file, laid over the packaged defaults.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any value, e.g. base_models.folds=3. Repeatable."),
-]
-Root = Annotated[str | None, typer.Option(help="Folder, or catalog.schema, of the run's tables.")]
 Force = Annotated[bool, typer.Option("--force", help="Do again what an earlier run has done.")]
 Table = Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table.")]
 ModelDir = Annotated[Path, typer.Option("--model", help="Folder of the model bundle.")]
@@ -55,7 +50,7 @@ def run(config: ConfigPath = None, overrides: Overrides = None, root: Root = Non
     """
     from remedi_spark import flow
 
-    settings = _load(config, overrides, root=root)
+    settings = load(config, overrides, root=root)
     metrics = flow.run(settings, force=force)
     workspace = flow.open_workspace(settings)
     _print_metrics(metrics)
@@ -70,7 +65,7 @@ def _stage(name: str, summary: str) -> None:
     ) -> None:
         from remedi_spark import flow
 
-        settings = _load(config, overrides, root=root)
+        settings = load(config, overrides, root=root)
         flow.STAGES[name](flow.open_workspace(settings, force=force), settings)
 
     command.__doc__ = f"{summary}\n\nExample: remedi {name} --config conf/complete_journey.yaml"
@@ -99,7 +94,7 @@ def scores(
     """
     from remedi_spark import flow
 
-    settings = _load(config, overrides, root=root)
+    settings = load(config, overrides, root=root)
     workspace = flow.open_workspace(settings, force=force)
     if snapshot is None:
         flow.run_scores(workspace, settings)
@@ -128,7 +123,7 @@ def report(
         from remedi_spark import flow
 
         if model is None:
-            settings = _load(config, overrides, root=root)
+            settings = load(config, overrides, root=root)
             workspace, label = flow.open_workspace(settings), None
         else:
             workspace, settings, label = flow.reopen(model)
@@ -163,7 +158,7 @@ def train(
     from remedi_spark.sources.flat import FlatTable
     from remedi_spark.spark.session import get_session
 
-    settings = _load(config, overrides)
+    settings = load(config, overrides)
     _refuse_foreign_bundle(model)
     source = FlatTable(table, label, id_, time, weight, test)
     metrics = flow.train(get_session(settings.spark), source, model, settings, force=force)
@@ -188,7 +183,7 @@ def score(
     from remedi_spark.spark.session import get_session
     from remedi_spark.stages.scores import score_table
 
-    settings = _load(config, overrides)
+    settings = load(config, overrides)
     spark = get_session(settings.spark)
     check_output(spark, out, ("owner_id", "score", "rank", "model_version"))
     write_table(score_table(spark, table, model, settings.scores, top_k), out)
@@ -216,7 +211,7 @@ def simulate(
     from remedi_spark.spark.session import get_session
 
     world = World(owners, seed, base_rate, late_share, dirty_share, days)
-    for name, rows in draw(get_session(_load(config, overrides).spark), world, out).items():
+    for name, rows in draw(get_session(load(config, overrides).spark), world, out).items():
         typer.echo(f"{name:<16}{rows:>12}")
 
 
@@ -236,7 +231,7 @@ def doctor(
     from remedi_spark.doctor import examine
     from remedi_spark.spark.session import get_session
 
-    settings = _load(config, overrides, root=root)
+    settings = load(config, overrides, root=root)
     findings = examine(get_session(settings.spark), settings, table=table, label=label, id_=id_)
     for finding in findings:
         typer.echo(str(finding))
@@ -263,7 +258,7 @@ def config(
     if schema:
         typer.echo(json.dumps(Config.model_json_schema(), indent=2))
         return
-    settings = _load(config, overrides)
+    settings = load(config, overrides)
     typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
@@ -299,12 +294,6 @@ def _leave(message: str, code: int) -> None:
     print(message, file=sys.stderr)
     sys.stderr.flush()
     sys.exit(code)
-
-
-def _load(config: Path | None, overrides: list[str] | None, **fixed: Any) -> Any:
-    from remedi_spark.config import load_config
-
-    return load_config(config, overrides or (), **fixed)
 
 
 def _refuse_foreign_bundle(model: Path) -> None:

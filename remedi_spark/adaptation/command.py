@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from remedi_spark.errors import InputError
+from remedi_spark.options import ConfigPath, Overrides, Root, load
 
 app = typer.Typer(
     help="Meta-learning across segments: a model for a new segment from a handful of buyers.",
@@ -15,12 +16,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file, laid over the packaged defaults.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any value, e.g. adapt.meta.inner_steps=3."),
-]
-Root = Annotated[str | None, typer.Option(help="Folder, or catalog.schema, of the run's tables.")]
 Id = Annotated[str, typer.Option("--id", help="Column that identifies the owner.")]
 Label = Annotated[str, typer.Option(help="Column with 0, 1 or null (unlabelled).")]
 Time = Annotated[str | None, typer.Option(help="Snapshot column: support rows lie before query rows.")]
@@ -34,7 +29,7 @@ def tasks(config: ConfigPath = None, overrides: Overrides = None, root: Root = N
     """
     from remedi_spark.adaptation.build import build_segment_rows
 
-    settings = _load(config, overrides, root=root)
+    settings = load(config, overrides, root=root)
     typer.echo(build_segment_rows(_tables(settings), settings))
 
 
@@ -59,7 +54,7 @@ def meta_train(
     from remedi_spark.columns import SNAPSHOT
     from remedi_spark.sources.flat import FlatTable
 
-    settings = _load(config, overrides, root=root)
+    settings = load(config, overrides, root=root)
     adapt = settings.adapt
     tables = _tables(settings)
     if table is None:
@@ -103,7 +98,7 @@ def fit(
 
     if (segment is None) == (segments is None):
         raise InputError("expected exactly one of --segment (a name) and --segments (a column)")
-    settings = _load(config, overrides)
+    settings = load(config, overrides)
     spark, source = get_session(settings.spark), FlatTable(table, label, id_, time)
     how = settings.adapt.fit
     if segment is not None:
@@ -146,7 +141,7 @@ def search(
     from remedi_spark.columns import SNAPSHOT
     from remedi_spark.sources.flat import FlatTable
 
-    settings = _load(config, overrides, root=root)
+    settings = load(config, overrides, root=root)
     adapt, tables = settings.adapt, _tables(settings)
     if not adapt.search.trials:
         raise InputError("adapt.search.trials: found 0, expected the number of trials, for example 20")
@@ -185,12 +180,6 @@ def _print_fit(facts: dict[str, Any]) -> None:
 
 def _interval(lift: dict[str, Any]) -> str:
     return f"{lift['lift']:.2f} ({lift['low']:.2f} to {lift['high']:.2f})"
-
-
-def _load(config: Path | None, overrides: list[str] | None, **fixed: Any) -> Any:
-    from remedi_spark.config import load_config
-
-    return load_config(config, overrides or (), **fixed)
 
 
 def _tables(settings: Any) -> Any:

@@ -78,7 +78,9 @@ def _final_parts(samples: DataFrame) -> DataFrame:
 
 
 def _prepare_once(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> None:
-    settings = config.model_dump(mode="json", include={"encoding", "evaluation", "seed"})
+    settings = config.model_dump(
+        mode="json", include={"encoding": True, "evaluation": {"test_from", "test_share", "embargo_days"}, "seed": True}
+    )
     unit = workspace.unit(
         f"base-models/{phase}/encoded", [settings, config.base_models.folds, contract.to_dict()], phase=phase,
         writes=["encoded"], files=["encoder.json", "training.json"],
