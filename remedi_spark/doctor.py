@@ -150,9 +150,10 @@ def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
         )  # fmt: skip
     if conf.get("spark.task.cpus", "1") != "1" and not _is_local(spark):
         yield Finding("ok", "CPUs of a task", conf.get("spark.task.cpus", "1"))
-    if spark.conf.get("spark.sql.session.timeZone", "") != "UTC":
+    zone = spark.conf.get("spark.sql.session.timeZone")
+    if zone not in ("UTC", "Etc/UTC", "Z"):
         yield Finding(
-            "warn", "time zone", f"{spark.conf.get('spark.sql.session.timeZone')}: days of snapshots depend on it",
+            "warn", "time zone", f"{zone}: days of snapshots depend on it",
             "--conf spark.sql.session.timeZone=UTC",
         )  # fmt: skip
 
