@@ -43,7 +43,7 @@ HORIZON = 28
 
 @dataclass
 class Clock:
-    """Seconds of wall clock and of CPU of this process and the JVM."""
+    """Seconds of wall clock and of CPU: this process, the JVM and Spark's Python workers."""
 
     wall: float = 0.0
     cpu: float = 0.0
@@ -59,14 +59,22 @@ def measured(spark: SparkSession) -> Iterator[Clock]:
 
 
 def _cpu(spark: SparkSession) -> float:
-    """CPU seconds of Python and of the JVM so far; on Linux only the JVM's can be read."""
-    own = sum(os.times()[:2])
+    """CPU seconds so far of this process, of the JVM and of all that it has started; on Linux only."""
     gateway: Any = spark.sparkContext._gateway
-    stat = Path(f"/proc/{gateway.proc.pid}/stat")
-    if not stat.exists():
-        return own
-    fields = stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return own + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    processes = {int(path.parent.name): _stat(path) for path in Path("/proc").glob("[0-9]*/stat")}
+    inside = {gateway.proc.pid}
+    while more := {pid for pid, stat in processes.items() if stat and stat[0] in inside} - inside:
+        inside |= more
+    return sum(os.times()[:2]) + sum(stat[1] for pid in inside if (stat := processes.get(pid)))
+
+
+def _stat(path: Path) -> tuple[int, float] | None:
+    """Return a process's parent and the CPU seconds of itself and of its children that have ended."""
+    try:
+        fields = path.read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()
+    except OSError:  # it has ended meanwhile
+        return None
+    return int(fields[1]), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def event_log(spark: SparkSession, events: int, days: int, seed: int) -> DataFrame:

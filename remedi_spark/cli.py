@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from remedi_spark.adaptation.command import app as adapt_app
 from remedi_spark.errors import InputError
 from remedi_spark.options import ConfigPath, Overrides, Root, load
+from remedi_spark.printing import print_ablations, print_metrics, print_scores
 from remedi_spark.version import __version__
 
 app = typer.Typer(
@@ -53,10 +54,10 @@ def run(config: ConfigPath = None, overrides: Overrides = None, root: Root = Non
     settings = load(config, overrides, root=root)
     metrics = flow.run(settings, force=force)
     workspace = flow.open_workspace(settings)
-    _print_metrics(metrics)
+    print_metrics(metrics)
     typer.echo(f"\nscores  {workspace.tables.location('scores')}")
     typer.echo(f"report  {workspace.bundle / 'report.html'}\n")
-    _print_scores(workspace)
+    print_scores(workspace)
 
 
 def _stage(name: str, summary: str) -> None:
@@ -128,7 +129,7 @@ def report(
         else:
             workspace, settings, label = flow.reopen(model)
         metrics = flow.run_report(workspace, settings, label, ablate=ablations)
-        _print_ablations(metrics)
+        print_ablations(metrics)
         path = workspace.bundle / "report.html"
     else:
         path = render_report(model)
@@ -162,7 +163,7 @@ def train(
     _refuse_foreign_bundle(model)
     source = FlatTable(table, label, id_, time, weight, test)
     metrics = flow.train(get_session(settings.spark), source, model, settings, force=force)
-    _print_metrics(metrics)
+    print_metrics(metrics)
     typer.echo(f"\nmodel   {model}\nreport  {model / 'report.html'}")
 
 
@@ -303,39 +304,6 @@ def _refuse_foreign_bundle(model: Path) -> None:
     begun = ("manifest.json", "contract.json", "tables")
     if model.is_file() or (any(model.iterdir()) and not any((model / name).exists() for name in begun)):
         raise InputError(f"--model {model}: exists and is not a model bundle; expected a new folder or a former bundle")
-
-
-def _print_metrics(metrics: dict[str, Any]) -> None:
-    names = ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k", "brier", "ece")
-    rows, positives, k = metrics["rows"], metrics["positives"], metrics["k"]
-    typer.echo(f"\n{metrics['label']}: {rows} rows, {positives} positive, K = {k} ({metrics['measured_on']})\n")
-    typer.echo(f"{'model':<16}" + "".join(f"{name:>16}" for name in names))
-    for model, values in metrics["models"].items():
-        cells = ("" if values[name] is None else f"{values[name]:.4f}" for name in names)
-        typer.echo(f"{model:<16}" + "".join(f"{cell:>16}" for cell in cells))
-    shown = {name: "n/a" if value is None else f"{value:.1%}" for name, value in metrics["retention"].items()}
-    typer.echo(f"\nstudent keeps {shown['ap']} of the fuser's AP and {shown['recall_at_k']} of its recall at K")
-
-
-def _print_ablations(metrics: dict[str, Any]) -> None:
-    for name, found in metrics.get("ablations", {}).items():
-        lost, low, high = ("n/a" if value is None else f"{value:+.4f}" for value in found["ap_lost"])
-        whole, ap = found["instead_of"], metrics["models"][name]["ap"]
-        typer.echo(f"{name:<22} AP {ap:.4f}   {whole} less {name}: {lost} ({low} to {high})")
-
-
-def _print_scores(workspace: Any, rows: int = 5) -> None:
-    from pyspark.sql import functions as F
-
-    scores = workspace.tables.read("scores")
-    latest = scores.agg(F.max("scored_at")).collect()[0][0]
-    best = scores.where((F.col("scored_at") == latest) & (F.col("rank") <= rows)).orderBy("rank")
-    first = F.element_at("reasons", 1)
-    shown = best.select(
-        "owner_id", "snapshot_date", F.round("score", 4).alias("score"), "rank", "decile", "in_top_k",
-        F.concat_ws(" ", first["feature"], F.lit("="), first["value"]).alias("strongest reason"),
-    )  # fmt: skip
-    typer.echo(shown.toPandas().to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ CLASSES = {
     "SynapseML": "com.microsoft.azure.synapse.ml.lightgbm.LightGBMClassifier",
 }
 BYTES_A_VALUE = 40
-"""Measured order of magnitude: a feature value as a double, copied by Arrow, by the learner and by its histogram."""
+"""Assumed, not measured: a feature value as a double, copied by Arrow, by the learner and into its histogram."""
 MANY_LEVELS = 0.5
 """A text column with more levels than this share of the rows identifies rows rather than describing them."""
 
@@ -75,21 +75,18 @@ def preflight(spark: SparkSession, config: Config, root: str) -> None:
             warn("preflight", f"{finding.what}: {finding.found}; {finding.fix}")
 
 
+def _check(good: bool, what: str, found: str, fix: str) -> Finding:
+    return Finding("ok", what, found) if good else Finding("fail", what, found, fix)
+
+
 def _session(spark: SparkSession) -> Iterator[Finding]:
     jvm: Any = spark._jvm
     java = str(jvm.java.lang.System.getProperty("java.version"))
     major = int(java.split(".")[1] if java.startswith("1.") else java.split(".", maxsplit=1)[0])
-    yield Finding(
-        "ok" if major in SUPPORTED_JAVA else "fail", "Java", java,
-        "" if major in SUPPORTED_JAVA else f"expected one of {SUPPORTED_JAVA}; set JAVA_HOME",
-    )  # fmt: skip
-    good = spark.version.startswith("3.5.")
-    yield Finding(
-        "ok" if good else "fail", "Spark", spark.version, "" if good else "expected 3.5; pip install pyspark==3.5.*"
-    )
+    yield _check(major in SUPPORTED_JAVA, "Java", java, f"expected one of {SUPPORTED_JAVA}; set JAVA_HOME")
+    yield _check(spark.version.startswith("3.5."), "Spark", spark.version, "expected 3.5; pip install pyspark==3.5.*")
     scala = str(jvm.scala.util.Properties.versionNumberString())
-    good = scala.startswith("2.12")
-    yield Finding("ok" if good else "fail", "Scala", scala, "" if good else "expected 2.12; use a runtime built for it")
+    yield _check(scala.startswith("2.12"), "Scala", scala, "expected 2.12; use a runtime built for it")
     for name, package in zip(CLASSES, PACKAGES, strict=True):
         yield _jar(jvm, name, CLASSES[name], package)
     yield _python(spark)
@@ -131,13 +128,11 @@ def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
     context = spark.sparkContext
     conf = context.getConf()
     available, wanted = slots(spark), config.base_models.workers
-    if wanted is not None and wanted > available:
-        yield Finding(
-            "fail", "slots", f"{available} tasks can run at once, base_models.workers is {wanted}",
-            f"--set base_models.workers={available}, or give the job more cores",
-        )  # fmt: skip
-    else:
-        yield Finding("ok", "slots", f"{available} tasks at once")
+    yield _check(
+        wanted is None or wanted <= available, "slots",
+        f"{available} tasks can run at once" + ("" if wanted is None else f", base_models.workers is {wanted}"),
+        f"--set base_models.workers={available}, or give the job more cores",
+    )  # fmt: skip
     if conf.get("spark.dynamicAllocation.enabled", "false") == "true":
         yield Finding(
             "warn", "dynamic allocation", "on: an executor that leaves takes its part of a fit with it",
@@ -148,8 +143,6 @@ def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
             "fail", "speculation", "on: a second copy of a task breaks a fit over several workers",
             "--conf spark.speculation=false",
         )  # fmt: skip
-    if conf.get("spark.task.cpus", "1") != "1" and not _is_local(spark):
-        yield Finding("ok", "CPUs of a task", conf.get("spark.task.cpus", "1"))
     zone = spark.conf.get("spark.sql.session.timeZone")
     if zone not in ("UTC", "Etc/UTC", "Z"):
         yield Finding(
@@ -177,16 +170,14 @@ def _data(
     spark: SparkSession, config: Config, frame: DataFrame, label: str | None, id_: str | None
 ) -> Iterator[Finding]:
     rows = frame.count()
-    yield Finding("ok" if rows else "fail", "rows", f"{rows:,}", "" if rows else "the table is empty")
+    yield _check(rows > 0, "rows", f"{rows:,}", "the table is empty")
     needed = rows * len(frame.columns) * BYTES_A_VALUE / 1e9
     memory = float(spark._jvm.java.lang.Runtime.getRuntime().maxMemory()) / 1e9  # type: ignore[union-attr]
-    if _is_local(spark) and needed > memory:
-        yield Finding(
-            "warn", "memory", f"about {needed:.1f} GB needed, the JVM may use {memory:.1f}",
-            f"--set spark.driver_memory={int(needed * 1.5) + 1}g",
-        )  # fmt: skip
+    found = f"about {needed:.1f} GB needed, the JVM may use {memory:.1f}"
+    if needed > memory and str(spark.sparkContext.master).startswith("local"):
+        yield Finding("warn", "memory", found, f"--set spark.driver_memory={int(needed * 1.5) + 1}g")
     else:
-        yield Finding("ok", "memory", f"about {needed:.1f} GB needed, the JVM may use {memory:.1f}")
+        yield Finding("ok", "memory", found)
     text = [name for name, kind in frame.dtypes if kind == "string" and name not in (label, id_)]
     if text and rows:
         levels = frame.agg(*(F.approx_count_distinct(F.col(f"`{name}`")).alias(name) for name in text)).collect()[0]
@@ -199,13 +190,7 @@ def _data(
         who = F.col(f"`{id_}`") if id_ is not None and id_ in frame.columns else F.monotonically_increasing_id()
         positive = frame.where(F.col(f"`{label}`") > 0).select(who).distinct().count()
         folds = config.base_models.folds
-        enough = positive >= folds * MIN_POSITIVE_OWNERS
         fitting = positive // MIN_POSITIVE_OWNERS
         fix = f"--set base_models.folds={fitting}" if fitting > 1 else f"at least {2 * MIN_POSITIVE_OWNERS} are needed"
-        yield Finding(
-            "ok" if enough else "fail", "positive owners", f"{positive:,} for {folds} folds", "" if enough else fix
-        )
-
-
-def _is_local(spark: SparkSession) -> bool:
-    return str(spark.sparkContext.master).startswith("local")
+        enough = positive >= folds * MIN_POSITIVE_OWNERS
+        yield _check(enough, "positive owners", f"{positive:,} for {folds} folds", fix)

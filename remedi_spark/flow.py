@@ -67,7 +67,12 @@ def run_features(workspace: Workspace, config: Config) -> None:
     if config.features is None:
         raise InputError("configuration: no section 'features'; expected sources, groups and a label to build from")
     with _timed(workspace, "features"):
-        features.run(workspace.tables, config.features, force=workspace.force)
+        unit = Unit("features", config.features.model_dump(mode="json"), (), ("owner_features",))
+        # What is done is known by the stage itself, which can also do a part; the ledger only tells of it.
+        done = features.run(workspace.tables, config.features, force=workspace.force)
+        if done["mode"] != "unchanged":
+            workspace.ledger.record(unit, workspace.ledger.key(unit), done["seconds"])
+            workspace.ledger.flush()
 
 
 def run_base_models(workspace: Workspace, config: Config) -> None:
@@ -250,7 +255,7 @@ def _timed(workspace: Workspace, stage: str) -> Iterator[None]:
     before, done = dict(durations), workspace.ledger.recorded
     with timed(stage, durations):
         yield
-    if workspace.ledger.recorded == done and stage != "features":  # skipped: keep how long it took
+    if workspace.ledger.recorded == done:  # skipped: keep how long it took
         durations = durations | before
     workspace.models(FINAL).save(DURATIONS, durations)
 

@@ -139,10 +139,6 @@ class _Chunk:
         cell = inside.field("cell").to_numpy(zero_copy_only=False)
         return {"owner": owner, "cell": cell, **{name: _dates(inside.field(name)) for name in ("known", "next", "day")}}
 
-    def ints(self, name: str, null: int) -> Ints:
-        column = self.table[name].combine_chunks()
-        return np.asarray(column.fill_null(null).to_numpy(zero_copy_only=False)).astype(np.int64)
-
     def first_from(self, day: Ints) -> Ints:
         """Return the number of the first snapshot on the day or later."""
         return np.searchsorted(self.days, day, side="left")
@@ -153,8 +149,9 @@ class _Chunk:
 
     def label(self, label: Label) -> _Found:
         """Return the label's total; what arrived late counts too: the label is what happened, not what was known."""
-        some = np.flatnonzero(self.table[label.column].combine_chunks().is_valid())
-        day, values = self.day[some], self.ints(label.column, 0)[some]
+        held = self.table[label.column].combine_chunks()
+        some = np.flatnonzero(held.is_valid())
+        day, values = self.day[some], held.drop_null().to_numpy(zero_copy_only=False)
         low = self.first_from(day - label.gap - label.horizon)
         rows = Rows(self.rows.owner[some], low, self.rows.owners, self.rows.snapshots)
         high = self.first_after(day - label.gap - 1)

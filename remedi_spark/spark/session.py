@@ -113,8 +113,7 @@ def _local_settings(config: SparkConfig) -> Settings:
         # Delta's own bookkeeping queries are tiny: 50 tasks for each would dominate a small job.
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.databricks.delta.properties.defaults.checkpointInterval": "20",
-        # Statistics of 32 columns, Delta's default, take a third of the time of writing a wide table; nothing is
-        # looked up by a feature's value.
+        # Delta's default of 32 costs time for every column, and nothing is looked up by a feature's value.
         "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "4",
         # A forked worker inherits what the daemon has imported; torch and the boosters take seconds to import.
         "spark.python.daemon.module": "remedi_spark.spark.daemon",

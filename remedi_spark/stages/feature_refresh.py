@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import SNAPSHOT
-from remedi_spark.features.build import (
-    Blueprint,
-    assemble,
-    compute_partials,
-    event_bounds,
-    prepare,
-)
+from remedi_spark.features.build import Blueprint, assemble, compute_partials, event_bounds, prepare
 from remedi_spark.features.changes import changed_rows
 from remedi_spark.features.contract import Findings, find, good_rows
 from remedi_spark.features.label import relabel
@@ -31,12 +25,6 @@ from remedi_spark.features.sources import check_agreement, enrich, in_days
 from remedi_spark.features.state import State, Touched, write_state
 from remedi_spark.features.windows import Partials
 from remedi_spark.progress import say
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from remedi_spark.spark.tables import Tables
-
 from remedi_spark.stages.feature_tables import (
     OWNER_FEATURES,
     FeatureRun,
@@ -50,6 +38,11 @@ from remedi_spark.stages.feature_tables import (
     write_partials,
     write_quarantine,
 )
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from remedi_spark.spark.tables import Tables
 
 
 def refresh(job: FeatureRun, state: State) -> State | None:

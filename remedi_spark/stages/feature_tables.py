@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, SNAPSHOT
-from remedi_spark.features.build import (
-    Blueprint,
-    Lookups,
-    read_tables,
-)
+from remedi_spark.features.build import Blueprint, Lookups, read_tables
 from remedi_spark.features.changes import Fingerprint, fingerprint
 from remedi_spark.features.contract import Findings, judged, quarantined, refuse
 from remedi_spark.features.dictionary import with_comments
+from remedi_spark.features.sources import KNOWN
 from remedi_spark.features.state import State, run_id, write_state
 from remedi_spark.features.windows import Partials
 from remedi_spark.progress import warn
@@ -109,10 +106,8 @@ def write_partials(tables: Tables, source: str, partials: Partials, days: list[s
     for suffix, frame in (("daily", partials.days), ("values", partials.values)):
         if frame is None:
             continue
-        where = None
-        if days is not None:
-            where = f"__known IN ({', '.join(f'DATE {chr(39)}{day}{chr(39)}' for day in days)})"
-        dated = frame.withColumn(MONTH, F.date_format("__known", "yyyy-MM")).repartition(MONTH)
+        where = None if days is None else _on_days(KNOWN, days)
+        dated = frame.withColumn(MONTH, F.date_format(KNOWN, "yyyy-MM")).repartition(MONTH)
         tables.overwrite(dated, f"{source}_{suffix}", where=where, partition_by=(MONTH,))
 
 
@@ -129,12 +124,15 @@ def stored_partials(tables: Tables, blueprint: Blueprint) -> dict[str, Partials]
 
 def write_features(tables: Tables, blueprint: Blueprint, rows: DataFrame, days: tuple[dt.date, ...] | None) -> None:
     """Write a partition a snapshot: all of them, or only those given."""
-    where = None
-    if days is not None:
-        where = f"{SNAPSHOT} IN ({', '.join(f'DATE {chr(39)}{day}{chr(39)}' for day in days)})"
+    where = None if days is None else _on_days(SNAPSHOT, days)
     # One file a snapshot instead of one a task and snapshot: small files cost more than the shuffle.
     frame = with_comments(rows, blueprint.entries).repartition(SNAPSHOT)
     tables.overwrite(frame, OWNER_FEATURES, where=where, partition_by=(SNAPSHOT,))
+
+
+def _on_days(column: str, days: Iterable[object]) -> str:
+    dates = ", ".join(f"DATE '{day}'" for day in days)
+    return f"{column} IN ({dates})"
 
 
 def write_quarantine(

@@ -12,20 +12,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from remedi_spark.features.build import (
-    assemble,
-    compute_partials,
-    prepare,
-)
+from remedi_spark.features.build import assemble, compute_partials, prepare
 from remedi_spark.features.contract import find, good_rows
 from remedi_spark.features.dictionary import dictionary_frame
 from remedi_spark.features.sources import check_agreement
 from remedi_spark.features.state import State, config_hash, read_state, write_state
-
-if TYPE_CHECKING:
-    from remedi_spark.config.features import FeaturesConfig
-    from remedi_spark.spark.tables import Tables
-
 from remedi_spark.stages.feature_refresh import refresh
 from remedi_spark.stages.feature_tables import (
     DICTIONARY,
@@ -44,6 +35,10 @@ from remedi_spark.stages.feature_tables import (
     write_partials,
     write_quarantine,
 )
+
+if TYPE_CHECKING:
+    from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.spark.tables import Tables
 
 
 def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None, force: bool = False) -> dict[str, Any]:
@@ -64,8 +59,8 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None,
     -------
     dict
         ``rows``, ``positives`` (labelled rows with label > 0), ``labelled`` (rows with a label), ``snapshots``,
-        ``features``, ``quarantined`` (rows that break the contract), ``quarantine`` (those by table and reason) and
-        ``seconds``.
+        ``features``, ``quarantined`` (rows that break the contract), ``quarantine`` (those by table and reason),
+        ``mode`` (``full``, ``refresh`` or ``unchanged``: what was done) and ``seconds``.
 
     Raises
     ------
@@ -80,7 +75,7 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None,
     state = None if force else _usable(read_state(tables), job)
     done = refresh(job, state) if state is not None else None
     done = done or _build_all(job)
-    return {**done.summary, "seconds": round(time.monotonic() - started, 1)}
+    return {**done.summary, "mode": done.mode, "seconds": round(time.monotonic() - started, 1)}
 
 
 def _usable(state: State | None, job: FeatureRun) -> State | None:

@@ -1,0 +1,46 @@
+"""Results on stdout, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from remedi_spark.workspace import Workspace
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Print ``metrics.json`` as a table of models."""
+    names = ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k", "brier", "ece")
+    rows, positives, k = metrics["rows"], metrics["positives"], metrics["k"]
+    typer.echo(f"\n{metrics['label']}: {rows} rows, {positives} positive, K = {k} ({metrics['measured_on']})\n")
+    typer.echo(f"{'model':<16}" + "".join(f"{name:>16}" for name in names))
+    for model, values in metrics["models"].items():
+        cells = ("" if values[name] is None else f"{values[name]:.4f}" for name in names)
+        typer.echo(f"{model:<16}" + "".join(f"{cell:>16}" for cell in cells))
+    shown = {name: "n/a" if value is None else f"{value:.1%}" for name, value in metrics["retention"].items()}
+    typer.echo(f"\nstudent keeps {shown['ap']} of the fuser's AP and {shown['recall_at_k']} of its recall at K")
+
+
+def print_ablations(metrics: dict[str, Any]) -> None:
+    """Print what each part of the method adds."""
+    for name, found in metrics.get("ablations", {}).items():
+        lost, low, high = ("n/a" if value is None else f"{value:+.4f}" for value in found["ap_lost"])
+        whole, ap = found["instead_of"], metrics["models"][name]["ap"]
+        typer.echo(f"{name:<22} AP {ap:.4f}   {whole} less {name}: {lost} ({low} to {high})")
+
+
+def print_scores(workspace: Workspace, rows: int = 5) -> None:
+    """Print the best rows of the latest scores."""
+    from pyspark.sql import functions as F
+
+    scores = workspace.tables.read("scores")
+    latest = scores.agg(F.max("scored_at")).collect()[0][0]
+    best = scores.where((F.col("scored_at") == latest) & (F.col("rank") <= rows)).orderBy("rank")
+    first = F.element_at("reasons", 1)
+    shown = best.select(
+        "owner_id", "snapshot_date", F.round("score", 4).alias("score"), "rank", "decile", "in_top_k",
+        F.concat_ws(" ", first["feature"], F.lit("="), first["value"]).alias("strongest reason"),
+    )  # fmt: skip
+    typer.echo(shown.toPandas().to_string(index=False))
