@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file, and of all of the command line, in one process: they share what they have trained."""
+    """Keep the tests of a file, and of all of the command line, in one process: they share what they have trained.
+
+    First, because xdist reads the groups in a hook of the same name.
+    """
     for item in items:
         shared = item.path.parent if item.path.parent.name == "cli" else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared)))
