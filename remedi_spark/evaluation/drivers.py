@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from remedi_spark.bundle.bundle import Bundle, BundleParts
@@ -14,7 +15,10 @@ from remedi_spark.bundle.reasons import probability_contributions
 from remedi_spark.encoding.contract import FeatureContract
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame, Row
+
+LEVELS = 8
+"""Levels of a text feature whose mean scores are shown."""
 
 
 def importance(canonical: DataFrame, parts: BundleParts) -> list[tuple[str, float]]:
@@ -43,23 +47,46 @@ def importance(canonical: DataFrame, parts: BundleParts) -> list[tuple[str, floa
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
 
-def effect(rows: DataFrame, contract: FeatureContract, name: str, score: str, bins: int = 10) -> dict[str, Any]:
-    """Return the mean score and the rows along a feature: in bins of equal mass, or by level (the most frequent)."""
-    position = contract.names.index(name)
-    column = contract.columns[position]
-    means = [F.avg(score).alias("mean"), F.count("*").alias("rows")]
-    if contract.features[position].kind == "category":
-        level = F.coalesce(F.col(column), F.lit("(missing)"))
-        found = rows.groupBy(level.alias("value")).agg(*means).orderBy(F.desc("rows"), "value").limit(8).collect()
+def effects(
+    rows: DataFrame, contract: FeatureContract, names: Sequence[str], score: str, bins: int = 10
+) -> list[dict[str, Any]]:
+    """Return, by feature, the mean score and the rows along it: in bins of equal mass, or by its most frequent levels.
+
+    Two passes over the rows for all features together: one for the edges of the bins, one for the means.
+    """
+    columns = {name: contract.columns[contract.names.index(name)] for name in names}
+    numeric = [name for name in names if contract.features[contract.names.index(name)].kind != "category"]
+    wanted = [i / bins for i in range(1, bins)]
+    edges = rows.approxQuantile([columns[name] for name in numeric], wanted, 0.01) if numeric else []
+    cuts = {name: sorted(set(found)) for name, found in zip(numeric, edges, strict=True)}
+    along = F.explode(F.array(*[_place(i, F.col(columns[name]), cuts.get(name)) for i, name in enumerate(names)]))
+    long = rows.select(F.col(score).alias("score"), along.alias("at")).select("score", "at.*")
+    means = [F.avg("value").alias("value"), F.avg("score").alias("mean"), F.count("*").alias("rows")]
+    found = long.where("place IS NOT NULL").groupBy("feature", "place").agg(*means)
+    frequent = Window.partitionBy("feature").orderBy(F.desc("rows"), "place")
+    kept = found.withColumn("order", F.row_number().over(frequent)).where(F.col("order") <= max(bins, LEVELS)).collect()
+    return [_curve(name, [row for row in kept if row["feature"] == i], cuts) for i, name in enumerate(names)]
+
+
+def _place(feature: int, column: Column, cuts: list[float] | None) -> Column:
+    """Say where on its axis a value stands: its bin, or its level; null: nowhere."""
+    if cuts is None:
+        place, value = F.coalesce(column, F.lit("(missing)")), F.lit(None).cast("double")
     else:
-        known = rows.where(F.col(column).isNotNull())
-        cuts = sorted(set(known.approxQuantile(column, [i / bins for i in range(1, bins)], 0.01)))
-        points = F.array(*[F.lit(cut) for cut in cuts]) if cuts else F.array().cast("array<double>")
-        bin_ = F.size(F.filter(points, lambda cut: cut < F.col(column)))
-        found = known.groupBy(bin_.alias("bin")).agg(F.avg(column).alias("value"), *means).orderBy("bin").collect()
+        points = F.array(*[F.lit(cut) for cut in cuts]).cast("array<double>")
+        bin_ = F.size(F.filter(points, lambda cut: cut < column)).cast("string")
+        place, value = F.when(column.isNotNull(), bin_), column
+    return F.struct(F.lit(feature).alias("feature"), place.alias("place"), value.alias("value"))
+
+
+def _curve(name: str, points: list[Row], cuts: dict[str, list[float]]) -> dict[str, Any]:
+    if name in cuts:
+        points = sorted(points, key=lambda row: int(row["place"]))
+    else:
+        points = sorted(points, key=lambda row: row["order"])[:LEVELS]
     return {
         "feature": name,
-        "values": [row["value"] for row in found],
-        "mean_score": [row["mean"] for row in found],
-        "rows": [row["rows"] for row in found],
+        "values": [row["value" if name in cuts else "place"] for row in points],
+        "mean_score": [row["mean"] for row in points],
+        "rows": [row["rows"] for row in points],
     }

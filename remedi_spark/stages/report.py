@@ -18,7 +18,7 @@ from remedi_spark.bundle.store import ModelStore, write_bytes, write_json
 from remedi_spark.columns import LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
-from remedi_spark.evaluation.drivers import effect, importance
+from remedi_spark.evaluation.drivers import effects, importance
 from remedi_spark.evaluation.measures import compare_models, fidelity, gate_use, measure_by, measure_models
 from remedi_spark.metrics.calibrators import calibrator_from_dict
 from remedi_spark.nets.fuser import EXPERTS
@@ -203,7 +203,7 @@ def _drivers(workspace: Workspace, contract: FeatureContract, rows: DataFrame) -
     strongest = [name for name, _ in ordered[:EFFECTS]]
     return {
         "importance": [{"feature": name, "importance": size} for name, size in ordered],
-        "effects": [effect(scored, contract, name, "student") for name in strongest],
+        "effects": effects(scored, contract, strongest, "student"),
     }
 
 

@@ -1,0 +1,56 @@
+"""Mean scores along features against pandas on the driver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from remedi_spark.encoding.contract import Feature, FeatureContract
+from remedi_spark.evaluation.drivers import LEVELS, effects
+
+CONTRACT = FeatureContract(
+    (Feature("visits", "number"), Feature("city", "category"), Feature("flat", "number")), "o", None
+)
+ROWS = 1000
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    visits = rng.gamma(2.0, 10.0, ROWS)
+    visits[rng.random(ROWS) < 0.1] = np.nan
+    city = rng.choice([*"abcdefghij"], ROWS, p=np.arange(1, 11) / 55)
+    return pd.DataFrame({"f0": visits, "f1": city, "f2": np.full(ROWS, 3.0), "score": rng.random(ROWS)})
+
+
+@pytest.fixture(scope="module")
+def curves(spark: Any, table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    frame = table.astype(object).where(table.notna(), None)
+    rows = spark.createDataFrame(frame, "f0 double, f1 string, f2 double, score double").repartition(3)
+    return {one["feature"]: one for one in effects(rows, CONTRACT, ["city", "visits", "flat"], "score")}
+
+
+def test_a_number_is_cut_into_bins_of_about_equal_mass(curves: dict[str, Any], table: pd.DataFrame) -> None:
+    found, known = curves["visits"], table[table["f0"].notna()]
+    assert len(found["rows"]) == 10
+    assert sum(found["rows"]) == len(known)
+    assert max(found["rows"]) < 1.4 * min(found["rows"])
+    assert found["values"] == sorted(found["values"])
+    assert np.average(found["mean_score"], weights=found["rows"]) == pytest.approx(known["score"].mean())
+    assert np.average(found["values"], weights=found["rows"]) == pytest.approx(known["f0"].mean())
+
+
+def test_the_most_frequent_levels_of_a_text(curves: dict[str, Any], table: pd.DataFrame) -> None:
+    counts = table["f1"].value_counts()[:LEVELS]
+    assert curves["city"]["values"] == list(counts.index)
+    assert curves["city"]["rows"] == counts.tolist()
+    expected = table.groupby("f1")["score"].mean()[counts.index]
+    np.testing.assert_allclose(curves["city"]["mean_score"], expected)
+
+
+def test_a_constant_has_one_bin(curves: dict[str, Any]) -> None:
+    assert curves["flat"]["values"] == [3.0]
+    assert curves["flat"]["rows"] == [ROWS]
