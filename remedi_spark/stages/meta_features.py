@@ -10,10 +10,14 @@ readings are built). Departure: z is on logits, where models of rare events diff
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 from pyspark.sql import Window
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 
 from remedi_spark.columns import CARRIED, KEY, LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
@@ -73,7 +77,7 @@ def relative_features(
     shared = [F.first(kind).alias(kind) for kind in PER_ROW]
     probabilities = [F.max(F.when(F.col("model") == i, F.col("p"))).alias(m) for i, m in enumerate(models)]
     wide = long.groupBy(*CARRIED).agg(*picked, *shared, *probabilities)
-    percentiles = {f"q_{m}": _percentile(F.col(m), grids[m]) for m in models}
+    percentiles = {f"q_{m}": _percentile(grids[m])(F.col(m)) for m in models}
     return wide.withColumns(percentiles).select(*CARRIED, *meta_columns(models, peers))
 
 
@@ -118,12 +122,16 @@ def logit(probability: Column) -> Column:
     return F.log(inside) - F.log1p(-inside)
 
 
-def _percentile(value: Column, grid: list[float]) -> Column:
-    """Return the share of the grid below or at a value, halfway through its ties."""
-    points = F.array(*[F.lit(float(point)) for point in grid])
-    below = F.size(F.filter(points, lambda point: point < value))
-    upto = F.size(F.filter(points, lambda point: point <= value))
-    return (below + upto) / F.lit(2.0 * len(grid))
+def _percentile(grid: list[float]) -> Callable[[Column], Column]:
+    """Return the share of the grid below or at a value, halfway through its ties; by binary search."""
+    points = np.asarray(grid)
+
+    @pandas_udf("double")  # type: ignore[call-overload, untyped-decorator]
+    def percentile(values: pd.Series) -> pd.Series:
+        below, upto = (np.searchsorted(points, values, side) for side in ("left", "right"))
+        return pd.Series((below + upto) / (2 * len(points)))
+
+    return percentile  # type: ignore[no-any-return]
 
 
 def _levels(samples: DataFrame, peers: dict[str, str], *, own_test: bool) -> DataFrame:
