@@ -109,7 +109,7 @@ def _one_lightgbm(split: Split, seed: int) -> list[dict[str, Any]]:
     train, test = pd.read_parquet(split.train), pd.read_parquet(split.test)
     features = [name for name in train.columns if name not in ("owner_id", "snapshot_date", "label")]
     for name in features:
-        if train[name].dtype == object:
+        if not pd.api.types.is_numeric_dtype(train[name]):
             levels = pd.CategoricalDtype(sorted(train[name].dropna().unique()))
             train[name], test[name] = train[name].astype(levels), test[name].astype(levels)
     owners = train["owner_id"].unique()
