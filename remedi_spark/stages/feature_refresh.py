@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import SNAPSHOT
 from remedi_spark.features.build import Blueprint, assemble, compute_partials, event_bounds, prepare
 from remedi_spark.features.changes import changed_rows
-from remedi_spark.features.contract import Findings, find, good_rows
+from remedi_spark.features.contract import Findings, good_rows
 from remedi_spark.features.label import relabel
 from remedi_spark.features.refresh import (
     SnapshotWork,
@@ -25,9 +25,11 @@ from remedi_spark.features.sources import check_agreement, enrich, in_days
 from remedi_spark.features.state import State, Touched, write_state
 from remedi_spark.features.windows import Partials
 from remedi_spark.progress import say
+from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.stages.feature_tables import (
     OWNER_FEATURES,
     FeatureRun,
+    find_all,
     finish,
     judge,
     load_tables,
@@ -72,7 +74,7 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
     frames = load_tables(job, state)
     check_agreement(config, frames)
     new = {name: _judge_changed(job, name, rows, frames, touched) for name, rows in changed.items()}
-    findings = {name: find(rows, job.declared[name], job.where(name)) for name, rows in new.items()}
+    findings = find_all(job, new)
     total = {name: _add(state.findings.get(name), findings.get(name)) for name in job.declared}
     refuse_bad(job, findings, total)
     if needs_everything(touched, state, findings, config):
@@ -82,9 +84,13 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
     lookups = state.restored_lookups()
     before = prepare(tables.spark, config, good, bounds=state.event_bounds, lookups=lookups)
     write_state(tables, replace(state, pending=asdict(touched)))
-    for source, days in touched.known.items():
+
+    def write_days(source: str) -> None:
+        days = touched.known[source]
         rows = in_days(before.events[source], config.sources[source], days)
         write_partials(tables, source, compute_partials(before, source, rows), days)
+
+    side_by_side(write_days, list(touched.known))
     kept = stored_partials(tables, before)
     bounds = event_bounds({source: part.days for source, part in kept.items()})
     blueprint = prepare(tables.spark, config, good, bounds=bounds, lookups=lookups)

@@ -12,12 +12,13 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import LABEL, SNAPSHOT
 from remedi_spark.features.build import Blueprint, Lookups, read_tables
 from remedi_spark.features.changes import Fingerprint, fingerprint
-from remedi_spark.features.contract import Findings, judged, quarantined, refuse
+from remedi_spark.features.contract import Findings, find, judged, quarantined, refuse
 from remedi_spark.features.dictionary import with_comments
 from remedi_spark.features.sources import KNOWN
 from remedi_spark.features.state import State, run_id, write_state
 from remedi_spark.features.windows import Partials
 from remedi_spark.progress import warn
+from remedi_spark.spark.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -59,6 +60,13 @@ def declared_tables(config: FeaturesConfig) -> dict[str, Source | Attributes]:
 def judge(job: FeatureRun, name: str, frame: DataFrame, others: Mapping[str, DataFrame]) -> DataFrame:
     """Return the rows of a table with the reasons for which each breaks the contract."""
     return judged(frame, job.declared[name], job.config.entity, job.where(name), others, job.today)
+
+
+def find_all(job: FeatureRun, judged_rows: Mapping[str, DataFrame]) -> dict[str, Findings]:
+    """Return by table what its judged rows tell."""
+    names = list(judged_rows)
+    found = side_by_side(lambda name: find(judged_rows[name], job.declared[name], job.where(name)), names)
+    return dict(zip(names, found, strict=True))
 
 
 def refuse_bad(job: FeatureRun, findings: Mapping[str, Findings], latest: Mapping[str, Findings]) -> None:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from remedi_spark.features.build import assemble, compute_partials, prepare
-from remedi_spark.features.contract import find, good_rows
+from remedi_spark.features.contract import good_rows
 from remedi_spark.features.dictionary import dictionary_frame
 from remedi_spark.features.sources import check_agreement
 from remedi_spark.features.state import State, config_hash, read_state, write_state
+from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.stages.feature_refresh import refresh
 from remedi_spark.stages.feature_tables import (
     DICTIONARY,
     OWNER_FEATURES,
     FeatureRun,
     declared_tables,
+    find_all,
     fingerprint_of,
     finish,
     judge,
@@ -96,7 +99,7 @@ def _build_all(job: FeatureRun) -> State:
     frames = load_tables(job)
     check_agreement(config, frames)
     checked = {name: judge(job, name, frames[name], frames) for name in frames}
-    findings = {name: find(rows, job.declared[name], job.where(name)) for name, rows in checked.items()}
+    findings = find_all(job, checked)
     refuse_bad(job, findings, findings)
     firsts = [found.first for found in findings.values() if found.first is not None]
     lasts = [found.last for found in findings.values() if found.last is not None]
@@ -106,11 +109,15 @@ def _build_all(job: FeatureRun) -> State:
     write_state(tables, replace(state, pending={}))
     partials = {source: compute_partials(blueprint, source) for source in config.sources}
     if config.refresh == "incremental":
-        for source, partial in partials.items():
-            write_partials(tables, source, partial, None)
+        side_by_side(lambda source: write_partials(tables, source, partials[source], None), list(partials))
         partials = stored_partials(tables, blueprint)
     for name, rows in checked.items():
         write_quarantine(job, name, rows, frames[name].columns, findings[name], whole=True)
-    tables.overwrite(dictionary_frame(tables.spark, blueprint.entries), DICTIONARY)
-    write_features(tables, blueprint, assemble(blueprint, partials), None)
+    features = assemble(blueprint, partials)
+    dictionary = dictionary_frame(tables.spark, blueprint.entries)
+    writes: list[Callable[[], None]] = [
+        lambda: write_features(tables, blueprint, features, None),
+        lambda: tables.overwrite(dictionary, DICTIONARY),
+    ]
+    side_by_side(lambda write: write(), writes)
     return finish(job, state)

@@ -1,0 +1,20 @@
+"""Independent jobs at the same time: what one leaves idle while it plans or commits, another uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+MOST = 8
+"""Jobs at once: each holds a thread of the driver and its plans."""
+
+
+def side_by_side(work: Callable[[T], R], items: Collection[T]) -> list[R]:
+    """Return the result of each item, in order; when one fails, the others end first and its error is raised."""
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(MOST, len(items))) as pool:
+        return list(pool.map(work, items))
