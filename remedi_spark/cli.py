@@ -141,12 +141,13 @@ def report(
 @app.command()
 def train(
     table: Table,
-    label: Annotated[str, typer.Option(help="Column with 0, 1 or null (unlabelled).")],
+    label: Annotated[str, typer.Option(help="Column with 0, 1 or null (unlabelled); for a regression, with amounts.")],
     id_: Annotated[str, typer.Option("--id", help="Column that identifies the owner.")],
     model: ModelDir,
     time: Annotated[str | None, typer.Option(help="Snapshot column: later snapshots validate.")] = None,
     weight: Annotated[str | None, typer.Option(help="Column with row weights >= 0.")] = None,
     test: Annotated[str | None, typer.Option(help="Table of your own to measure on.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification (default) or regression.")] = None,
     config: ConfigPath = None,
     overrides: Overrides = None,
     force: Force = False,
@@ -159,7 +160,7 @@ def train(
     from remedi_spark.sources.flat import FlatTable
     from remedi_spark.spark.session import get_session
 
-    settings = load(config, overrides)
+    settings = load(config, overrides, task=task)
     _refuse_foreign_bundle(model)
     source = FlatTable(table, label, id_, time, weight, test)
     metrics = flow.train(get_session(settings.spark), source, model, settings, force=force)

@@ -78,8 +78,8 @@ def run_features(workspace: Workspace, config: Config) -> None:
 def run_base_models(workspace: Workspace, config: Config) -> None:
     """Stage 2: owner features to samples, then K folds x M base models."""
     with _timed(workspace, "base-models"):
-        unit = Unit("samples", [], ("owner_features",), ("samples",), ("contract.json",))
-        workspace.ledger.once(unit, lambda: samples.from_owner_features(workspace))
+        unit = Unit("samples", [config.task], ("owner_features",), ("samples",), ("contract.json",))
+        workspace.ledger.once(unit, lambda: samples.from_owner_features(workspace, config))
         base_models.run(workspace, with_embargo(config))
 
 
@@ -144,9 +144,13 @@ def train(
     preflight(spark, config, str(bundle))
     workspace = Workspace(Tables(spark, str(bundle / "tables")), bundle, force)
     with _timed(workspace, "samples"):
-        about = [asdict(source), [_fingerprint(spark, table) for table in (source.table, source.test) if table]]
+        about = [
+            config.task,
+            asdict(source),
+            [_fingerprint(spark, table) for table in (source.table, source.test) if table],
+        ]
         unit = Unit("samples", about, (), ("samples",), ("contract.json",))
-        workspace.ledger.once(unit, lambda: samples.run(workspace, source))
+        workspace.ledger.once(unit, lambda: samples.run(workspace, source, config))
     with _timed(workspace, "base-models"):
         base_models.run(workspace, config)
     run_fuser(workspace, config)
@@ -156,7 +160,7 @@ def train(
 
 def _meta_features_once(workspace: Workspace, config: Config) -> None:
     unit = workspace.unit(
-        "meta-features", _settings(config, "meta_features"),
+        "meta-features", _settings(config, "meta_features", "task"),
         reads=["oof_predictions"], writes=["meta_features"], files=["quantile_grids.json"],
     )  # fmt: skip
     workspace.ledger.once(unit, lambda: meta_features.run(workspace, config))
@@ -164,7 +168,7 @@ def _meta_features_once(workspace: Workspace, config: Config) -> None:
 
 def _fuser_once(workspace: Workspace, config: Config) -> None:
     unit = workspace.unit(
-        "fuser", [_settings(config, "fuser", "seed"), config.base_models.folds],
+        "fuser", [_settings(config, "fuser", "seed", "task"), config.base_models.folds],
         reads=["meta_features"], writes=["fused_scores"], files=["fuser/*"],
     )  # fmt: skip
     workspace.ledger.once(unit, lambda: fuser.run(workspace, config))
@@ -172,7 +176,7 @@ def _fuser_once(workspace: Workspace, config: Config) -> None:
 
 def _student_once(workspace: Workspace, config: Config) -> None:
     unit = workspace.unit(
-        "student", _settings(config, "student", "seed", "base_models"),
+        "student", _settings(config, "student", "seed", "base_models", "task"),
         reads=["encoded", "fused_scores"], writes=["student_scores"], files=["student/*/*", "calibration.json"],
     )  # fmt: skip
     workspace.ledger.once(unit, lambda: student.run(workspace, config))
@@ -181,7 +185,7 @@ def _student_once(workspace: Workspace, config: Config) -> None:
 
 def _report_once(workspace: Workspace, config: Config, label: str) -> dict[str, Any]:
     unit = workspace.unit(
-        "report", [label, _settings(config, "evaluation", "scores", "student", "base_models")],
+        "report", [label, _settings(config, "evaluation", "scores", "student", "base_models", "task", "regression")],
         reads=["base_margins", "meta_features", "fused_scores", "student_scores"],
     )  # fmt: skip
     unit = replace(unit, files=("metrics.json", "report.html", "report.json"))
@@ -239,6 +243,8 @@ def label_name(config: Config) -> str:
         return "label"
     label = config.features.label
     what = label.category or label.filter or label.source
+    if label.kind == "sum":
+        return f"{label.of} of {what} within {label.horizon_days} days"
     return f"buys {what} within {label.horizon_days} days"
 
 

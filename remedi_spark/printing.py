@@ -10,17 +10,39 @@ if TYPE_CHECKING:
     from remedi_spark.workspace import Workspace
 
 
+_SHOWN = {
+    "classification": ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k", "brier", "ece"),
+    "regression": ("mae", "rmse", "gmae", "spearman", "value_at_k"),
+}
+_KEPT = {
+    "ap": "the fuser's AP", "recall_at_k": "its recall at K",
+    "value_at_k": "the fuser's value at K", "mae": "its accuracy (MAE)",
+}  # fmt: skip
+
+
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Print ``metrics.json`` as a table of models."""
-    names = ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k", "brier", "ece")
-    rows, positives, k = metrics["rows"], metrics["positives"], metrics["k"]
-    typer.echo(f"\n{metrics['label']}: {rows} rows, {positives} positive, K = {k} ({metrics['measured_on']})\n")
+    names = _SHOWN[metrics["task"]]
+    rows, k = metrics["rows"], metrics["k"]
+    positives = "" if metrics["positives"] is None else f" {metrics['positives']} positive,"
+    typer.echo(f"\n{metrics['label']}: {rows} rows,{positives} K = {k} ({metrics['measured_on']})\n")
     typer.echo(f"{'model':<16}" + "".join(f"{name:>16}" for name in names))
     for model, values in metrics["models"].items():
         cells = ("" if values[name] is None else f"{values[name]:.4f}" for name in names)
         typer.echo(f"{model:<16}" + "".join(f"{cell:>16}" for cell in cells))
-    shown = {name: "n/a" if value is None else f"{value:.1%}" for name, value in metrics["retention"].items()}
-    typer.echo(f"\nstudent keeps {shown['ap']} of the fuser's AP and {shown['recall_at_k']} of its recall at K")
+    kept = [
+        f"{'n/a' if value is None else f'{value:.1%}'} of {_KEPT[name]}" for name, value in metrics["retention"].items()
+    ]
+    typer.echo(f"\nstudent keeps {' and '.join(kept)}")
+    _print_shots(metrics.get("shots", {}).get("student", {}))
+
+
+def _print_shots(shots: dict[str, dict[str, Any]]) -> None:
+    """Print the student's errors by how many training rows had a label like it."""
+    for shot, found in shots.items():
+        if found["rows"]:
+            errors = "".join(f"{name:>8} {found[name]:<12.5g}" for name in ("mae", "rmse", "gmae"))
+            typer.echo(f"student, {shot:<8}{found['rows']:>10.0f} rows{errors}")
 
 
 def print_ablations(metrics: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A loaded bundle: raw features in, calibrated score out, without Spark."""
+"""A loaded bundle: raw features in, score out (a calibrated probability, or an amount), without Spark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.errors import InputError
 from remedi_spark.learners.contract import Array, Fitted, Predictor
 from remedi_spark.learners.predictors import load_predictor
-from remedi_spark.metrics.calibrators import Calibrator, calibrator_from_dict
+from remedi_spark.metrics.label_scale import ScoreMap, score_map_from_dict
 
 MANIFEST = "manifest.json"
 SCORED_WITH = ("contract.json", "encoder.json", "calibration.json", "student")
@@ -62,9 +62,9 @@ class Bundle:
         return self.parts.model_version
 
     @cached_property
-    def calibrator(self) -> Calibrator:
-        """From margin to probability."""
-        return calibrator_from_dict(self.parts.calibration)
+    def calibrator(self) -> ScoreMap:
+        """From margin to score: a probability, or in a regression an amount."""
+        return score_map_from_dict(self.parts.calibration)
 
     @cached_property
     def predictors(self) -> dict[str, list[Predictor]]:
@@ -72,7 +72,7 @@ class Bundle:
         return {name: [load_predictor(one) for one in folds] for name, folds in self.parts.students.items()}
 
     def predict(self, frame: pd.DataFrame) -> Array:
-        """Return the calibrated probability of each row, shape (rows,), in [0, 1].
+        """Return the score of each row, shape (rows,): a calibrated probability in [0, 1], or the predicted amount.
 
         Args:
             frame: the feature columns by the user's names, in any order; other columns are ignored.
@@ -83,7 +83,7 @@ class Bundle:
         return self.score(self.contract.canonical(frame))
 
     def score(self, canonical: pd.DataFrame) -> Array:
-        """Return the calibrated probability of rows under inside names ``f0 … fn``."""
+        """Return the score of rows under inside names ``f0 … fn``."""
         return np.asarray(self.calibrator(self.margin(canonical)), dtype=np.float64)
 
     def margin(self, canonical: pd.DataFrame) -> Array:

@@ -1,6 +1,6 @@
 """Fitted models and JSON files in a bundle folder; no pickle anywhere.
 
-``DIR/base_models/<model>/fold_<k>.<txt|ubj|pt>`` and ``….json`` beside it, ``DIR/encoder.json``, ``DIR/fuser/…``,
+``DIR/base_models/<model>/fold_<k>.<txt|ubj|pt|pair>`` and ``….json`` beside it, ``DIR/encoder.json``, ``DIR/fuser/…``,
 ``DIR/student/…``. A file is written beside its place and moved there, so that none is ever half-written.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from remedi_spark.errors import InputError
 from remedi_spark.learners.contract import Fitted
 
-_SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "net": "pt"}
+_SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "net": "pt", "hurdle": "pair"}
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from remedi_spark.config.adapt import AdaptConfig
 from remedi_spark.config.chain import (
@@ -20,6 +20,7 @@ from remedi_spark.config.chain import (
 )
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import defaults, merge, parse_overrides, read_yaml, validate
+from remedi_spark.config.regression import TASKS, RegressionConfig, check_task
 from remedi_spark.config.section import Section
 from remedi_spark.config.spark import SparkConfig
 
@@ -35,7 +36,8 @@ class Config(Section):
     """Folder of the model bundle; null: ``model`` below a root that is a folder."""
     seed: int = Field(default=0, ge=0, lt=2**20)
     """The one seed: folds, sampling and every fit derive theirs from it."""
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "regression"] = "classification"
+    """``classification``: a 0/1 label, scores are probabilities. ``regression``: an amount, scores are amounts."""
     spark: SparkConfig = Field(default_factory=SparkConfig)
     features: FeaturesConfig | None = None
     """Stage 1: how events become owner features; leave it out where a ready feature table enters."""
@@ -46,8 +48,14 @@ class Config(Section):
     fuser: FuserConfig = Field(default_factory=FuserConfig)
     student: StudentConfig
     scores: ScoresConfig = Field(default_factory=ScoresConfig)
+    regression: RegressionConfig = Field(default_factory=RegressionConfig)
     adapt: AdaptConfig = Field(default_factory=AdaptConfig)
     """Meta-learning across segments: ``remedi adapt``."""
+
+    @model_validator(mode="after")
+    def _one_task(self) -> Self:
+        check_task(self)
+        return self
 
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), **fixed: Any) -> Config:
@@ -56,9 +64,9 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), *
     Raises:
         InputError: an unknown key (the nearest one is named), or a value out of its range.
     """
-    tree = defaults()
-    if path is not None:
-        tree = merge(tree, read_yaml(Path(path)))
-    tree = merge(tree, parse_overrides(overrides))
-    tree = merge(tree, {key: value for key, value in fixed.items() if value is not None})
+    asked = read_yaml(Path(path)) if path is not None else {}
+    asked = merge(asked, parse_overrides(overrides))
+    asked = merge(asked, {key: value for key, value in fixed.items() if value is not None})
+    task = asked.get("task", TASKS[0])
+    tree = merge(defaults(task if task in TASKS else TASKS[0]), asked)
     return validate(Config, tree, str(path or "defaults"))

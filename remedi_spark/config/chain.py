@@ -42,8 +42,14 @@ class LightGBMConfig(Section):
     """A LightGBM trained by SynapseML."""
 
     kind: Literal["lightgbm"] = "lightgbm"
-    enabled: bool = True
-    objective: Literal["binary", "focal"] = "binary"
+    enabled: bool | Literal["zeros"] = True
+    """``zeros``: only where labels are amounts of 0 or more and at least one in twenty is 0."""
+    objective: Literal["binary", "focal", "l2", "l1", "huber", "tweedie", "hurdle"] | None = None
+    """null: log-loss for 0/1 labels, squared error for amounts. ``huber`` is quadratic within one standard deviation of
+    the label; ``tweedie`` and ``hurdle`` are for amounts of 0 or more with many zeros: one model with a log link, or
+    the chance of an amount above 0 times the mean of such an amount."""
+    tweedie_power: float = Field(default=1.5, gt=1, lt=2)
+    """Variance = mean to this power: near 1 counts, near 2 amounts."""
     focal_alpha: Share = 0.25
     focal_gamma: float = Field(default=2.0, ge=0)
     num_iterations: int = Field(default=1000, ge=1)
@@ -59,7 +65,7 @@ class LightGBMConfig(Section):
     extra_trees: bool = False
     """Draw one random threshold a feature and node (extremely randomised trees)."""
     early_stopping: int = Field(default=50, ge=1)
-    """Rounds without a better inner-validation log-loss before training stops."""
+    """Rounds without a better inner-validation loss before training stops."""
     refit_below: int = Field(default=30_000, ge=0)
     """Up to this many rows the model is fitted again on all of them, inner validation included, for as many rounds as
     were best; 0: never."""
@@ -69,7 +75,11 @@ class XGBoostConfig(Section):
     """An XGBoost model trained by ``xgboost.spark``."""
 
     kind: Literal["xgboost"] = "xgboost"
-    enabled: bool = True
+    enabled: bool | Literal["zeros"] = True
+    """As for LightGBM."""
+    objective: Literal["binary", "l2", "l1", "huber", "tweedie"] | None = None
+    """As for LightGBM."""
+    tweedie_power: float = Field(default=1.5, gt=1, lt=2)
     num_iterations: int = Field(default=1000, ge=1)
     learning_rate: float = Field(default=0.05, gt=0)
     max_depth: int = Field(default=6, ge=1)

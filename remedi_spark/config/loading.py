@@ -40,10 +40,14 @@ def parse_yaml(text: str, where: str) -> Tree:
     return tree
 
 
-def defaults() -> Tree:
-    """Return the packaged defaults (``remedi_spark/config/defaults.yaml``)."""
-    text = resources.files("remedi_spark.config").joinpath("defaults.yaml").read_text(encoding="utf-8")
-    return parse_yaml(text, "defaults.yaml")
+def defaults(task: str = "classification") -> Tree:
+    """Return the packaged defaults (``remedi_spark/config/defaults.yaml``), with those of the task on top."""
+    tree = _packaged("defaults.yaml")
+    return merge(tree, _packaged("regression.yaml")) if task == "regression" else tree
+
+
+def _packaged(name: str) -> Tree:
+    return parse_yaml(resources.files("remedi_spark.config").joinpath(name).read_text(encoding="utf-8"), name)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
@@ -89,6 +93,8 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
         known = _known_keys(model, parents)
         listed = f" (known: {', '.join(sorted(known))})" if known else ""
         return f"unknown key {path!r}{nearest(str(key), known)}{listed}"
+    if first["type"] == "value_error" and isinstance(first["input"], dict):  # a check of keys against one another
+        return f"{path}{': ' if path else ''}{first['msg'].removeprefix('Value error, ')}"
     found = "nothing" if first["type"] == "missing" else repr(first["input"])[:120]
     return f"{path or 'top level'}: found {found}, {first['msg'][:1].lower()}{first['msg'][1:]}"
 

@@ -11,6 +11,10 @@ def learner_for(config: ModelConfig, *, label_weight: float = 0.0) -> Learner:
 
     ``label_weight`` is the share of the label's log-loss in a student net's loss (trees learn the target alone).
     """
+    if isinstance(config, LightGBMConfig) and config.objective == "hurdle":
+        from remedi_spark.learners.hurdle import HurdleLearner
+
+        return HurdleLearner(config)
     if isinstance(config, LightGBMConfig):
         from remedi_spark.learners.lightgbm import LightGBMLearner
 

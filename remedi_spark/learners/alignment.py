@@ -19,7 +19,7 @@ from remedi_spark.learners.contract import Array
 from remedi_spark.metrics.calibrators import PlattCalibrator
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 _BINS_PER_UNIT = 20
 """Bins a unit of log-odds; within a bin the mean margin stands for all."""
@@ -45,6 +45,12 @@ def align(margins: DataFrame, alignment: dict[str, list[list[float]]]) -> DataFr
         logit = line[0] * F.col(name) + line[1]
         columns[name] = F.lit(1.0) / (F.lit(1.0) + F.exp(-logit))
     return margins.withColumns(columns)
+
+
+def log_odds(probability: Column) -> Column:
+    """Return the log-odds of a probability, finite at 0 and 1."""
+    inside = F.greatest(F.least(probability, F.lit(1 - 1e-12)), F.lit(1e-12))
+    return F.log(inside) - F.log1p(-inside)
 
 
 def binned_margins(margins: DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from remedi_spark.encoding.layout import Layout
+from remedi_spark.metrics.label_scale import LabelScale
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from remedi_spark.nets.smoothing import FeatureSmoothing
 
 Array = npt.NDArray[np.float64]
 
@@ -19,6 +22,21 @@ X = "x"
 TARGET = "target"
 ROW_WEIGHT = "weight"
 VALID = "valid"
+AMOUNT = "amount"
+"""Optional column of a training set: the label in its own unit, beside the standardised target."""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What learners of amounts are told beside the standardised target.
+
+    Attributes:
+        scale: between target and amount.
+        smoothing: of a net's last hidden layer; None: none.
+    """
+
+    scale: LabelScale
+    smoothing: FeatureSmoothing | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,7 @@ class TrainingSet:
         rows: about how many rows there are.
         workers: Spark tasks that train together.
         seed: of everything random in the fit.
+        amounts: set where the target is a standardised amount; the frame then has the column ``amount`` too.
     """
 
     frame: DataFrame
@@ -43,6 +62,7 @@ class TrainingSet:
     rows: int
     workers: int
     seed: int
+    amounts: Amounts | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +70,10 @@ class Fitted:
     """A fitted model as bytes, free of Spark.
 
     Attributes:
-        kind: which predictor reads the payload (``lightgbm``, ``xgboost``, ``net``).
+        kind: which predictor reads the payload (``lightgbm``, ``xgboost``, ``net``, ``hurdle``).
         payload: the native model.
-        info: JSON-able facts of the fit (best iteration, validation curve).
+        info: JSON-able facts of the fit (best iteration, validation curve); ``label_scale`` where the native model
+            gives the log of an amount, which the predictor brings to that scale.
     """
 
     kind: str
@@ -73,7 +94,7 @@ class Learner(Protocol):
 
 
 class Predictor(Protocol):
-    """Scores encoded rows: (n, width) -> margins (n,), log-odds for a logistic loss."""
+    """Scores encoded rows: (n, width) -> margins (n,): log-odds, or the standardised amount."""
 
     def __call__(self, x: Array) -> Array:
         """Return one margin a row."""

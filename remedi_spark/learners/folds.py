@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import FOLD, ROW_HASH, WEIGHT
+from remedi_spark.columns import FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.learners import learner_for
-from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, Fitted, TrainingSet, X
+from remedi_spark.learners.contract import AMOUNT, ROW_WEIGHT, TARGET, VALID, Amounts, Fitted, TrainingSet, X
 from remedi_spark.learners.net import LABELS
 from remedi_spark.spark.partitions import slots
 from remedi_spark.splits.folds import inner_validation
@@ -36,6 +36,7 @@ class FoldFits:
         validation_share: share of the owners that decides when to stop.
         workers: Spark tasks that train one model together.
         seed: of the first fold.
+        amounts: set where the target is a standardised amount, whose unit's own is in ``label``.
         label: 0/1 column mixed into a net's loss with ``label_weight``; None: none.
     """
 
@@ -48,6 +49,7 @@ class FoldFits:
     validation_share: float
     workers: int
     seed: int
+    amounts: Amounts | None = None
     label: str | None = None
     label_weight: float = 0.0
 
@@ -68,9 +70,12 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
         inner_validation(fold, plan.validation_share).alias(VALID),
         ROW_HASH,
         *([F.col(plan.label).alias(LABELS)] if plan.label else []),
+        *([F.col(LABEL).alias(AMOUNT)] if plan.amounts else []),
     ]
     frame = rows.where(F.col(FOLD) != fold).select(*columns)
-    data = TrainingSet(frame, plan.layout, plan.loss, plan.prior, plan.rows, plan.workers, plan.seed + fold)
+    data = TrainingSet(
+        frame, plan.layout, plan.loss, plan.prior, plan.rows, plan.workers, plan.seed + fold, plan.amounts
+    )
     return learner_for(model, label_weight=plan.label_weight).fit(data)
 
 

@@ -35,11 +35,12 @@ def fuser_workers(rows: int, inputs: int) -> int:
 
 
 def fit_fuser(
-    train: DataFrame, models: list[str], inputs: list[str], config: FuserConfig, *, folds: int, seed: int, workers: int
-) -> Fitted:
-    """Fit fusers (folds x seeds) and logistic stacks together in one barrier stage."""
+    train: DataFrame, models: list[str], inputs: list[str], config: FuserConfig, *, loss: str, folds: int, seed: int,
+    workers: int,
+) -> Fitted:  # fmt: skip
+    """Fit fusers (folds x seeds) and stacks of the margins together in one barrier stage; ``loss`` as of a fit."""
     columns = [*inputs, LABEL, WEIGHT, FOLD]
-    work = _training_function(models, inputs, config, folds, seed)
+    work = _training_function(models, inputs, config, loss, folds, seed)
     results = run_together(shape(train.select(*columns, ROW_HASH), workers).select(*columns), work)
     if len(set(results)) != 1:
         raise FitError("the workers of the fuser ended with different weights")
@@ -53,24 +54,26 @@ def _best_steps(curve: Any) -> list[int]:
     return [] if np.isnan(curve).any() else [10 * int(i) for i in curve.argmin(0)]
 
 
-def _training_function(models: list[str], inputs: list[str], config: FuserConfig, folds: int, seed: int) -> Any:
+def _training_function(
+    models: list[str], inputs: list[str], config: FuserConfig, loss: str, folds: int, seed: int
+) -> Any:
     settings = config.model_dump(exclude={"relative_features"})
 
     def work(table: pa.Table) -> bytes:
         import torch
 
-        from remedi_spark.nets.fuser_training import FuserRecipe, FuserRows, logistic_stack, train_fuser
+        from remedi_spark.nets.fuser_training import FuserRecipe, FuserRows, stack, train_fuser
 
         rows = FuserRows(
             logits=_matrix(table, [f"logit_{m}" for m in models]), inputs=_matrix(table, inputs),
             label=table.column(LABEL).to_numpy(), weight=table.column(WEIGHT).to_numpy(),
             fold=table.column(FOLD).to_numpy().astype(np.int64),
         )  # fmt: skip
-        trained = train_fuser(rows, FuserRecipe(folds=folds, seed=seed, **settings))
+        trained = train_fuser(rows, FuserRecipe(folds=folds, seed=seed, loss=loss, **settings))
         stored = io.BytesIO()
         tree = {
             "spec": trained.spec.__dict__, "state": trained.state, "curve": trained.curve,
-            "stacks": logistic_stack(rows, folds),
+            "stacks": stack(rows, folds, loss=loss),
         }  # fmt: skip
         torch.save(tree, stored)
         return stored.getvalue()

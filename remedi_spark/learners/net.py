@@ -19,6 +19,7 @@ from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_together
 
 if TYPE_CHECKING:
+    from remedi_spark.nets.smoothing import FeatureSmoothing
     from remedi_spark.nets.training import Rows, Trained
 
 LABELS = "labels"
@@ -39,7 +40,10 @@ class NetLearner:
 
     def fit(self, data: TrainingSet) -> Fitted:
         """Fit; all workers must end with the same weights, bit for bit."""
-        work = _training_function(self.config, self.label_weight, data.layout.to_dict(), data.loss, data.seed)
+        smoothing = data.amounts.smoothing if data.amounts else None
+        work = _training_function(
+            self.config, self.label_weight, data.layout.to_dict(), data.loss, data.seed, smoothing
+        )
         return fit_together(data, work)
 
 
@@ -53,8 +57,9 @@ def fit_together(data: TrainingSet, work: Callable[[pa.Table], bytes]) -> Fitted
 
 
 def _training_function(
-    config: MLPConfig | TabMConfig | DeepFMConfig, label_weight: float, layout: dict[str, Any], loss: str, seed: int
-) -> Any:
+    config: MLPConfig | TabMConfig | DeepFMConfig, label_weight: float, layout: dict[str, Any], loss: str, seed: int,
+    smoothing: FeatureSmoothing | None,
+) -> Any:  # fmt: skip
     """Return what each worker runs; it captures plain values only."""
     spec = _spec(config)
     settings = config.model_dump(include=set(NetConfig.model_fields))
@@ -67,6 +72,7 @@ def _training_function(
             loss=loss, epochs=settings["epochs"], max_steps=settings["max_steps"], batch_size=settings["batch_size"],
             learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"],
             patience=settings["patience"], n_bins=settings["n_bins"], seed=seed, label_weight=label_weight,
+            smoothing=smoothing,
         )  # fmt: skip
         trained = training.train(spec, net_rows(table, slots.width), slots, recipe)
         return payload(trained, loss)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from remedi_spark.learners.amounts import on_scale
 from remedi_spark.learners.contract import Array, Fitted, Predictor
 
 
 def load_predictor(fitted: Fitted) -> Predictor:
     """Return the predictor of a fitted model; load it once per task, not once per batch."""
-    return _LOADERS[fitted.kind](fitted)
+    return on_scale(_LOADERS[fitted.kind](fitted), fitted.info)
 
 
 class LightGBMPredictor:
@@ -92,8 +94,17 @@ class NetPredictor:
         return integrated_gradients(self._net, x, pool=self._pool)
 
 
+def _hurdle(fitted: Fitted) -> Predictor:
+    from remedi_spark.learners.hurdle import HurdlePredictor
+
+    parts = json.loads(fitted.payload)
+    occurs, amount = (LightGBMPredictor(Fitted("lightgbm", parts[name].encode())) for name in ("occurs", "amount"))
+    return HurdlePredictor(occurs, amount)
+
+
 _LOADERS: dict[str, Callable[[Fitted], Predictor]] = {
     "lightgbm": LightGBMPredictor,
     "xgboost": XGBoostPredictor,
     "net": NetPredictor,
+    "hurdle": _hurdle,
 }

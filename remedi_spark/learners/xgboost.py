@@ -16,11 +16,20 @@ import pyarrow as pa
 
 from remedi_spark.config.chain import XGBoostConfig
 from remedi_spark.encoding.fitting import matrix
+from remedi_spark.learners.amounts import amount_objective, log_of_amounts
 from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, FitError, Fitted, TrainingSet, X
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_together
 
 COLUMNS = (X, TARGET, ROW_WEIGHT, VALID)
+OBJECTIVES = {
+    "logistic": ("binary:logistic", "logloss"),
+    "l2": ("reg:squarederror", "rmse"),
+    "l1": ("reg:absoluteerror", "mae"),
+    "huber": ("reg:pseudohubererror", "mphe"),
+    "tweedie": ("reg:tweedie", "tweedie-nloglik@{power}"),
+}
+"""Objective and what early stopping looks at."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +41,12 @@ class XGBoostLearner:
     def fit(self, data: TrainingSet) -> Fitted:
         """Fit and keep the trees up to the best round."""
         refit = data.rows <= self.config.refit_below
+        data, facts = log_of_amounts(data) if self._objective(data) == "tweedie" else (data, {})
         payload = self._fit_in_one_task(data, refit) if data.workers == 1 else self._fit_together(data, refit)
         trees = _load(payload).num_boosted_rounds()
         if trees < 1:
             raise FitError("XGBoost ended without a single tree")
-        return Fitted("xgboost", payload, {"trees": trees})
+        return Fitted("xgboost", payload, {"trees": trees, **facts})
 
     def _fit_in_one_task(self, data: TrainingSet, refit: bool) -> bytes:
         work = _training_function(self._parameters(data), self.config, data.layout.width, refit)
@@ -52,22 +62,28 @@ class XGBoostLearner:
         return bytes(booster.save_raw("ubj"))
 
     def _parameters(self, data: TrainingSet) -> dict[str, Any]:
-        config = self.config
+        config, name = self.config, self._objective(data)
+        objective, metric = OBJECTIVES[name]
+        power = {"tweedie_variance_power": config.tweedie_power} if name == "tweedie" else {}
         return {
             "learning_rate": config.learning_rate, "max_depth": config.max_depth,
             "min_child_weight": config.min_child_weight, "subsample": config.subsample,
             "colsample_bytree": config.colsample_bytree, "reg_lambda": config.reg_lambda, "tree_method": "hist",
-            "eval_metric": "logloss" if data.loss == "logistic" else "rmse",
-            "objective": "binary:logistic" if data.loss == "logistic" else "reg:squarederror",
-            "seed": data.seed, "nthread": 1,
+            "eval_metric": metric.format(power=config.tweedie_power), "objective": objective,
+            "seed": data.seed, "nthread": 1, **power,
         }  # fmt: skip
+
+    def _objective(self, data: TrainingSet) -> str:
+        return "logistic" if data.loss == "logistic" else amount_objective(self.config.objective)
 
     def _estimator(self, data: TrainingSet, rounds: int, *, early_stopping: bool) -> Any:
         from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor
 
         kind = SparkXGBClassifier if data.loss == "logistic" else SparkXGBRegressor
         stopping = {"validation_indicator_col": VALID, "early_stopping_rounds": self.config.early_stopping}
-        own = {"objective", "nthread", "seed"}  # set by the class, by spark.task.cpus, and by another name
+        own = {"nthread", "seed"}  # set by spark.task.cpus, and by another name
+        if self._objective(data) in ("logistic", "l2"):
+            own.add("objective")  # the class's own
         parameters = {name: value for name, value in self._parameters(data).items() if name not in own}
         return kind(
             features_col=X, label_col=TARGET, weight_col=ROW_WEIGHT, num_workers=data.workers, n_estimators=rounds,

@@ -47,6 +47,8 @@ class FuserRecipe:
     stack_ridge: float
     seed: int
     experts: tuple[str, ...] = EXPERTS
+    loss: str = "logistic"
+    """``logistic`` on 0/1 labels, ``mse`` on real ones."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,10 @@ def train_fuser(rows: FuserRows, recipe: FuserRecipe) -> TrainedFuser:
     torch.manual_seed(recipe.seed)
     spec = _spec(rows, recipe)
     net = spec.build()
-    stacks = torch.tensor(logistic_stack(rows, recipe.folds, ridge=recipe.stack_ridge, nonnegative=True))
+    stacks = torch.tensor(stack(rows, recipe.folds, loss=recipe.loss, ridge=recipe.stack_ridge, nonnegative=True))
     net.start_stack(stacks[torch.tensor(spec.fold_of_head)].float())
     start = {name: p.detach().clone() for name, p in net._by_head()}
-    data = _Data.of(rows, spec, recipe.folds)
+    data = _Data.of(rows, spec, recipe.folds, recipe.loss)
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
     best = copy.deepcopy(net.state_dict())
     waited = 0
@@ -105,9 +107,10 @@ class _Data:
     valid: Tensor
     train_weight: Tensor
     """Total over all workers, (heads,)."""
+    loss_name: str
 
     @classmethod
-    def of(cls, rows: FuserRows, spec: FuserSpec, folds: int) -> _Data:
+    def of(cls, rows: FuserRows, spec: FuserSpec, folds: int, loss: str) -> _Data:
         fold = torch.as_tensor(rows.fold).unsqueeze(1)
         own = torch.tensor(spec.fold_of_head).unsqueeze(0)
         checks = (own + 1) % folds if folds > 2 else own * 0 - 1
@@ -117,7 +120,7 @@ class _Data:
         total = sum_over_workers(train.double().sum(0)).float()
         return cls(
             torch.as_tensor(rows.logits).float(), spec.standardise(rows.inputs),
-            torch.as_tensor(rows.label).float(), train, valid, total,
+            torch.as_tensor(rows.label).float(), train, valid, total, loss,
         )  # fmt: skip
 
     def backward(self, net: Fuser) -> None:
@@ -141,6 +144,9 @@ class _Data:
     def _losses(self, net: Fuser, part: Tensor) -> Tensor:
         fused, _ = net(self.logits[part], self.inputs[part])
         label = self.label[part].unsqueeze(1).expand_as(fused)
+        if self.loss_name == "mse":
+            squared: Tensor = 0.5 * (fused - label).square()
+            return squared
         return F.binary_cross_entropy_with_logits(fused, label, reduction="none")
 
 
@@ -161,14 +167,16 @@ def _spec(rows: FuserRows, recipe: FuserRecipe) -> FuserSpec:
     )  # fmt: skip
 
 
-def logistic_stack(
-    rows: FuserRows, folds: int, *, ridge: float = 1.0, nonnegative: bool = False, steps: int = 25
-) -> list[list[float]]:
-    """Fit logistic regressions on the base logits by Newton's method, one a fold left out and one of all.
+def stack(
+    rows: FuserRows, folds: int, *, loss: str = "logistic", ridge: float = 1.0, nonnegative: bool = False,
+    steps: int = 25,
+) -> list[list[float]]:  # fmt: skip
+    """Fit regressions on the base margins by Newton's method, one a fold left out and one of all.
 
     Args:
         rows: this worker's rows; every worker must call this together.
         folds: number of folds.
+        loss: ``logistic`` on 0/1 labels, ``mse`` (½ squared error) on real ones.
         ridge: penalty ½ ridge Σ (w − 1/M)² beside the sum of the losses, in rows' worth.
         nonnegative: keep every model's weight at 0 or above.
         steps: Newton steps at most.
@@ -186,9 +194,10 @@ def logistic_stack(
         weight = torch.as_tensor(rows.weight).double() * (torch.as_tensor(rows.fold) != left_out)
         beta = center.clone()
         for _ in range(steps):
-            p = torch.sigmoid(x @ beta)
+            p = x @ beta if loss == "mse" else torch.sigmoid(x @ beta)
+            bend = weight if loss == "mse" else weight * p * (1 - p)  # second derivative of each row's loss
             gradient = sum_over_workers(x.T @ (weight * (p - y))) + penalty @ (beta - center)
-            curvature = sum_over_workers((x * (weight * p * (1 - p)).unsqueeze(1)).T @ x) + penalty
+            curvature = sum_over_workers((x * bend.unsqueeze(1)).T @ x) + penalty
             step = _newton_step(curvature, gradient, beta, nonnegative)
             beta = beta + step * min(1.0, 2.0 / float(step.abs().max().clamp_min(1e-12)))
             if float(step.abs().max()) < _CONVERGED:

@@ -41,6 +41,14 @@ class FieldNet(nn.Module):
 
     def from_fields(self, fields: Tensor) -> Tensor:
         """Return logits: (n, fields, dim) -> (n, members)."""
+        return self.read_out(self.last_hidden(fields), fields)
+
+    def last_hidden(self, fields: Tensor) -> Tensor:
+        """Return the features that the head reads: (n, fields, dim) -> (n, d)."""
+        raise NotImplementedError
+
+    def read_out(self, hidden: Tensor, fields: Tensor) -> Tensor:
+        """Return logits of :meth:`last_hidden`, (n, d), and of the fields that by-pass it -> (n, members)."""
         raise NotImplementedError
 
     def slots(self) -> list[int]:
@@ -62,9 +70,14 @@ class MLP(FieldNet):
         self.body, width = _relu_layers(self.input.fields * embedding_dim, hidden, dropout)
         self.head = nn.Linear(width, 1)
 
-    def from_fields(self, fields: Tensor) -> Tensor:
-        """Return logits: (n, fields, dim) -> (n, 1)."""
-        logits: Tensor = self.head(self.body(fields.flatten(1)))
+    def last_hidden(self, fields: Tensor) -> Tensor:
+        """Return the last layer of the body: (n, fields, dim) -> (n, d)."""
+        hidden: Tensor = self.body(fields.flatten(1))
+        return hidden
+
+    def read_out(self, hidden: Tensor, fields: Tensor) -> Tensor:
+        """Return logits: (n, d) -> (n, 1)."""
+        logits: Tensor = self.head(hidden)
         return logits
 
 
@@ -75,6 +88,7 @@ class TabM(FieldNet):
         self, stats: InputStats, *, embedding_dim: int, members: int, blocks: int, width: int, dropout: float
     ) -> None:
         super().__init__(stats, embedding_dim)
+        self.members = members
         self.view = EnsembleView(k=members)
         self.backbone = make_tabm_backbone(
             d_in=self.input.fields * embedding_dim,
@@ -87,10 +101,15 @@ class TabM(FieldNet):
         )
         self.head = LinearEnsemble(width, 1, k=members)
 
-    def from_fields(self, fields: Tensor) -> Tensor:
-        """Return one logit a member: (n, fields, dim) -> (n, members)."""
+    def last_hidden(self, fields: Tensor) -> Tensor:
+        """Return the members' last layers side by side: (n, fields, dim) -> (n, members * width)."""
         shared = self.view(fields.flatten(1))  # (n, members, fields * dim)
-        logits: Tensor = self.head(self.backbone(shared)).squeeze(-1)
+        hidden: Tensor = self.backbone(shared).flatten(1)
+        return hidden
+
+    def read_out(self, hidden: Tensor, fields: Tensor) -> Tensor:
+        """Return one logit a member: (n, members * width) -> (n, members)."""
+        logits: Tensor = self.head(hidden.view(len(hidden), self.members, -1)).squeeze(-1)
         return logits
 
 
@@ -110,11 +129,16 @@ class DeepFM(FieldNet):
         self.body, width = _relu_layers(self.input.fields * embedding_dim, hidden, dropout)
         self.head = nn.Linear(width, 1)
 
-    def from_fields(self, fields: Tensor) -> Tensor:
-        """Return logits: (n, fields, dim) -> (n, 1)."""
+    def last_hidden(self, fields: Tensor) -> Tensor:
+        """Return the last layer of the deep part: (n, fields, dim) -> (n, d)."""
+        hidden: Tensor = self.body(fields.flatten(1))
+        return hidden
+
+    def read_out(self, hidden: Tensor, fields: Tensor) -> Tensor:
+        """Return logits: (n, d) and (n, fields, dim) -> (n, 1)."""
         flat = fields.flatten(1)
         crossed = 0.5 * (fields.sum(1).square() - fields.square().sum(1)).sum(1, keepdim=True)  # (n, 1)
-        logits: Tensor = self.linear(flat) + self.pairwise * crossed / fields.shape[1] + self.head(self.body(flat))
+        logits: Tensor = self.linear(flat) + self.pairwise * crossed / fields.shape[1] + self.head(hidden)
         return logits
 
 
@@ -140,11 +164,14 @@ class FTTransformer(FieldNet):
         self.normalise = nn.LayerNorm(embedding_dim)
         self.head = nn.Linear(embedding_dim, 1)
 
-    def from_fields(self, fields: Tensor) -> Tensor:
-        """Return logits: (n, fields, dim) -> (n, 1)."""
+    def last_hidden(self, fields: Tensor) -> Tensor:
+        """Return what is read from the class token: (n, fields, dim) -> (n, dim)."""
         token = self.token.expand(len(fields), 1, -1)
-        read = self.backbone(torch.cat([token, fields], dim=1))  # (n, dim), the class token's
-        logits: Tensor = self.head(torch.relu(self.normalise(read)))
+        return torch.relu(self.normalise(self.backbone(torch.cat([token, fields], dim=1))))
+
+    def read_out(self, hidden: Tensor, fields: Tensor) -> Tensor:
+        """Return logits: (n, dim) -> (n, 1)."""
+        logits: Tensor = self.head(hidden)
         return logits
 
 
@@ -160,9 +187,13 @@ class Additive(FieldNet):
         self.head = nn.Linear(1, 1)
         nn.init.ones_(self.head.weight)
 
-    def from_fields(self, fields: Tensor) -> Tensor:
-        """Return logits: (n, fields, 1) -> (n, 1)."""
-        logits: Tensor = self.head(fields.sum(1))
+    def last_hidden(self, fields: Tensor) -> Tensor:
+        """Return the sum of the curves: (n, fields, 1) -> (n, 1)."""
+        return fields.sum(1)
+
+    def read_out(self, hidden: Tensor, fields: Tensor) -> Tensor:
+        """Return logits: (n, 1) -> (n, 1)."""
+        logits: Tensor = self.head(hidden)
         return logits
 
     def design(self, x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.nets.inputs import InputStats
 from remedi_spark.nets.models import FieldNet, build
+from remedi_spark.nets.smoothing import FeatureSmoothing, Smoother
 from remedi_spark.nets.workers import gather, rank, sum_over_workers
 
 Array = npt.NDArray[np.float64]
@@ -43,7 +44,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: the loss (``logistic`` on 0/1 targets, ``mse`` on real ones) and the optimiser's settings."""
+    """How to train: the loss (``logistic`` on 0/1 targets, ``mse`` on real ones) and the optimiser's settings.
+
+    ``smoothing``: of the last hidden layer over the targets, in training only; None: none.
+    """
 
     loss: str
     epochs: int
@@ -55,6 +59,7 @@ class Recipe:
     n_bins: int
     seed: int
     label_weight: float = 0.0
+    smoothing: FeatureSmoothing | None = None
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,11 @@ def train(
     steps = max(1, math.ceil(total / (recipe.batch_size or _batch_size(total))))
     epochs = max(1, min(recipe.epochs, math.ceil(recipe.max_steps / steps)))
     order = np.random.default_rng([recipe.seed, rank()])
+    smoother = Smoother(recipe.smoothing) if recipe.smoothing else None
     best, best_loss, waited, curve = copy.deepcopy(net.state_dict()), math.inf, 0, []
     for epoch in range(epochs):
-        _epoch(net, optimiser, learn, np.array_split(order.permutation(len(learn.target)), steps), recipe)
+        batches = np.array_split(order.permutation(len(learn.target)), steps)
+        _epoch(net, optimiser, learn, batches, recipe, smoother)
         loss = _mean_loss(net, check, recipe)
         curve.append(loss)
         if on_epoch is not None:
@@ -137,17 +144,21 @@ def _pool(logits: Tensor) -> Tensor:
 
 
 def _epoch(
-    net: FieldNet, optimiser: torch.optim.Optimizer, rows: TensorRows, batches: list[Any], recipe: Recipe
-) -> None:
+    net: FieldNet, optimiser: torch.optim.Optimizer, rows: TensorRows, batches: list[Any], recipe: Recipe,
+    smoother: Smoother | None,
+) -> None:  # fmt: skip
     net.train()
     for index in batches:
         optimiser.zero_grad()
         batch = rows.take(torch.as_tensor(index))
         if len(batch.target):
-            _row_losses(net(batch.x), batch, recipe).mul(batch.weight).sum().backward()  # type: ignore[no-untyped-call]
+            logits = net(batch.x) if smoother is None else smoother.logits(net, batch.x, batch.target)
+            _row_losses(logits, batch, recipe).mul(batch.weight).sum().backward()  # type: ignore[no-untyped-call]
         _share_gradients(net, float(batch.weight.sum()))
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
+    if smoother is not None:
+        smoother.end_epoch(net)
 
 
 def _row_losses(logits: Tensor, batch: TensorRows, recipe: Recipe) -> Tensor:

@@ -100,6 +100,10 @@ class Retention(Part):
 
     ap: Number = None
     recall_at_k: Number = None
+    value_at_k: Number = None
+    """Regression only."""
+    mae: Number = None
+    """Regression only: mae(teacher) / mae(student), so that 1 = nothing lost here too."""
 
 
 class Fidelity(Part):

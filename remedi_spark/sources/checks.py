@@ -27,8 +27,13 @@ class RowFacts:
     constant: set[int]
 
 
-def check_rows(rows: DataFrame, contract: FeatureContract, table: str, source: FlatTable, *, binary: bool) -> RowFacts:
-    """Check keys, label, weight; find constant features.
+def check_rows(
+    rows: DataFrame, contract: FeatureContract, table: str, source: FlatTable, *, binary: bool,
+    needs_no_negatives: str | None = None,
+) -> RowFacts:  # fmt: skip
+    """Check keys, label (0/1 if ``binary``, else finite and not constant), weight; find constant features.
+
+    ``needs_no_negatives`` names what cannot learn labels below 0, if anything.
 
     Raises:
         InputError: naming the column, what was found and what was expected.
@@ -38,6 +43,11 @@ def check_rows(rows: DataFrame, contract: FeatureContract, table: str, source: F
         raise InputError(f"table {table}: no rows; expected labelled owners")
     _check_keys(found, table, source.id, source.time)
     _check_label(found, table, source.label, binary=binary)
+    if needs_no_negatives is not None and found["lowest"] < 0:
+        raise InputError(
+            f"table {table}: column {source.label!r} (--label) has values below 0 (lowest {found['lowest']:g}), which "
+            f"{needs_no_negatives} cannot learn; expected amounts of 0 or more, or another objective"
+        )
     if found["bad_weights"]:
         raise InputError(
             f"table {table}: column {source.weight!r} (--weight) has {found['bad_weights']} values that are null, "
@@ -121,10 +131,13 @@ def _check_keys(found: dict[str, Any], table: str, id_column: str, time: str | N
 def _check_label(found: dict[str, Any], table: str, label: str, *, binary: bool) -> None:
     where = f"table {table}: column {label!r} (--label)"
     if not found["labelled"]:
-        raise InputError(f"{where} is null in every row; expected 0 or 1")
+        raise InputError(f"{where} is null in every row; expected {'0 or 1' if binary else 'amounts'}")
     if not binary:
         if found["not_finite"]:
-            raise InputError(f"{where} has {found['not_finite']} values that are not finite numbers")
+            raise InputError(
+                f"{where} has {found['not_finite']} values that are not finite numbers; expected amounts, or null "
+                "where unknown"
+            )
         if found["lowest"] == found["highest"]:
             raise InputError(f"{where} is {found['lowest']:g} in every row; a constant target cannot be learned")
         return

@@ -19,13 +19,13 @@ MIN_POSITIVE_OWNERS = 4
 """Positive owners that a fold needs: fewer cannot train, stop and judge a model."""
 
 
-def assign_folds(rows: DataFrame, folds: int, seed: int) -> DataFrame:
+def assign_folds(rows: DataFrame, folds: int, seed: int, above: float = 0.0) -> DataFrame:
     """Add ``fold`` (0 … folds-1) and ``block`` by owner.
 
-    Positive owners (any positive row) are dealt round robin in the order of a hash, so that folds differ by at most
-    one of them; all others go by their hash.
+    Positive owners (any row with a label above ``above``) are dealt round robin in the order of a hash, so that folds
+    differ by at most one of them; all others go by their hash.
     """
-    owners = rows.groupBy(OWNER).agg(F.max((F.col(LABEL) > 0).cast("int")).alias("positive"))
+    owners = rows.groupBy(OWNER).agg(F.max((F.col(LABEL) > above).cast("int")).alias("positive"))
     owners = owners.withColumn("hash", F.xxhash64(F.col(OWNER).cast("string"), F.lit(seed)))
     dealt = Window.partitionBy("positive").orderBy("hash", F.col(OWNER).cast("string"))
     positives = owners.where("positive = 1").withColumn("number", (F.row_number().over(dealt) - 1).cast("long"))
@@ -44,8 +44,8 @@ def inner_validation(fold: int, share: float) -> Column:
     return F.pmod(F.col(BLOCK) + F.lit(fold), F.lit(every)) == 0
 
 
-def require_positives(positive_owners: int, folds: int, table: str) -> None:
-    """Refuse folds with too few positives.
+def require_positives(positive_owners: int, folds: int, table: str, called: str = "positive owners") -> None:
+    """Refuse folds with too few positives (``called`` so in the message).
 
     Raises:
         InputError: naming the number of folds that would work.
@@ -56,9 +56,9 @@ def require_positives(positive_owners: int, folds: int, table: str) -> None:
     fix = (
         f"use --set base_models.folds={fitting}"
         if fitting >= 2
-        else f"at least {2 * MIN_POSITIVE_OWNERS} positive owners are needed"
+        else f"at least {2 * MIN_POSITIVE_OWNERS} {called} are needed"
     )
     raise InputError(
-        f"table {table}: {positive_owners} positive owners to train on for {folds} folds, expected at least "
+        f"table {table}: {positive_owners} {called} to train on for {folds} folds, expected at least "
         f"{MIN_POSITIVE_OWNERS} in each; {fix}"
     )

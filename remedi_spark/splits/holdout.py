@@ -27,18 +27,20 @@ class Holdout:
     description: str
 
 
-def split_holdout(samples: DataFrame, config: EvaluationConfig, seed: int) -> tuple[DataFrame, str]:
+def split_holdout(samples: DataFrame, config: EvaluationConfig, seed: int, above: float = 0.0) -> tuple[DataFrame, str]:
     """Add ``part`` (train, test, unlabelled, dropped) and say in one sentence how the test rows were chosen.
 
     With a time, the latest labelled rows are held out and training ends ``embargo_days`` before them; without (or with
-    a single time), a stratified share of the owners is.
+    a single time), a share of the owners is, even in those with a label above ``above``.
     """
     labelled = samples.where(F.col(LABEL).isNotNull())
     by_time = _by_time(labelled, config)
     if by_time is not None:
         return samples.withColumn("part", _labelled_or_not(by_time.part)), by_time.description
     shares = max(2, round(1 / config.test_share))
-    owners = assign_folds(labelled, shares, seed + 1).select("owner_id", F.col("fold").alias("bucket")).distinct()
+    owners = (
+        assign_folds(labelled, shares, seed + 1, above).select("owner_id", F.col("fold").alias("bucket")).distinct()
+    )
     marked = samples.join(owners, "owner_id", "left")
     part = F.when(F.col("bucket") == 0, F.lit(TEST)).otherwise(F.lit(TRAIN))
     described = f"one owner in {shares}, chosen by hash, that no stage was trained on"

@@ -16,6 +16,7 @@ from remedi_spark.columns import CARRIED, LABEL, PART
 from remedi_spark.config import Config
 from remedi_spark.config.chain import FuserConfig
 from remedi_spark.encoding.encoder import Encoder
+from remedi_spark.learners.contract import TARGET
 from remedi_spark.learners.folds import FoldFits, fit_by_fold, mean_margin
 from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs, fuser_workers
 from remedi_spark.learners.scoring import score_by_fold
@@ -23,6 +24,7 @@ from remedi_spark.nets.fuser import EXPERTS
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.splits.holdout import TEST, TRAIN
+from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
@@ -53,8 +55,10 @@ def _fused(workspace: Workspace, config: Config, phase: str, name: str, settings
     about = workspace.models(FINAL).load("phases")["phases"][phase]
     meta = workspace.read(phase, "meta_features")
     inputs = fuser_inputs(meta.columns, relative=settings.relative_features)
+    task = task_of(config, workspace.models(phase))
+    train = meta.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
     fitted = fit_fuser(
-        meta.where(F.col(PART) == TRAIN), about["models"], inputs, settings, folds=config.base_models.folds,
+        train, about["models"], inputs, settings, loss=task.loss, folds=config.base_models.folds,
         seed=config.seed, workers=fuser_workers(about["rows"], len(inputs)),
     )  # fmt: skip
     return fuse(meta.where(F.col(PART) == TEST), fitted).select(*CARRIED, F.col("fuser").alias(name))
@@ -63,10 +67,11 @@ def _fused(workspace: Workspace, config: Config, phase: str, name: str, settings
 def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> DataFrame:
     encoder = Encoder.from_dict(workspace.models(phase).load("encoder"))
     encoded = workspace.read(phase, "encoded")
-    rows = encoded.where(F.col(PART) == TRAIN).cache()
+    task = task_of(config, workspace.models(phase))
+    rows = encoded.where(F.col(PART) == TRAIN).withColumn(TARGET, task.target()).cache()
     plan = FoldFits(
-        encoder.layout, encoder.folds, LABEL, "logistic", prior, rows.count(), config.base_models.validation_share,
-        config.base_models.workers or 1, config.seed * 1000 + 500,
+        encoder.layout, encoder.folds, TARGET, task.loss, prior, rows.count(), config.base_models.validation_share,
+        config.base_models.workers or 1, config.seed * 1000 + 500, task.amounts(),
     )  # fmt: skip
     try:
         models = fit_by_fold(

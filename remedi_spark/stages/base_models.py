@@ -2,8 +2,8 @@
 
 Reads ``samples``. For each phase (``holdout``: trained without the test rows; ``final``: on every labelled row) writes
 ``encoded`` (rows as numbers), the fitted models, and ``oof_predictions``: one row a (owner, snapshot), one column a
-model with its probability, brought to the true prior. A training row is scored by the models that never saw its owner;
-any other row by the mean of the fold models.
+model with its score: a probability brought to the true prior, or an amount. A training row is scored by the models that
+never saw its owner; any other row by the mean of the fold models.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.encoding.fitting import encode, fit_encoder
 from remedi_spark.errors import InputError
-from remedi_spark.learners.alignment import align, fit_alignment
-from remedi_spark.learners.contract import FitError, Fitted
+from remedi_spark.learners.contract import TARGET, FitError, Fitted
 from remedi_spark.learners.folds import FoldFits, fit_fold
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.ledger import Unit, checksums
@@ -35,6 +34,7 @@ from remedi_spark.progress import say, warn
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.splits.folds import BLOCK, assign_folds, require_positives
 from remedi_spark.splits.holdout import TEST, TRAIN, split_holdout
+from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, HOLDOUT, Workspace
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
         measured_on = "the table given by --test, which no stage was trained on"
         parts = {FINAL: _final_parts(samples)}
     else:
-        held_out, measured_on = split_holdout(samples, config.evaluation, config.seed)
+        above = task_of(config, workspace.models(FINAL)).rare_above(samples.where(F.col(LABEL).isNotNull()))
+        held_out, measured_on = split_holdout(samples, config.evaluation, config.seed, above)
         parts = {HOLDOUT: held_out, FINAL: _final_parts(samples)}
     for name, rows in parts.items():
         _prepare_once(workspace, config, contract, name, rows)
@@ -79,11 +80,15 @@ def _final_parts(samples: DataFrame) -> DataFrame:
 
 def _prepare_once(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> None:
     settings = config.model_dump(
-        mode="json", include={"encoding": True, "evaluation": {"test_from", "test_share", "embargo_days"}, "seed": True}
-    )
+        mode="json",
+        include={
+            "encoding": True, "evaluation": {"test_from", "test_share", "embargo_days"}, "seed": True, "task": True,
+            "regression": True,
+        },
+    )  # fmt: skip
     unit = workspace.unit(
         f"base-models/{phase}/encoded", [settings, config.base_models.folds, contract.to_dict()], phase=phase,
-        writes=["encoded"], files=["encoder.json", "training.json"],
+        writes=["encoded"], files=["encoder.json", "training.json", *task_of(config, workspace.models(phase)).files],
     )  # fmt: skip
     unit = replace(unit, reads=("samples",))
     workspace.ledger.once(unit, lambda: _prepare(workspace, config, contract, phase, rows))
@@ -100,7 +105,9 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     folds = config.base_models.folds
     rows = rows.where(F.col(PART) != "dropped")
     train = rows.where(F.col(PART) == TRAIN)
-    owners = assign_folds(train, folds, config.seed).select(OWNER, FOLD, BLOCK).distinct()
+    task = task_of(config, workspace.models(phase))
+    above = task.rare_above(train)
+    owners = assign_folds(train, folds, config.seed, above).select(OWNER, FOLD, BLOCK).distinct()
     marked = rows.join(owners, OWNER, "left").withColumns(
         {
             FOLD: F.when(F.col(PART) == TRAIN, F.col(FOLD)).otherwise(F.lit(-1)),
@@ -111,23 +118,26 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     train = marked.where(F.col(PART) == TRAIN)
     sums = train.agg(
         F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT),
-        F.countDistinct(F.when(F.col(LABEL) > 0, F.col(OWNER))),
+        F.countDistinct(F.when(F.col(LABEL) > above, F.col(OWNER))),
     ).collect()[0]  # fmt: skip
-    require_positives(sums[3], folds, "samples")
-    encoder = fit_encoder(train, contract, config.encoding, folds=folds, binary=True)
+    require_positives(sums[3], folds, "samples", task.rare_owners)
+    task.measure_labels(train)
+    learned = train.withColumn(LABEL, task.target())
+    encoder = fit_encoder(learned, contract, config.encoding, folds=folds, binary=task.binary)
     store = workspace.models(phase)
     store.save("encoder", encoder.to_dict())
     store.save("training", {"rows": int(sums[0]), "prior": float(sums[1] / sums[2])})
-    stored = encode(marked.select(*CARRIED, BLOCK, *contract.columns), encoder)
+    stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*CARRIED, BLOCK, *contract.columns), encoder)
     workspace.write(phase, "encoded", stored)
     marked.unpersist()
-    say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} positive owners, {encoder.layout.width} inputs")
+    say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} {task.rare_owners}, {encoder.layout.width} inputs")
 
 
 def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
     """Fit every enabled model for every fold, as many side by side as there are slots; return those that worked."""
     settings = config.base_models
-    models = {name: model for name, model in settings.models.items() if model.enabled}
+    task = task_of(config, workspace.models(phase.name))
+    models = task.members(settings.models)
     available = slots(workspace.tables.spark)
     workers = settings.workers or _workers(phase, available)
     if workers > available:
@@ -136,10 +146,11 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
             "job more cores"
         )
     parallel = settings.parallel or max(1, available // workers)
-    rows = workspace.read(phase.name, "encoded").where((F.col(PART) == TRAIN) & _kept(config)).cache()
+    rows = workspace.read(phase.name, "encoded").where((F.col(PART) == TRAIN) & _kept(config))
+    rows = rows.withColumn(TARGET, task.target()).cache()
     plan = FoldFits(
-        phase.encoder.layout, settings.folds, LABEL, "logistic", _prior_after_sampling(phase.prior, settings.negatives),
-        phase.rows, settings.validation_share, workers, config.seed * 1000,
+        phase.encoder.layout, settings.folds, TARGET, task.loss, _prior_after_sampling(phase.prior, settings.negatives),
+        phase.rows, settings.validation_share, workers, config.seed * 1000, task.amounts(),
     )  # fmt: skip
     store, ledger = workspace.models(phase.name), workspace.ledger
     # The nets first: they take longest, so that the short fits fill the gaps at the end.
@@ -228,13 +239,14 @@ def _predict_once(workspace: Workspace, config: Config, phase: _Phase, names: li
     models = checksums(workspace.models(phase.name).root, [f"base_models/{name}/*" for name in names])
     unit = workspace.unit(
         f"base-models/{phase.name}/predictions", [config.base_models.negatives, names, models], phase=phase.name,
-        reads=["encoded"], writes=["base_margins", "oof_predictions"], files=["alignment.json"],
+        reads=["encoded"], writes=["base_margins", "oof_predictions"],
+        files=["alignment.json"] if config.task == "classification" else [],
     )  # fmt: skip
     workspace.ledger.once(unit, lambda: _predict(workspace, config, phase, names))
 
 
 def _predict(workspace: Workspace, config: Config, phase: _Phase, names: list[str]) -> None:
-    """Score all rows by all models in one native pass, then bring every model to the true prior.
+    """Score all rows by all models in one native pass, then make the models' scores comparable.
 
     Undoing the sampling of negatives shifts the log-odds by log(share kept). A focal model's margins are not log-odds;
     what the shift leaves of them the alignment brings to the prior.
@@ -250,6 +262,4 @@ def _predict(workspace: Workspace, config: Config, phase: _Phase, names: list[st
     margins = margins.withColumns({name: F.col(name) + F.lit(shift) for name in names})
     workspace.write(phase.name, "base_margins", margins)
     margins = workspace.read(phase.name, "base_margins")
-    alignment = fit_alignment(margins.where(F.col(PART) == TRAIN), names, phase.encoder.folds)
-    store.save("alignment", alignment)
-    workspace.write(phase.name, "oof_predictions", align(margins, alignment))
+    workspace.write(phase.name, "oof_predictions", task_of(config, store).predictions(margins, names))

@@ -2,18 +2,19 @@
 
 Reads ``meta_features``; writes ``fused_scores``: for every row the teacher's margin ``fuser`` (a training row's from
 fusers that never saw its fold), the baselines ``mean`` (of the base logits), ``rank_mean`` (of the base models' global
-percentiles) and ``stack_lr`` (logistic stack), and the mean weight that the gate gave each expert.
+percentiles) and ``stack_lr`` (stack: logistic, or least squares), and the mean weight that the gate gave each expert.
 """
 
 from __future__ import annotations
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import PART
+from remedi_spark.columns import LABEL, PART
 from remedi_spark.config import Config
 from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs, fuser_workers
 from remedi_spark.progress import say
 from remedi_spark.splits.holdout import TRAIN
+from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
 
 
@@ -23,9 +24,11 @@ def run(workspace: Workspace, config: Config) -> None:
     for phase, about in facts["phases"].items():
         meta = workspace.read(phase, "meta_features")
         inputs = fuser_inputs(meta.columns, relative=config.fuser.relative_features)
+        task = task_of(config, workspace.models(phase))
+        train = meta.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
         fitted = fit_fuser(
-            meta.where(F.col(PART) == TRAIN), about["models"], inputs, config.fuser, folds=config.base_models.folds,
-            seed=config.seed, workers=fuser_workers(about["rows"], len(inputs)),
+            train, about["models"], inputs, config.fuser, loss=task.loss,
+            folds=config.base_models.folds, seed=config.seed, workers=fuser_workers(about["rows"], len(inputs)),
         )  # fmt: skip
         workspace.models(phase).save_fitted(fitted, "fuser", "fuser")
         workspace.write(phase, "fused_scores", fuse(meta, fitted))

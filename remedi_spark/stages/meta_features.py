@@ -6,6 +6,7 @@ global percentile of p_m by a stored quantile grid; with peer columns also ``pee
 the owners of the same snapshot and peer group. Per row: ``mean``, ``std`` and ``range`` of the logits.
 Source: REMEDI, arXiv 2505.07245 ("deviation from ensemble mean", "rank among peers"; "peers" is ambiguous, so both
 readings are built). Departure: z is on logits, where models of rare events differ; on probabilities it is ``zp``.
+In a regression p is the predicted amount, and a "logit" is the standardised amount.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ from remedi_spark.columns import CARRIED, KEY, LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.errors import InputError, nearest
+from remedi_spark.learners.alignment import log_odds
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.splits.holdout import TEST, TRAIN, UNLABELLED
+from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+    Margin = Callable[[Column], Column]
 
 EPSILON = 1e-6
 PER_MODEL = ("logit", "d", "dl", "z", "zp", "rank", "q")
@@ -48,7 +53,9 @@ def run(workspace: Workspace, config: Config) -> list[str]:
             predictions = join_rows(predictions, levels, "left")
         grids = quantile_grids(predictions.where(F.col(PART) == TRAIN), about["models"], config.meta_features.grid)
         workspace.models(phase).save("quantile_grids", grids)
-        meta = relative_features(predictions, about["models"], grids, peers)
+        meta = relative_features(
+            predictions, about["models"], grids, peers, task_of(config, workspace.models(phase)).margin
+        )
         workspace.write(phase, "meta_features", meta)
         say("meta-features", f"{phase}: {len(meta_columns(about['models'], peers))} columns")
     return list(facts["phases"])
@@ -61,10 +68,14 @@ def meta_columns(models: list[str], peers: dict[str, str] | tuple[str, ...] = ()
 
 
 def relative_features(
-    predictions: DataFrame, models: list[str], grids: dict[str, list[float]], peers: dict[str, str]
-) -> DataFrame:
-    """Return key columns and the relative features of wide predictions (one probability column a model)."""
-    long = _across_models(_long(predictions, models, peers))
+    predictions: DataFrame, models: list[str], grids: dict[str, list[float]], peers: dict[str, str],
+    margin: Margin = log_odds,
+) -> DataFrame:  # fmt: skip
+    """Return key columns and the relative features of wide predictions (one score column a model).
+
+    ``margin`` turns a score into its margin: the log-odds of a probability, or a standardised amount.
+    """
+    long = _across_models(_long(predictions, models, peers, margin))
     for name, column in peers.items():
         group = Window.partitionBy("model", SNAPSHOT, column).orderBy("p")
         long = long.withColumn(f"peer_{name}", F.percent_rank().over(group))
@@ -87,9 +98,9 @@ def quantile_grids(train: DataFrame, models: list[str], points: int) -> dict[str
     return dict(zip(models, train.approxQuantile(models, probabilities, 0.5 / points), strict=True))
 
 
-def _long(predictions: DataFrame, models: list[str], peers: dict[str, str]) -> DataFrame:
+def _long(predictions: DataFrame, models: list[str], peers: dict[str, str], margin: Margin) -> DataFrame:
     each = [
-        F.struct(F.lit(i).alias("model"), F.col(m).alias("p"), logit(F.col(m)).alias("logit"))
+        F.struct(F.lit(i).alias("model"), F.col(m).alias("p"), margin(F.col(m)).alias("logit"))
         for i, m in enumerate(models)
     ]
     exploded = predictions.select(*CARRIED, *peers.values(), F.explode(F.array(*each)).alias("one"))
@@ -110,16 +121,10 @@ def _across_models(long: DataFrame) -> DataFrame:
             "d": F.col("p") - F.avg("p").over(row),
             "dl": F.col("logit") - F.avg("logit").over(row),
             "z": (F.col("logit") - F.avg("logit").over(row)) / (std + EPSILON),
-            "zp": (F.col("p") - F.avg("p").over(row)) / (std_p + EPSILON * F.avg("p").over(row) + 1e-300),
+            "zp": (F.col("p") - F.avg("p").over(row)) / (std_p + EPSILON * F.abs(F.avg("p").over(row)) + 1e-300),
             "rank": F.row_number().over(by_score).cast("double"),
         }
     )
-
-
-def logit(probability: Column) -> Column:
-    """Return the log-odds of a probability, finite at 0 and 1."""
-    inside = F.greatest(F.least(probability, F.lit(1 - 1e-12)), F.lit(1e-12))
-    return F.log(inside) - F.log1p(-inside)
 
 
 def _percentile(grid: list[float]) -> Callable[[Column], Column]:

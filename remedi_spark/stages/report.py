@@ -19,13 +19,14 @@ from remedi_spark.columns import LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.evaluation.drivers import effects, importance
-from remedi_spark.evaluation.measures import compare_models, fidelity, gate_use, measure_by, measure_models
-from remedi_spark.metrics.calibrators import calibrator_from_dict
+from remedi_spark.evaluation.measures import compare_models, fidelity, gate_use, measure_by
+from remedi_spark.metrics.label_scale import score_map_from_dict
 from remedi_spark.nets.fuser import EXPERTS
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.splits.holdout import TEST
+from remedi_spark.tasks import Task, task_of
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 EXPLAINED_ROWS = 500
 EFFECTS = 6
 PACKAGES = ("remedi_spark", "pyspark", "delta-spark", "synapseml", "lightgbm", "xgboost", "torch", "numpy", "pandas")
-_KINDS = {"mean": "baseline", "rank_mean": "baseline", "stack_lr": "baseline", "fuser": "fuser", "student": "student"}
+_KINDS = dict.fromkeys(("mean", "rank_mean", "stack_lr", "stack"), "baseline") | {
+    "fuser": "fuser", "student": "student"
+}  # fmt: skip
 
 
 def run(
@@ -61,18 +64,19 @@ def run(
     """
     facts = workspace.models(FINAL).load("phases")
     phase = facts["measured_phase"]
-    rows = _test_rows(workspace, phase, facts["phases"][phase]["models"], ablations).cache()
+    models = facts["phases"][phase]["models"]
+    task = task_of(config, workspace.models(phase))
+    rows = _test_rows(workspace, phase, task, models, ablations).cache()
     try:
-        size = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
-        k = max(1, math.ceil(config.scores.budget * size[0]))
-        columns = {name: F.col(name) for name in [*facts["phases"][phase]["models"], *_KINDS, *ablations]}
-        measured = measure_models(rows, columns, k, config.evaluation.bootstrap)
-        head = {"rows": int(size[0]), "positives": int(size[1]), "k": k, "measured_on": facts["measured_on"]}
-        metrics = _metrics(label, head, measured, config)
+        size = task.size(rows)
+        k = max(1, math.ceil(config.scores.budget * size["rows"]))
+        measured = task.measure(rows, {name: F.col(name) for name in _names(task, models, ablations)}, k)
+        head = {**size, "k": k, "measured_on": facts["measured_on"]}
+        metrics = _metrics(label, head, measured, config) | task.summary(measured)
         if ablations:
             metrics["ablations"] = _differences(rows, ablations, k, config.evaluation.bootstrap)
         metrics["fidelity"] = fidelity(rows, "student", "fuser", k)
-        report = _report(workspace, config, phase, rows, metrics, measured, durations)
+        report = _report(workspace, config, phase, rows, metrics, measured, durations, task.sections(measured))
     finally:
         rows.unpersist()
     write_json(workspace.bundle / "metrics.json", metrics)
@@ -99,18 +103,23 @@ def render_report(bundle: Path) -> Path:
     return bundle / "report.html"
 
 
-def _test_rows(workspace: Workspace, phase: str, models: list[str], ablations: Sequence[str]) -> DataFrame:
-    """Return the untouched rows with every model's score as a probability."""
+def _names(task: Task, models: list[str], ablations: Sequence[str]) -> list[str]:
+    return [*models, *task.baselines, "fuser", "student", *ablations]
+
+
+def _test_rows(workspace: Workspace, phase: str, task: Task, models: list[str], ablations: Sequence[str]) -> DataFrame:
+    """Return the untouched rows with every model's score: a probability, or an amount."""
     base = workspace.read(phase, "oof_predictions").where(F.col(PART) == TEST)
     fused = workspace.read(phase, "fused_scores")
     student = workspace.read(phase, "student_scores")
     rows = join_rows(join_rows(base, fused), student)
     if ablations:
         rows = join_rows(rows, workspace.read(phase, "ablation_scores"))
-    probability = {name: 1 / (1 + F.exp(-F.col(name))) for name in ("mean", "stack_lr", "fuser", *ablations)}
-    store = workspace.models(phase)
-    calibrate = _calibrated(store)
-    return rows.withColumns({**probability, "student": calibrate("student")})
+    margins = {name: column for name, column in task.baselines.items() if column != "rank_mean"}
+    margins |= {name: name for name in ("fuser", *ablations)}
+    scores = {name: task.score(F.col(column)) for name, column in margins.items()}
+    calibrate = _calibrated(workspace.models(phase))
+    return rows.withColumns({**scores, "student": calibrate("student")})
 
 
 def _calibrated(store: ModelStore) -> Any:
@@ -118,7 +127,7 @@ def _calibrated(store: ModelStore) -> Any:
 
     @pandas_udf("double")  # type: ignore[call-overload, untyped-decorator]
     def calibrate(margins: pd.Series) -> pd.Series:
-        return pd.Series(calibrator_from_dict(stored)(margins.to_numpy()))
+        return pd.Series(score_map_from_dict(stored)(margins.to_numpy()))
 
     return calibrate
 
@@ -126,24 +135,19 @@ def _calibrated(store: ModelStore) -> Any:
 def _metrics(label: str, head: dict[str, Any], measured: dict[str, Any], config: Config) -> dict[str, Any]:
     models = {name: found["metrics"] for name, found in measured.items()}
     return {
+        "task": config.task,
         "label": label,
         **head,
-        "prior": head["positives"] / head["rows"],
         "budget": config.scores.budget,
         "seed": config.seed,
         "models": models,
         "intervals": {name: found["intervals"] for name, found in measured.items()},
-        "retention": {name: _ratio(models["student"][name], models["fuser"][name]) for name in ("ap", "recall_at_k")},
     }
-
-
-def _ratio(above: float | None, below: float | None) -> float | None:
-    return above / below if above is not None and below else None
 
 
 def _report(
     workspace: Workspace, config: Config, phase: str, rows: DataFrame, metrics: dict[str, Any],
-    measured: dict[str, Any], durations: dict[str, float],
+    measured: dict[str, Any], durations: dict[str, float], sections: dict[str, Any],
 ) -> Report:  # fmt: skip
     from remedi_spark import reporting
 
@@ -161,17 +165,12 @@ def _report(
         ],
         "retention": metrics["retention"],
         "fidelity": metrics["fidelity"],
-        "gains": [
-            {"model": name, "share": found["gains"][0][1:], "recall": found["gains"][1][1:]}
-            for name, found in measured.items()
-            if None not in found["gains"][1]
-        ],
-        "calibration": _bins(measured["student"].get("reliability")),
+        **sections,
         "experts": gate_use(rows, list(EXPERTS), "student"),
         **_drivers(workspace, contract, rows),
-        "over_time": _over_time(rows, config.scores.budget, contract),
+        "over_time": _over_time(rows, config.scores.budget, contract) if metrics["positives"] is not None else [],
         "data_health": _health(workspace, contract),
-        "training_curves": _curves(workspace, phase),
+        "training_curves": _curves(workspace, phase, config.task),
         "provenance": _provenance(workspace, config, durations),
     }
     return reporting.Report.model_validate(tree)
@@ -183,16 +182,8 @@ def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict
     kept = {name: metrics[name] for name in ("label", "measured_on", "rows", "positives", "prior", "k", "budget")}
     return {
         "title": f"Who to contact: {metrics['label']}", "run_id": f"{moment:%Y%m%dT%H%M%S}", "model_version": version,
-        "generated_at": moment.isoformat(), **kept,
+        "generated_at": moment.isoformat(), "task": config.task, **kept,
     }  # fmt: skip
-
-
-def _bins(reliability: dict[str, list[float]] | None) -> list[dict[str, float]]:
-    if reliability is None:
-        return []
-    names = list(reliability)
-    bins = [dict(zip(names, values, strict=True)) for values in zip(*reliability.values(), strict=True)]
-    return [{**one, "rows": round(one["rows"])} for one in bins]
 
 
 def _drivers(workspace: Workspace, contract: FeatureContract, rows: DataFrame) -> dict[str, Any]:
@@ -226,7 +217,8 @@ def _health(workspace: Workspace, contract: FeatureContract) -> dict[str, Any]:
     return {"inputs": [{"name": "samples", "rows": nulls["rows"]}], "features": features}
 
 
-def _curves(workspace: Workspace, phase: str) -> list[dict[str, Any]]:
+def _curves(workspace: Workspace, phase: str, task: str) -> list[dict[str, Any]]:
+    loss = {"classification": "log-loss", "regression": "weighted squared error"}[task]
     curves = []
     for path in sorted((workspace.models(phase).root / "base_models").glob("*/fold_*.json")):
         fitted = workspace.models(phase).load(str(path.relative_to(workspace.models(phase).root).with_suffix("")))
@@ -236,7 +228,7 @@ def _curves(workspace: Workspace, phase: str) -> list[dict[str, Any]]:
             steps = list(range(1, len(valid) + 1))
             curves.append(
                 {"model": path.parent.name, "fold": fold, "iteration": steps, "train": [], "valid": valid,
-                 "loss": "log-loss on inner validation, by epoch"}
+                 "loss": f"{loss} on inner validation, by epoch"}
             )  # fmt: skip
     return curves
 

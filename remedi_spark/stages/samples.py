@@ -13,13 +13,15 @@ from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import KEY, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
+from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract, infer_features
 from remedi_spark.errors import InputError
 from remedi_spark.progress import say, warn
-from remedi_spark.sources.checks import check_rows
+from remedi_spark.sources.checks import RowFacts, check_rows
 from remedi_spark.sources.flat import FlatTable, key_columns, require_roles
 from remedi_spark.spark.partitions import row_hash
 from remedi_spark.spark.tables import is_csv, read_table
+from remedi_spark.tasks import Task, task_of
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
@@ -38,13 +40,14 @@ class SamplesSummary:
     features: int
 
 
-def run(workspace: Workspace, source: FlatTable, *, binary: bool = True) -> SamplesSummary:
+def run(workspace: Workspace, source: FlatTable, config: Config) -> SamplesSummary:
     """Check a flat table (and its test table), infer the features and write ``samples``.
 
     Raises:
         InputError: whatever is wrong with the table; nothing is written then.
     """
     spark = workspace.tables.spark
+    task = task_of(config, workspace.models(FINAL))
     frame = read_table(spark, source.table)
     require_roles(frame, source, source.table)
     features, unusable = infer_features(frame, list(source.roles().values()))
@@ -53,33 +56,40 @@ def run(workspace: Workspace, source: FlatTable, *, binary: bool = True) -> Samp
     contract = FeatureContract(tuple(features), source.id, source.time)
     rows = _rows(frame, contract, source, source.table, TRAIN).persist(StorageLevel.DISK_ONLY)
     try:
-        facts = check_rows(rows, contract, source.table, source, binary=binary)
+        facts = _check(rows, contract, source, task)
         contract, rows = _drop_constants(contract, rows, facts.constant, source.table)
         if source.test is not None:
-            rows = rows.unionByName(_test_rows(workspace, contract, source, binary))
+            rows = rows.unionByName(_test_rows(workspace, contract, source, task))
         # The shuffle makes everything downstream the same however the input was partitioned.
         spread = rows.withColumn(ROW_HASH, row_hash()).repartition(OWNER)
         workspace.tables.overwrite(spread, "samples")
     finally:
         rows.unpersist()
     workspace.models(FINAL).save("contract", contract.to_dict())
-    say("samples", f"{facts.rows} rows, {facts.positives} positive, {len(contract.features)} features")
+    positive = f"{facts.positives} positive, " if task.binary else ""
+    say("samples", f"{facts.rows} rows, {positive}{len(contract.features)} features")
     return SamplesSummary(facts.rows, facts.labelled, facts.positives, len(contract.features))
 
 
-def from_owner_features(workspace: Workspace) -> SamplesSummary:
+def from_owner_features(workspace: Workspace, config: Config) -> SamplesSummary:
     """Write ``samples`` from the ``owner_features`` that stage 1 left."""
     workspace.tables.read("owner_features")  # says which stage to run when it is not there
-    return run(workspace, FlatTable(workspace.tables.location("owner_features"), LABEL, OWNER, SNAPSHOT))
+    return run(workspace, FlatTable(workspace.tables.location("owner_features"), LABEL, OWNER, SNAPSHOT), config)
 
 
-def _test_rows(workspace: Workspace, contract: FeatureContract, source: FlatTable, binary: bool) -> DataFrame:
+def _check(rows: DataFrame, contract: FeatureContract, source: FlatTable, task: Task) -> RowFacts:
+    return check_rows(
+        rows, contract, source.table, source, binary=task.binary, needs_no_negatives=task.needs_no_negatives()
+    )
+
+
+def _test_rows(workspace: Workspace, contract: FeatureContract, source: FlatTable, task: Task) -> DataFrame:
     assert source.test is not None
     frame = read_table(workspace.tables.spark, source.test, as_text=contract.names)
     test = replace(source, table=source.test)
     require_roles(frame, test, source.test)
     rows = _rows(frame, contract, test, source.test, TEST)
-    check_rows(rows, contract, source.test, test, binary=binary)
+    _check(rows, contract, test, task)
     return rows
 
 

@@ -14,14 +14,13 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import CARRIED, LABEL, PART
 from remedi_spark.config import Config
 from remedi_spark.encoding.encoder import Encoder
-from remedi_spark.learners.alignment import binned_margins, binned_rows
-from remedi_spark.learners.contract import Fitted
+from remedi_spark.learners.contract import TARGET, Fitted
 from remedi_spark.learners.folds import FoldFits, fit_by_fold, mean_margin
 from remedi_spark.learners.scoring import score_by_fold
-from remedi_spark.metrics.calibrator_choice import best_calibrator
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.splits.holdout import TEST, TRAIN
+from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
 
 
@@ -38,11 +37,14 @@ def _distil(workspace: Workspace, config: Config, phase: str) -> None:
     encoder = Encoder.from_dict(store.load("encoder"))
     encoded = workspace.read(phase, "encoded")
     teacher = workspace.read(phase, "fused_scores").select(*CARRIED, "fuser")
-    rows = join_rows(encoded, teacher).where(F.col(PART) != TEST).cache()
+    task = task_of(config, store)
+    rows = join_rows(encoded, teacher).where(F.col(PART) != TEST)
+    rows = rows.withColumn(TARGET, task.lesson(settings.label_weight)).cache()
+    mixes_labels = task.binary and settings.label_weight > 0
     plan = FoldFits(
-        encoder.layout, encoder.folds, "fuser", "mse", 0.0, rows.count(), config.base_models.validation_share,
+        encoder.layout, encoder.folds, TARGET, "mse", 0.0, rows.count(), config.base_models.validation_share,
         config.base_models.workers or 1, config.seed * 1000 + 500,
-        LABEL if settings.label_weight else None, settings.label_weight,
+        label=LABEL if mixes_labels else None, label_weight=settings.label_weight if mixes_labels else 0.0,
     )  # fmt: skip
 
     def keep(name: str, fold: int, fitted: Fitted) -> None:
@@ -59,10 +61,8 @@ def _distil(workspace: Workspace, config: Config, phase: str) -> None:
 
 
 def _calibrate(workspace: Workspace, config: Config, phase: str) -> None:
-    """Choose and fit the calibration on the teacher's out-of-fold margins; only binned counts reach the driver."""
-    teacher = workspace.read(phase, "fused_scores")
-    bins = binned_margins(teacher.where(F.col(PART) == TRAIN), ["fuser"])
-    logits, labels, weights, folds = binned_rows(bins)
-    calibrator = best_calibrator(logits, labels, groups=folds, weights=weights, seed=config.seed)
-    workspace.models(phase).save("calibration", calibrator.to_dict())
-    say("student", f"{phase}: calibrated by {type(calibrator).__name__}")
+    """Fit the way from margin to score on the teacher's out-of-fold margins."""
+    teacher = workspace.read(phase, "fused_scores").where(F.col(PART) == TRAIN)
+    score_map = task_of(config, workspace.models(phase)).score_map(teacher)
+    workspace.models(phase).save("calibration", score_map.to_dict())
+    say("student", f"{phase}: calibrated by {type(score_map).__name__}")

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import log_loss
 
 from remedi_spark.nets.fuser import EXPERTS
-from remedi_spark.nets.fuser_training import FuserRecipe, FuserRows, logistic_stack, train_fuser
+from remedi_spark.nets.fuser_training import FuserRecipe, FuserRows, stack, train_fuser
 
 RECIPE: dict[str, Any] = {
     "folds": 5, "seeds": 1, "hidden": 8, "steps": 300, "learning_rate": 0.003, "l2": 1.0, "stack_ridge": 30.0, "seed": 0
@@ -54,7 +54,7 @@ def test_stacks_are_the_minimum_that_another_solver_finds(nonnegative: bool) -> 
     logits[:, 2] -= 0.8 * rows.logits[:, 0]
     rows = FuserRows(-logits * [-1, -1, 1], rows.inputs, rows.label, rows.weight, rows.fold)
     ridge = 5.0
-    found = logistic_stack(rows, 5, ridge=ridge, nonnegative=nonnegative)
+    found = stack(rows, 5, ridge=ridge, nonnegative=nonnegative)
     for left_out, mine in enumerate(found[:-1]):
         use = rows.fold != left_out
 
@@ -80,7 +80,7 @@ def test_a_useless_model_costs_nothing() -> None:
 
 def test_a_switch_between_models_is_found() -> None:
     rows = _rows(6000, switch=True)
-    stacks = np.asarray(logistic_stack(rows, 5))
+    stacks = np.asarray(stack(rows, 5))
     stacked = (np.column_stack([rows.logits, np.ones(6000)]) * stacks[rows.fold]).sum(1)
     fused, _ = _fused(rows)
     assert log_loss(rows.label, _p(fused)) < log_loss(rows.label, _p(stacked)) - 0.01

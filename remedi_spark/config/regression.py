@@ -1,0 +1,108 @@
+"""Configuration of ``task: regression``: the scale that is learned on, and smoothing over rare labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
+
+from remedi_spark.config.section import Section
+
+if TYPE_CHECKING:
+    from remedi_spark.config import Config
+
+TASKS = ("classification", "regression")
+NEEDS_NO_NEGATIVES = ("tweedie", "hurdle")
+"""Objectives of labels that are never below 0."""
+OF_TASK = {
+    "classification": ("binary", "focal"),
+    "regression": ("l2", "l1", "huber", *NEEDS_NO_NEGATIVES),
+}
+"""Objectives that a base model may have; without one it takes the task's own loss."""
+
+
+class KernelConfig(Section):
+    """A window over label bins (arXiv 2102.09554)."""
+
+    enabled: bool = True
+    kernel: Literal["gaussian", "triang", "laplace"] = "gaussian"
+    kernel_size: int = Field(default=5, ge=1)
+    """Bins of the window, odd."""
+    sigma: float = Field(default=2.0, gt=0)
+    """Width of the window in bins."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size: found {self.kernel_size}, expected an odd number of bins")
+        return self
+
+
+class LDSConfig(KernelConfig):
+    """Label distribution smoothing: row weights for every learner."""
+
+    reweight: Literal["sqrt_inv", "inverse"] = "sqrt_inv"
+    """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself."""
+
+
+class FDSConfig(KernelConfig):
+    """Feature distribution smoothing in the last hidden layer of every base net; off at inference."""
+
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Share of the old statistics that an epoch keeps."""
+
+
+class RegressionConfig(Section):
+    """What only a regression has."""
+
+    scale: Literal["linear", "asinh"] = "linear"
+    """What models learn: the label as it is, or asinh(label / typical size), which is linear near 0 and logarithmic far
+    from it. Standardised in both cases."""
+    bins: int = Field(default=100, ge=2, le=10_000)
+    """Bins of equal width on ``scale``, between the lowest and the highest training label: for LDS, FDS and the
+    report's errors by label."""
+    lds: LDSConfig = Field(default_factory=LDSConfig)
+    fds: FDSConfig = Field(default_factory=FDSConfig)
+    many: int = Field(default=100, ge=1)
+    """The report calls a label bin with more training rows many-shot."""
+    few: int = Field(default=20, ge=1)
+    """The report calls a label bin with fewer training rows few-shot."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name, smoothing in (("lds", self.lds), ("fds", self.fds)):
+            if smoothing.kernel_size > self.bins:
+                raise ValueError(f"{name}.kernel_size: found {smoothing.kernel_size} for {self.bins} bins; lower it")
+        if self.few > self.many:
+            raise ValueError(f"few: found {self.few}, expected at most many ({self.many})")
+        return self
+
+
+def check_task(config: Config) -> None:
+    """Refuse settings that belong to the other task.
+
+    Raises:
+        ValueError: naming the key, what was found and what fits.
+    """
+    fitting = OF_TASK[config.task]
+    for name, model in config.base_models.models.items():
+        objective = getattr(model, "objective", None)
+        if model.enabled and objective is not None and objective not in fitting:
+            raise ValueError(
+                f"base_models.models.{name}.objective: found {objective!r} with task {config.task}; expected one of "
+                f"{', '.join(fitting)}"
+            )
+    for name, model in config.student.enabled.items():
+        if (objective := getattr(model, "objective", None)) in NEEDS_NO_NEGATIVES:
+            raise ValueError(
+                f"student.models.{name}.objective: found {objective!r}, but a student learns its teacher's predictions "
+                "by squared error; leave it out"
+            )
+    if config.task == "regression" and config.base_models.negatives < 1:
+        raise ValueError(
+            "base_models.negatives: found a share below 1, but a regression has no negatives; leave it out"
+        )
+    kind = config.features.label.kind if config.features is not None else None
+    wanted = {"classification": "binary", "regression": "sum"}[config.task]
+    if kind is not None and kind != wanted:
+        raise ValueError(f"features.label.kind: found {kind!r} with task {config.task}; expected {wanted!r}")

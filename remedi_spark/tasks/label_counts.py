@@ -1,0 +1,86 @@
+"""Scale, histogram and smoothing weights of training labels, by aggregates: no row reaches the driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import LABEL
+from remedi_spark.config.regression import RegressionConfig
+from remedi_spark.errors import InputError
+from remedi_spark.imbalance.label_density import LabelDensity
+from remedi_spark.imbalance.lds import width_edges
+from remedi_spark.metrics.label_scale import LARGEST_ANGLE, LabelScale
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_QUANTILE_ERROR = 0.001
+
+
+def fit_scale(train: DataFrame, config: RegressionConfig) -> tuple[LabelScale, float]:
+    """Return the scale of training labels and the share of them that is 0.
+
+    Raises:
+        InputError: all training labels are the same.
+    """
+    label = F.col(LABEL)
+    found = train.agg(F.min(label), F.max(label), F.avg((label == 0).cast("double"))).collect()[0]
+    lowest, highest, zeros = float(found[0]), float(found[1]), float(found[2])
+    if lowest == highest:
+        raise InputError(f"samples: the label is {lowest:g} in every training row; a constant target cannot be learned")
+    unit = 1.0
+    if config.scale == "asinh":
+        sizes = train.where(label != 0).select(F.abs(label).alias("size"))
+        unit = float(sizes.approxQuantile("size", [0.5], _QUANTILE_ERROR)[0])
+    bound = 0.0 if lowest >= 0 else -np.inf
+    plain = LabelScale(config.scale, unit, 0.0, 1.0, bound)
+    learned = margin_column(plain, label)
+    center, spread = train.agg(F.avg(learned), F.stddev_pop(learned)).collect()[0]
+    return LabelScale(config.scale, unit, float(center), float(spread), bound), zeros
+
+
+def count_labels(train: DataFrame, scale: LabelScale, config: RegressionConfig) -> LabelDensity:
+    """Return the histogram of training labels in bins of equal width on ``scale``, with the weight of each bin."""
+    margin = margin_column(scale, F.col(LABEL))
+    low, high = train.agg(F.min(margin), F.max(margin)).collect()[0]
+    edges = width_edges(low, high, config.bins)
+    counts = np.zeros(len(edges) - 1)
+    for position, rows in train.groupBy(bin_column(edges, margin).alias("bin")).count().collect():
+        counts[position] = rows
+    lds = config.lds
+    return LabelDensity.from_histogram(
+        edges, counts, reweight=lds.reweight if lds.enabled else "none", kernel=lds.kernel,
+        kernel_size=lds.kernel_size, sigma=lds.sigma, exact=True,
+    )  # fmt: skip
+
+
+def weight_column(density: LabelDensity, margin: Column) -> Column:
+    """Return the smoothing weight of each margin, 1 where it is null; mean 1 over the training rows."""
+    table = F.array(*[F.lit(weight) for weight in density.weights])
+    found = table[bin_column(np.asarray(density.edges), margin)]
+    return F.coalesce(found, F.lit(1.0))
+
+
+def bin_column(edges: np.ndarray[tuple[int], np.dtype[np.float64]], margin: Column) -> Column:
+    """Return the bin of each margin among bins of equal width, from 0; outside the edges the nearest one."""
+    bins = len(edges) - 1
+    place = F.floor((margin - F.lit(float(edges[0]))) * F.lit(bins / float(edges[-1] - edges[0])))
+    return F.when(margin.isNotNull(), F.least(F.greatest(place, F.lit(0)), F.lit(bins - 1)).cast("int"))
+
+
+def margin_column(scale: LabelScale, label: Column) -> Column:
+    """As :meth:`LabelScale.margin`, on a column."""
+    learned = F.asinh(label / F.lit(scale.unit)) if scale.scale == "asinh" else label
+    return (learned - F.lit(scale.center)) / F.lit(scale.spread)
+
+
+def amount_column(scale: LabelScale, margin: Column) -> Column:
+    """As calling a :class:`LabelScale`, on a column."""
+    learned = margin * F.lit(scale.spread) + F.lit(scale.center)
+    if scale.scale == "asinh":
+        angle = F.greatest(F.least(learned, F.lit(LARGEST_ANGLE)), F.lit(-LARGEST_ANGLE))
+        learned = F.sinh(angle) * F.lit(scale.unit)
+    return F.greatest(learned, F.lit(scale.lowest))

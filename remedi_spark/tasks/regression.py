@@ -1,0 +1,174 @@
+"""An amount with a long tail: margins are standardised amounts, scores are amounts, rare labels weigh more.
+
+Source of the weights and of feature smoothing: deep imbalanced regression (arXiv 2102.09554). The weights enter every
+fit of the chain, because each one that left them out would pull predictions of rare labels back to the common ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from remedi_spark.bundle.store import ModelStore
+from remedi_spark.columns import LABEL, WEIGHT
+from remedi_spark.config import Config
+from remedi_spark.config.chain import ModelConfig
+from remedi_spark.config.regression import NEEDS_NO_NEGATIVES
+from remedi_spark.evaluation.amounts import Shots, measure_amounts
+from remedi_spark.imbalance.label_density import LabelDensity
+from remedi_spark.learners.contract import Amounts
+from remedi_spark.metrics.label_scale import LabelScale, ScoreMap
+from remedi_spark.nets.smoothing import FeatureSmoothing
+from remedi_spark.progress import say
+from remedi_spark.tasks import Measured
+from remedi_spark.tasks.classification import ratio
+from remedi_spark.tasks.label_counts import amount_column, count_labels, fit_scale, margin_column, weight_column
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+LABELS = "labels"
+"""File of the scale, the histogram and the share of zeros."""
+ZERO_INFLATED = 0.05
+"""Share of zeros from which members with ``enabled: zeros`` take part."""
+_RARE = (0.95, 0.9, 0.75, 0.5, 0.0)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """See :class:`remedi_spark.tasks.Task`."""
+
+    config: Config
+    store: ModelStore
+
+    binary: ClassVar[bool] = False
+    loss: ClassVar[str] = "mse"
+    rare_owners: ClassVar[str] = "owners with a label in the upper tail"
+    baselines: ClassVar[dict[str, str]] = {"mean": "mean", "stack": "stack_lr"}
+    files: ClassVar[tuple[str, ...]] = ("labels.json",)
+
+    @cached_property
+    def _labels(self) -> dict[str, Any]:
+        stored: dict[str, Any] = self.store.load(LABELS)
+        return stored
+
+    @property
+    def scale(self) -> LabelScale:
+        """Between amounts and margins."""
+        return LabelScale.from_dict(self._labels["scale"])
+
+    @property
+    def density(self) -> LabelDensity:
+        """Training labels by bin, and the weight of each bin; edges are margins."""
+        return LabelDensity.from_dict(self._labels["density"])
+
+    def needs_no_negatives(self) -> str | None:
+        """Name the first member that was switched on for good and takes amounts of 0 or more only."""
+        for name, model in self.config.base_models.models.items():
+            objective = getattr(model, "objective", None)
+            if model.enabled is True and objective in NEEDS_NO_NEGATIVES:
+                return f"base_models.models.{name} (objective {objective})"
+        return None
+
+    def rare_above(self, labelled: DataFrame) -> float:
+        """Return the 95 % quantile of the labels, or the next lower one that is below the highest label."""
+        *cuts, highest = labelled.approxQuantile(LABEL, [*_RARE, 1.0], 0.001)
+        return float(next((cut for cut in cuts if cut < highest), highest))
+
+    def measure_labels(self, train: DataFrame) -> None:
+        """Fit and store the scale, the histogram of labels and its weights."""
+        scale, zeros = fit_scale(train, self.config.regression)
+        density = count_labels(train, scale, self.config.regression)
+        self.store.save(LABELS, {"scale": scale.to_dict(), "density": density.to_dict(), "zeros": zeros})
+        lightest, heaviest = min(density.weights), max(density.weights)
+        say("base-models", f"label: {zeros:.0%} zeros, row weights from {lightest:.2g} to {heaviest:.2g}")
+
+    def target(self) -> Column:
+        """Return the standardised label."""
+        return margin_column(self.scale, F.col(LABEL))
+
+    def weight(self) -> Column:
+        """Return the row's own weight times that of its label's bin."""
+        return F.col(WEIGHT) * weight_column(self.density, self.target())
+
+    def members(self, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+        """Return those that are switched on; those for many zeros only where there are any."""
+        zeros = self._labels["zeros"] >= ZERO_INFLATED and self.scale.lowest == 0
+        return {name: model for name, model in models.items() if model.enabled is True or (model.enabled and zeros)}
+
+    def amounts(self) -> Amounts | None:
+        """Return the scale, and how nets smooth their features unless that is switched off."""
+        fds = self.config.regression.fds
+        smoothing = FeatureSmoothing(self.density.edges, fds.kernel, fds.kernel_size, fds.sigma, fds.momentum)
+        return Amounts(self.scale, smoothing if fds.enabled and smoothing.buckets > 1 else None)
+
+    def predictions(self, margins: DataFrame, names: list[str]) -> DataFrame:
+        """Return amounts: all models have learned the same scale, so there is nothing to align."""
+        return margins.withColumns({name: self.score(F.col(name)) for name in names})
+
+    def margin(self, score: Column) -> Column:
+        """Return the standardised amount."""
+        return margin_column(self.scale, score)
+
+    def score(self, margin: Column) -> Column:
+        """Return the amount."""
+        return amount_column(self.scale, margin)
+
+    def lesson(self, label_weight: float) -> Column:
+        """Return the teacher's margin, mixed with the label's where there is one.
+
+        The squared error on the mixture differs by a constant from that share of the squared errors on each.
+        """
+        teacher = F.col("fuser")
+        if not label_weight:
+            return teacher
+        return F.coalesce((1 - label_weight) * teacher + label_weight * self.target(), teacher)
+
+    def score_map(self, teacher: DataFrame) -> ScoreMap:
+        """Return the scale: a calibration to the mean would undo the weights of the rare labels."""
+        return self.scale
+
+    def size(self, rows: DataFrame) -> dict[str, Any]:
+        """Return rows and the total of their labels."""
+        found = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
+        return {"rows": int(found[0]), "total": float(found[1]), "positives": None, "prior": None}
+
+    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
+        """Return errors overall and by how rare the label was in training, and the worth of the ranking."""
+        config = self.config.regression
+        shots = Shots(self.scale, self.density.edges, self.density.counts, config.many, config.few)
+        return measure_amounts(rows, scores, k, shots, self.config.evaluation.bootstrap)
+
+    def summary(self, measured: Measured) -> dict[str, Any]:
+        """Return errors by shot, what the student keeps of its teacher, and the settings of the smoothing."""
+        student, fuser = measured["student"]["metrics"], measured["fuser"]["metrics"]
+        return {
+            "shots": {name: found["shots"] for name, found in measured.items()},
+            "retention": {
+                "value_at_k": ratio(student["value_at_k"], fuser["value_at_k"]),
+                "mae": ratio(fuser["mae"], student["mae"]),
+            },
+            "regression": self.config.regression.model_dump(mode="json"),
+        }
+
+    def sections(self, measured: Measured) -> dict[str, Any]:
+        """Return errors by shot of teacher and student, and the student's along the label."""
+        density = asdict(self.density)
+        edges = np.asarray(density["edges"])
+        centres = self.scale((edges[:-1] + edges[1:]) / 2)
+        bins = zip(centres, density["counts"], density["weights"], measured["student"]["error_by_bin"], strict=True)
+        return {
+            "shots": [
+                {"model": name, "shot": shot, **{key: found[key] for key in ("rows", "mae", "rmse", "gmae")}}
+                for name in ("fuser", "student")
+                for shot, found in measured[name]["shots"].items()
+            ],
+            "label_bins": [
+                {"label": label, "rows": int(rows), "weight": weight, "error": error}
+                for label, rows, weight, error in bins
+            ],
+        }
