@@ -114,6 +114,10 @@ def run_report(
     workspace: Workspace, config: Config, label: str | None = None, *, ablate: bool = False
 ) -> dict[str, Any]:
     """Stage 7: metrics.json (returned) and report.html; with ``ablate``, what each part of the method adds as well."""
+    if ablate and config.task == "regression":
+        raise InputError(
+            "--ablations: found task regression, expected classification, whose average precision it compares"
+        )
     durations = _durations(workspace)
     fitted: list[str] = []
     if ablate:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from remedi_spark.config import Config
 
 TASKS = ("classification", "regression")
+ZERO_INFLATED = 0.05
+"""Share of zeros from which a label has a point mass at 0."""
 NEEDS_NO_NEGATIVES = ("tweedie", "hurdle")
 """Objectives of labels that are never below 0."""
 OF_TASK = {
@@ -43,6 +45,9 @@ class LDSConfig(KernelConfig):
 
     reweight: Literal["sqrt_inv", "inverse"] = "sqrt_inv"
     """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself."""
+    zeros_apart: bool = True
+    """Labels of exactly 0 are a point mass, not a density: where at least one in twenty is 0 they keep weight 1, and
+    the others are weighed among themselves. False: as the paper, which has no such labels."""
 
 
 class FDSConfig(KernelConfig):
@@ -55,7 +60,7 @@ class FDSConfig(KernelConfig):
 class RegressionConfig(Section):
     """What only a regression has."""
 
-    scale: Literal["linear", "asinh"] = "linear"
+    scale: Literal["linear", "asinh"] = "asinh"
     """What models learn: the label as it is, or asinh(label / typical size), which is linear near 0 and logarithmic far
     from it. Standardised in both cases."""
     bins: int = Field(default=100, ge=2, le=10_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,19 +43,24 @@ def fit_scale(train: DataFrame, config: RegressionConfig) -> tuple[LabelScale, f
     return LabelScale(config.scale, unit, float(center), float(spread), bound), zeros
 
 
-def count_labels(train: DataFrame, scale: LabelScale, config: RegressionConfig) -> LabelDensity:
-    """Return the histogram of training labels in bins of equal width on ``scale``, with the weight of each bin."""
+def count_labels(train: DataFrame, scale: LabelScale, config: RegressionConfig, *, zeros_apart: bool) -> LabelDensity:
+    """Return the histogram of training labels in bins of equal width on ``scale``, with the weight of each bin.
+
+    With ``zeros_apart`` the weights are those among the labels that are not 0; the counts are of all.
+    """
     margin = margin_column(scale, F.col(LABEL))
     low, high = train.agg(F.min(margin), F.max(margin)).collect()[0]
     edges = width_edges(low, high, config.bins)
-    counts = np.zeros(len(edges) - 1)
-    for position, rows in train.groupBy(bin_column(edges, margin).alias("bin")).count().collect():
-        counts[position] = rows
+    zero, other = np.zeros((2, len(edges) - 1))
+    by_bin = train.groupBy(bin_column(edges, margin).alias("bin"), (F.col(LABEL) == 0).alias("zero")).count()
+    for position, is_zero, rows in by_bin.collect():
+        (zero if is_zero else other)[position] = rows
     lds = config.lds
-    return LabelDensity.from_histogram(
-        edges, counts, reweight=lds.reweight if lds.enabled else "none", kernel=lds.kernel,
-        kernel_size=lds.kernel_size, sigma=lds.sigma, exact=True,
+    smoothed = LabelDensity.from_histogram(
+        edges, other if zeros_apart else zero + other, reweight=lds.reweight if lds.enabled else "none",
+        kernel=lds.kernel, kernel_size=lds.kernel_size, sigma=lds.sigma, exact=True,
     )  # fmt: skip
+    return replace(smoothed, counts=tuple((zero + other).tolist()))
 
 
 def weight_column(density: LabelDensity, margin: Column) -> Column:

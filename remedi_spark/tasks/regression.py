@@ -17,7 +17,7 @@ from remedi_spark.bundle.store import ModelStore
 from remedi_spark.columns import LABEL, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
-from remedi_spark.config.regression import NEEDS_NO_NEGATIVES
+from remedi_spark.config.regression import NEEDS_NO_NEGATIVES, ZERO_INFLATED
 from remedi_spark.evaluation.amounts import Shots, measure_amounts
 from remedi_spark.imbalance.label_density import LabelDensity
 from remedi_spark.learners.contract import Amounts
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 LABELS = "labels"
 """File of the scale, the histogram and the share of zeros."""
-ZERO_INFLATED = 0.05
-"""Share of zeros from which members with ``enabled: zeros`` take part."""
 _RARE = (0.95, 0.9, 0.75, 0.5, 0.0)
 
 
@@ -82,8 +80,10 @@ class Regression:
     def measure_labels(self, train: DataFrame) -> None:
         """Fit and store the scale, the histogram of labels and its weights."""
         scale, zeros = fit_scale(train, self.config.regression)
-        density = count_labels(train, scale, self.config.regression)
-        self.store.save(LABELS, {"scale": scale.to_dict(), "density": density.to_dict(), "zeros": zeros})
+        apart = zeros >= ZERO_INFLATED and self.config.regression.lds.zeros_apart
+        density = count_labels(train, scale, self.config.regression, zeros_apart=apart)
+        stored = {"scale": scale.to_dict(), "density": density.to_dict(), "zeros": zeros, "zeros_apart": apart}
+        self.store.save(LABELS, stored)
         lightest, heaviest = min(density.weights), max(density.weights)
         say("base-models", f"label: {zeros:.0%} zeros, row weights from {lightest:.2g} to {heaviest:.2g}")
 
@@ -93,7 +93,10 @@ class Regression:
 
     def weight(self) -> Column:
         """Return the row's own weight times that of its label's bin."""
-        return F.col(WEIGHT) * weight_column(self.density, self.target())
+        smoothed = weight_column(self.density, self.target())
+        if self._labels["zeros_apart"]:
+            smoothed = F.when(F.col(LABEL) == 0, F.lit(1.0)).otherwise(smoothed)
+        return F.col(WEIGHT) * smoothed
 
     def members(self, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
         """Return those that are switched on; those for many zeros only where there are any."""

@@ -71,6 +71,40 @@ def test_stacks_are_the_minimum_that_another_solver_finds(nonnegative: bool) -> 
         assert not nonnegative or min(mine[:3]) >= 0
 
 
+def test_a_squared_loss_stack_is_the_ridge_solution() -> None:
+    rows = _amounts(800)
+    design = np.column_stack([rows.logits, np.ones(800)])
+    for left_out, mine in enumerate(stack(rows, 5, loss="mse", ridge=5.0)[:-1]):
+        use = rows.fold != left_out
+        weighted = design[use] * rows.weight[use, None]
+        penalty = np.diag([5.0, 5.0, 5.0, 1e-6])
+        expected = np.linalg.solve(
+            weighted.T @ design[use] + penalty, weighted.T @ rows.label[use] + penalty @ np.array([1 / 3] * 3 + [0.0])
+        )
+        np.testing.assert_allclose(mine, expected, atol=1e-8)
+
+
+def test_a_fuser_of_amounts_beats_their_mean_and_finds_a_switch() -> None:
+    rows = _amounts(4000)
+    fused, _ = _fused(rows, loss="mse")
+    mean, oracle = rows.logits.mean(1), rows.logits[np.arange(4000), 1 - rows.inputs[:, -1].astype(int)]
+    errors = {name: np.mean((found - rows.label) ** 2) for name, found in (("mean", mean), ("fused", fused))}
+    best = np.mean((oracle - rows.label) ** 2)
+    assert errors["fused"] - best < 0.5 * (errors["mean"] - best)
+
+
+def _amounts(count: int) -> FuserRows:
+    """Standardised amounts: model 0 is right where the last input is 1, model 1 elsewhere, model 2 never."""
+    rng = np.random.default_rng(1)
+    truth = rng.gamma(1.0, size=count) - 1
+    side = rng.integers(0, 2, count).astype(float)
+    noise = rng.normal(size=(3, count))
+    right = truth + 0.2 * rng.normal(size=count)
+    logits = np.stack([np.where(side == 1, right, noise[0]), np.where(side == 0, right, noise[1]), noise[2]], axis=1)
+    inputs = np.column_stack([logits, logits - logits.mean(1, keepdims=True), side])
+    return FuserRows(logits, inputs, truth, rng.choice([0.5, 2.0], count), np.arange(count) % 5)
+
+
 def test_a_useless_model_costs_nothing() -> None:
     rows = _rows(4000)
     fused, _ = _fused(rows)

@@ -1,0 +1,45 @@
+"""The table of benchmarks/regression.py: each variant against vanilla on the linear scale, over seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+BEGIN, END = "<!-- regression -->", "<!-- end -->"
+COLUMNS = (("all", "mae"), ("all", "rmse"), ("all", "gmae"), ("few", "mae"), ("few", "gmae"))
+
+
+def insert_table(results: pd.DataFrame, into: Path) -> None:
+    """Put the table between the marks of a Markdown page."""
+    text = into.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    into.write_text(f"{before}{BEGIN}\n{_table(results)}\n{END}{after}")
+
+
+def _table(results: pd.DataFrame) -> str:
+    titles = [f"{shot}: {metric.upper()}" for shot, metric in COLUMNS]
+    lines = [f"| set | model | scale | variant | seeds | {' | '.join(titles)} | value@7.5 % |", "|---" * 11 + "|"]
+    for (name, model), group in results.groupby(["set", "model"], sort=False):
+        base = group[(group["scale"] == "linear") & (group["variant"] == "vanilla")].set_index("seed")
+        for (scale, variant), found in group.groupby(["scale", "variant"], sort=False):
+            paired = found.set_index("seed")
+            seeds = paired.index.intersection(base.index)
+            cells = [_change(paired.loc[seeds, s], base.loc[seeds, s], m) for s, m in COLUMNS]
+            if (scale, variant) == ("linear", "vanilla"):
+                cells = [f"{np.mean([row[m] for row in base[s]]):.4g}" for s, m in COLUMNS]
+            value = f"{100 * paired['value_at_k'].mean():.1f} %"
+            lines.append(f"| {name} | {model} | {scale} | {variant} | {len(seeds)} | {' | '.join(cells)} | {value} |")
+    return "\n".join(lines)
+
+
+def _change(found: pd.Series, base: pd.Series, metric: str) -> str:
+    """Mean relative change with its 95 % interval over seeds."""
+    change = np.array([a[metric] / b[metric] - 1 for a, b in zip(found, base, strict=True)])
+    if len(change) < 2:
+        return f"{100 * change.mean():+.1f} %"
+    half = stats.t.ppf(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change))
+    return f"{100 * change.mean():+.1f} ± {100 * half:.1f} %"

@@ -1,0 +1,60 @@
+"""Members with a log link, read on the standardised scale: against native boosters, without Spark."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+
+from remedi_spark.learners.contract import Fitted
+from remedi_spark.learners.predictors import load_predictor
+from remedi_spark.metrics.label_scale import LabelScale
+
+SCALE = LabelScale("asinh", 15.0, 0.4, 1.3, 0.0)
+
+
+def _booster(x: Any, y: Any, objective: str) -> lightgbm.Booster:
+    settings = {"objective": objective, "verbose": -1, "num_leaves": 7, "num_threads": 1, "min_data_in_leaf": 10}
+    return lightgbm.train(settings, lightgbm.Dataset(x, y), 20)
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[Any, lightgbm.Booster, lightgbm.Booster]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(800, 3))
+    occurs = rng.random(800) < 1 / (1 + np.exp(-x[:, 0]))
+    amount = np.exp(2 + x[:, 1] + 0.3 * rng.normal(size=800))
+    return x, _booster(x, occurs.astype(float), "binary"), _booster(x[occurs], amount[occurs], "gamma")
+
+
+@pytest.fixture(scope="module")
+def hurdle(parts: tuple[Any, lightgbm.Booster, lightgbm.Booster]) -> Fitted:
+    _, occurs, amount = parts
+    payload = json.dumps({"occurs": occurs.model_to_string(), "amount": amount.model_to_string()}).encode()
+    return Fitted("hurdle", payload, {"label_scale": SCALE.to_dict()})
+
+
+def test_a_hurdle_is_the_chance_times_the_amount(
+    hurdle: Fitted, parts: tuple[Any, lightgbm.Booster, lightgbm.Booster]
+) -> None:
+    x, occurs, amount = parts
+    expected = np.asarray(occurs.predict(x)) * np.asarray(amount.predict(x))
+    np.testing.assert_allclose(SCALE(load_predictor(hurdle)(x)), expected, rtol=1e-9)
+
+
+def test_contributions_add_up_to_the_margin(hurdle: Fitted, parts: Any) -> None:
+    predictor, x = load_predictor(hurdle), parts[0]
+    by_slot, start = predictor.contributions(x)
+    np.testing.assert_allclose(by_slot.sum(1) + start, predictor(x), atol=1e-9)
+    strongest = np.abs(by_slot).mean(0).argsort()
+    assert strongest[0] == 2  # the column of noise matters least
+
+
+def test_a_log_link_without_a_scale_stays_a_log(parts: Any) -> None:
+    x, _, amount = parts
+    plain = load_predictor(Fitted("lightgbm", amount.model_to_string().encode(), {}))
+    scaled = load_predictor(Fitted("lightgbm", amount.model_to_string().encode(), {"label_scale": SCALE.to_dict()}))
+    np.testing.assert_allclose(SCALE(scaled(x)), np.exp(plain(x)), rtol=1e-9)
