@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO ?= run/complete_journey
 WORKERS ?= 2
 
-.PHONY: demo test lint types layers check clean install
+.PHONY: demo test lint types layers docs check clean install
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -36,7 +36,10 @@ types: $(STAMP) ## mypy, strict
 layers: $(STAMP) ## import-linter
 	$(BIN)/lint-imports
 
+docs: $(STAMP) ## The documentation site, into site/
+	$(BIN)/mkdocs build --strict --quiet
+
 check: test lint types layers ## What CI runs
 
 clean: ## Remove what runs and builds leave behind
-	rm -rf run build dist *.egg-info spark-warehouse metastore_db derby.log
+	rm -rf run site build dist *.egg-info spark-warehouse metastore_db derby.log

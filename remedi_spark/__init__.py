@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Any
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
+    from remedi_spark.api import Model as Model
+    from remedi_spark.api import train as train
     from remedi_spark.bundle.bundle import load as load
 
-__all__ = ["__version__", "load"]
+__all__ = ["Model", "__version__", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import :func:`remedi_spark.bundle.bundle.load` only when asked for: it needs torch and the boosters."""
+    """Import only what is asked for: ``load`` needs torch and the boosters, ``train`` and ``Model`` Spark as well."""
     if name == "load":
         from remedi_spark.bundle.bundle import load
 
         return load
+    if name in ("Model", "train"):
+        from remedi_spark import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,9 @@ import typer
 
 from remedi_spark.adaptation.command import app as adapt_app
 from remedi_spark.errors import InputError
-from remedi_spark.options import ConfigPath, Overrides, Root, load
-from remedi_spark.printing import print_ablations, print_metrics, print_scores
+from remedi_spark.exports.command import export
+from remedi_spark.options import ConfigPath, Json, Overrides, Root, load, print_json
+from remedi_spark.printing import print_ablations, print_backtest, print_metrics, print_scores
 from remedi_spark.version import __version__
 
 app = typer.Typer(
@@ -44,7 +46,10 @@ def _version(
 
 
 @app.command()
-def run(config: ConfigPath = None, overrides: Overrides = None, root: Root = None, force: Force = False) -> None:
+def run(
+    config: ConfigPath = None, overrides: Overrides = None, root: Root = None, force: Force = False,
+    as_json: Json = False,
+) -> None:  # fmt: skip
     """Run the whole chain, from events to scores and report.
 
     Example: remedi run --config conf/complete_journey.yaml --set base_models.folds=3
@@ -54,6 +59,9 @@ def run(config: ConfigPath = None, overrides: Overrides = None, root: Root = Non
     settings = load(config, overrides, root=root)
     metrics = flow.run(settings, force=force)
     workspace = flow.open_workspace(settings)
+    if as_json:
+        print_json({"scores": workspace.tables.location("scores"), **_written(workspace.bundle), **metrics})
+        return
     print_metrics(metrics)
     typer.echo(f"\nscores  {workspace.tables.location('scores')}")
     typer.echo(f"report  {workspace.bundle / 'report.html'}\n")
@@ -74,9 +82,9 @@ def _stage(name: str, summary: str) -> None:
 
 
 _stage("features", "Stage 1: point-in-time owner features and labels.")
-_stage("base-models", "Stage 2: K folds of diverse base models, and out-of-fold predictions.")
-_stage("fuser", "Stages 3 and 4: relative features, then the mixture-of-experts fuser.")
-_stage("student", "Stage 5: distil the fuser into one student; seals the model bundle.")
+_stage("base-models", "Stage 2: folds of diverse base models, and their predictions.")
+_stage("fuser", "Stages 3 and 4: relative features, then the fuser.")
+_stage("student", "Stage 5: distil the fuser into one student, the bundle.")
 
 
 @app.command()
@@ -89,7 +97,7 @@ def scores(
         str | None, typer.Option(metavar="DAY[..DAY]", help="Score these snapshots instead of the latest.")
     ] = None,
 ) -> None:
-    """Stage 6: score the latest snapshot, or those of --snapshot (backfill).
+    """Stage 6: score the latest snapshot. With --snapshot, others (backfill).
 
     Example: remedi scores --config conf/complete_journey.yaml --snapshot 2017-11-01..2017-12-31
     """
@@ -113,11 +121,13 @@ def report(
         bool, typer.Option("--ablations", help="Also fit and measure the method without its parts.")
     ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Stage 7: measure on untouched rows and write report.html; with --model, rebuild it from what was stored.
+    """Stage 7: measure on untouched rows, write report.html. With --model, rebuild it from what was stored.
 
     Example: remedi report --model run/complete_journey/model --ablations
     """
+    from remedi_spark.bundle.store import read_json
     from remedi_spark.stages.report import render_report
 
     if model is None or ablations:
@@ -129,13 +139,39 @@ def report(
         else:
             workspace, settings, label = flow.reopen(model)
         metrics = flow.run_report(workspace, settings, label, ablate=ablations)
-        print_ablations(metrics)
+        if not as_json:
+            print_ablations(metrics)
         path = workspace.bundle / "report.html"
     else:
         path = render_report(model)
-    typer.echo(str(path))
+    if as_json:
+        print_json({**_written(path.parent), **read_json(path.parent / "metrics.json")})
+    else:
+        typer.echo(str(path))
     if open_:
         typer.launch(str(path))
+
+
+@app.command()
+def backtest(
+    origins: Annotated[int, typer.Option(min=2, help="How many origins, the latest possible ones.")] = 6,
+    every: Annotated[
+        int | None, typer.Option(min=1, metavar="DAYS", help="Least days between origins; default: the horizon.")
+    ] = None,
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    root: Root = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train and judge the chain at rolling origins. A rerun skips those that are finished.
+
+    Example: remedi backtest --config conf/complete_journey.yaml --origins 6
+    """
+    from remedi_spark.backtest import backtest as roll
+
+    tree = roll(load(config, overrides, root=root), origins, every_days=every, force=force)
+    print_json(tree) if as_json else print_backtest(tree)
 
 
 @app.command()
@@ -151,8 +187,9 @@ def train(
     config: ConfigPath = None,
     overrides: Overrides = None,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
-    """Train on a ready feature table: every column but id, time, label and weight is a feature.
+    """Train on a ready feature table. Every column but id, time, label and weight is a feature.
 
     Example: remedi train --table owners.parquet --label bought --id owner_id --model model
     """
@@ -164,6 +201,9 @@ def train(
     _refuse_foreign_bundle(model)
     source = FlatTable(table, label, id_, time, weight, test)
     metrics = flow.train(get_session(settings.spark), source, model, settings, force=force)
+    if as_json:
+        print_json({**_written(model), **metrics})
+        return
     print_metrics(metrics)
     typer.echo(f"\nmodel   {model}\nreport  {model / 'report.html'}")
 
@@ -192,6 +232,9 @@ def score(
     typer.echo(out)
 
 
+app.command()(export)
+
+
 @app.command()
 def simulate(
     owners: Annotated[int, typer.Option(help="Number of owners.")],
@@ -203,8 +246,9 @@ def simulate(
     days: Annotated[int, typer.Option(help="Length of the world in days.")] = 730,
     config: ConfigPath = None,
     overrides: Overrides = None,
+    as_json: Json = False,
 ) -> None:
-    """Draw a synthetic world of vehicle owners, with the true probability of every label kept apart.
+    """Draw a synthetic world of vehicle owners. The true probability of every label is kept apart.
 
     Example: remedi simulate --owners 20000 --out run/world, then: remedi run --config conf/owners.yaml
     """
@@ -213,7 +257,11 @@ def simulate(
     from remedi_spark.spark.session import get_session
 
     world = World(owners, seed, base_rate, late_share, dirty_share, days)
-    for name, rows in draw(get_session(load(config, overrides).spark), world, out).items():
+    drawn = draw(get_session(load(config, overrides).spark), world, out)
+    if as_json:
+        print_json(drawn)
+        return
+    for name, rows in drawn.items():
         typer.echo(f"{name:<16}{rows:>12}")
 
 
@@ -225,8 +273,9 @@ def doctor(
     config: ConfigPath = None,
     overrides: Overrides = None,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
-    """Examine versions, jars, session, settings and data; say what is wrong and the setting that mends it.
+    """Say what is wrong with machine, settings or data. Each line names the setting that mends it.
 
     Example: remedi doctor --table owners.parquet --label bought --id owner_id
     """
@@ -235,8 +284,11 @@ def doctor(
 
     settings = load(config, overrides, root=root)
     findings = examine(get_session(settings.spark), settings, table=table, label=label, id_=id_)
-    for finding in findings:
-        typer.echo(str(finding))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            typer.echo(str(finding))
     if any(finding.state == "fail" for finding in findings):
         raise InputError("doctor: the lines that begin with 'fail' say what to mend")
 
@@ -281,6 +333,10 @@ def main(arguments: list[str] | None = None) -> None:
             _leave(f"remedi: error: {cause}", 2)
         traceback.print_exc()
         _leave(f"remedi: failed: {type(error).__name__}", 1)
+
+
+def _written(bundle: Path) -> dict[str, str]:
+    return {"model": str(bundle), "report": str(bundle / "report.html")}
 
 
 def _input_error_behind(error: BaseException) -> str | None:

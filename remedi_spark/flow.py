@@ -222,14 +222,23 @@ def open_workspace(config: Config, *, force: bool = False) -> Workspace:
 
 def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
     """Return workspace, configuration and label of a bundle that ``train`` or ``run`` wrote."""
-    stored = bundle / "report.json"
-    if not stored.exists():
-        raise InputError(f"--model {bundle}: no report.json; expected a bundle that remedi train or run finished")
-    tree = json.loads(stored.read_text(encoding="utf-8"))
-    config = validate(Config, yaml.safe_load(tree["provenance"]["configuration"]), str(stored))
+    config, tree = stored_config(bundle), _stored_report(bundle)
     inside = bundle / "tables"
     root = str(inside) if inside.exists() else config.root
     return Workspace(Tables(get_session(config.spark), root), bundle), config, tree["head"]["label"]
+
+
+def stored_config(bundle: Path) -> Config:
+    """Return the configuration that a bundle was made with."""
+    where = str(bundle / "report.json")
+    return validate(Config, yaml.safe_load(_stored_report(bundle)["provenance"]["configuration"]), where)
+
+
+def _stored_report(bundle: Path) -> Any:
+    stored = bundle / "report.json"
+    if not stored.exists():
+        raise InputError(f"--model {bundle}: no report.json; expected a bundle that remedi train or run finished")
+    return json.loads(stored.read_text(encoding="utf-8"))
 
 
 def with_embargo(config: Config) -> Config:

@@ -1,7 +1,8 @@
-"""Command-line options that the verbs share, and how they become a configuration."""
+"""What the verbs share: options, how they become a configuration, and results for machines."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +18,16 @@ Overrides = Annotated[
 ]
 Root = Annotated[str | None, typer.Option(help="Folder, or catalog.schema, of the run's tables.")]
 
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+
 
 def load(config: Path | None, overrides: list[str] | None, **fixed: Any) -> Config:
     """Return the packaged defaults under the file, the overrides and the options that were given."""
     from remedi_spark.config import load_config
 
     return load_config(config, overrides or (), **fixed)
+
+
+def print_json(tree: Any) -> None:
+    """Print a result on stdout as one JSON document."""
+    typer.echo(json.dumps(tree, ensure_ascii=False, indent=1, default=str))

@@ -66,3 +66,24 @@ def print_scores(workspace: Workspace, rows: int = 5) -> None:
         F.concat_ws(" ", first["feature"], F.lit("="), first["value"]).alias("strongest reason"),
     )  # fmt: skip
     typer.echo(shown.toPandas().to_string(index=False))
+
+
+def print_backtest(tree: dict[str, Any]) -> None:
+    """Print the student's measures at every origin, and every model's mean over them."""
+    typer.echo(f"\n{tree['label']}: {len(tree['origins'])} origins, embargo {tree['embargo_days']} days\n")
+    typer.echo(f"{'origin':<12}{'rows':>9}{'positives':>10}{'student AP':>12}{'95 % interval':>20}{'lift':>8}")
+    for one in tree["origins"]:
+        (ap, low, high), lift = one["models"]["student"]["ap"], one["models"]["student"]["lift_at_k"][0]
+        typer.echo(
+            f"{one['day']:<12}{one['rows']:>9}{one['positives']:>10}{_shown(ap):>12}"
+            f"{_shown(low) + ' to ' + _shown(high):>20}{_shown(lift):>8}"
+        )
+    typer.echo(f"\n{'model':<16}{'mean AP':>10}{'95 % interval':>20}{'mean lift':>12}")
+    for name, values in tree["summary"].items():
+        ap, lift = values["ap"], values["lift_at_k"]
+        interval = _shown(ap["low"]) + " to " + _shown(ap["high"])
+        typer.echo(f"{name:<16}{_shown(ap['mean']):>10}{interval:>20}{_shown(lift['mean']):>12}")
+
+
+def _shown(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"

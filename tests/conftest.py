@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A lazy session: tests that need no Spark do not pay for it."""
     from remedi_spark.config.spark import SparkConfig
-    from remedi_spark.spark.session import get_session
+    from remedi_spark.spark.session import POSTGRESQL, get_session
 
     scratch: Path = tmp_path_factory.mktemp("spark")
     settings = {
@@ -37,7 +37,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         "spark.local.dir": str(scratch / "local"),
     }
     # Two slots: enough for two-worker fits. Two shuffle partitions: test data is tiny.
-    session = get_session(SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, settings=settings))
+    config = SparkConfig(
+        master="local[2]", driver_memory="2g", shuffle_partitions=2, packages=(POSTGRESQL,), settings=settings
+    )
+    session = get_session(config)
     yield session
     session.stop()
 

@@ -11,7 +11,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.options import ConfigPath, Overrides, Root, load
 
 app = typer.Typer(
-    help="Meta-learning across segments: a model for a new segment from a handful of buyers.",
+    help="A model for a new segment from few buyers (meta-learning).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -16,6 +16,8 @@ class SparkConfig(Section):
     """Heap of the local session's JVM."""
     shuffle_partitions: int = Field(default=8, ge=1)
     """Partitions of a shuffle in the local session."""
+    packages: tuple[str, ...] = ()
+    """Further Maven packages of the local session, as ``group:artifact:version``."""
     log_level: str = Field(default="ERROR", pattern="^(DEBUG|INFO|WARN|ERROR|OFF)$")
     """Spark's log level."""
     settings: dict[str, str] = Field(default_factory=dict)

@@ -24,6 +24,8 @@ PACKAGES = (
     "io.delta:delta-spark_2.12:3.3.3",
     "com.microsoft.azure:synapseml-lightgbm_2.12:1.1.3",
 )
+POSTGRESQL = "org.postgresql:postgresql:42.7.14"
+"""Only ``remedi export --jdbc`` needs it: its session brings it by ``spark.packages``."""
 SUPPORTED_JAVA = (8, 11, 17)
 Settings = dict[str, bool | float | int | str | None]
 
@@ -98,7 +100,7 @@ def _local_settings(config: SparkConfig) -> Settings:
         f" -Dderby.stream.error.file={os.devnull}"
     )
     return {
-        "spark.jars.packages": ",".join(PACKAGES),
+        "spark.jars.packages": ",".join((*PACKAGES, *config.packages)),
         "spark.driver.memory": config.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",

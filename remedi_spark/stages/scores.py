@@ -21,6 +21,7 @@ from pyspark.sql import types as t
 from remedi_spark.bundle.bundle import Bundle, BundleParts, load_parts
 from remedi_spark.columns import KEY
 from remedi_spark.config.chain import ScoresConfig
+from remedi_spark.data_contract import COMMENTS, NAMES
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.errors import InputError
@@ -126,8 +127,9 @@ def _canonical(frame: DataFrame, contract: FeatureContract, table: str) -> DataF
 
 
 def _finish(ranked: DataFrame, model_version: str) -> DataFrame:
+    """Return the columns of the contract, with its comments, which Delta stores."""
     moment = datetime.now(UTC).replace(microsecond=0)
-    return ranked.select(
+    scores = ranked.select(
         *KEY,
         "score",
         "rank",
@@ -139,6 +141,7 @@ def _finish(ranked: DataFrame, model_version: str) -> DataFrame:
         F.lit(f"{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}").alias("run_id"),
         F.lit(moment).cast("timestamp").alias("scored_at"),
     )
+    return scores.select(*[F.col(name).alias(name, metadata={"comment": COMMENTS[name]}) for name in NAMES])
 
 
 def _map(rows: DataFrame, parts: BundleParts, added: str, compute: Any, *arguments: Any) -> DataFrame:

@@ -1,0 +1,89 @@
+"""MkDocs hooks: the reference of commands and configuration, written from the code itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from typer.testing import CliRunner
+
+from remedi_spark.cli import app
+from remedi_spark.config import Config
+
+MARKS = {"<!-- commands -->": "commands", "<!-- configuration -->": "configuration"}
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace a mark by what the code says."""
+    for mark, name in MARKS.items():
+        if mark in markdown:
+            markdown = markdown.replace(mark, "\n".join({"commands": commands, "configuration": configuration}[name]()))
+    return markdown
+
+
+def commands() -> Iterator[str]:
+    """Yield every verb's help as it is printed."""
+    root: Any = typer.main.get_command(app)
+    for name in _verbs(root, ()):
+        told = CliRunner().invoke(app, [*name, "--help"], prog_name="remedi", env={"COLUMNS": "100"}, color=False)
+        yield f"## remedi {' '.join(name)}\n\n```text\n{told.stdout.strip()}\n```\n"
+
+
+def _verbs(group: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _verbs(command, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def configuration() -> Iterator[str]:
+    """Yield a table a section, from the JSON schema."""
+    schema = Config.model_json_schema()
+    yield from _section("Top level", schema)
+    for name, section in sorted(schema["$defs"].items()):
+        if "properties" in section:
+            yield from _section(name, section)
+
+
+def _section(name: str, section: dict[str, Any]) -> Iterator[str]:
+    about = section.get("description", "").split("\n\n")[0].replace("\n", " ")
+    yield f"## {name}\n\n{about}\n\n| key | type | default | meaning |\n|---|---|---|---|"
+    required = section.get("required", [])
+    for key, value in section["properties"].items():
+        default = "required" if key in required else _default(value.get("default"), given="default" in value)
+        meaning = " ".join(value.get("description", "").split())
+        yield f"| `{key}` | {_type(value)} | {default} | {_cell(meaning)} |"
+    yield ""
+
+
+def _type(value: dict[str, Any]) -> str:
+    if "$ref" in value:
+        name = value["$ref"].rsplit("/", 1)[1]
+        return f"[{name}](#{name.lower()})"
+    for many in ("anyOf", "oneOf", "allOf"):
+        if many in value:
+            return " or ".join(dict.fromkeys(_type(one) for one in value[many]))
+    if "enum" in value or "const" in value:
+        return ", ".join(f"`{one}`" for one in value.get("enum", [value.get("const")]))
+    if value.get("type") == "array":
+        return f"list of {_type(value.get('items', {}))}" if value.get("items") else "list"
+    if value.get("type") == "object":
+        inner = value.get("additionalProperties")
+        return f"names to {_type(inner)}" if isinstance(inner, dict) else "mapping"
+    bounds = [f"{sign} {value[key]}" for key, sign in _BOUNDS.items() if key in value]
+    return " ".join([str(value.get("type", "any")), *bounds])
+
+
+_BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def _default(value: Any, *, given: bool) -> str:
+    if not given or (isinstance(value, dict) and value):
+        return "see there"
+    return f"`{'null' if value is None else value}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("``", "`")

@@ -1,0 +1,151 @@
+"""The package in a notebook: train on a Spark DataFrame, score another, look at the report.
+
+Example:
+    >>> model = remedi_spark.train(owners, label="bought", id="owner_id", model="model")    # doctest: +SKIP
+    >>> model.score(today).where("in_top_k").show()                                        # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import html
+import tempfile
+import webbrowser
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remedi_spark.bundle.bundle import Bundle, load_parts
+from remedi_spark.bundle.store import read_json
+from remedi_spark.errors import InputError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from remedi_spark.config import Config
+
+
+def train(
+    frame: DataFrame,
+    *,
+    label: str,
+    id: str,
+    time: str | None = None,
+    weight: str | None = None,
+    test: DataFrame | None = None,
+    model: str | Path | None = None,
+    config: str | Path | None = None,
+    settings: Iterable[str] = (),
+) -> Model:
+    """Train on a DataFrame: every column but id, time, label and weight is a feature; what ``remedi train`` does.
+
+    Args:
+        frame: one row an owner, or an owner and snapshot.
+        label: column with 0, 1 or null (unlabelled).
+        id: column that identifies the owner.
+        time: snapshot column; later snapshots then validate.
+        weight: column with row weights of at least 0.
+        test: rows of your own to measure on, with the same columns.
+        model: folder of the model bundle; default: a new temporary one.
+        config: YAML file, laid over the packaged defaults.
+        settings: overrides such as ``base_models.folds=3``.
+
+    Returns:
+        The trained model; its folder is ``.path``.
+
+    Raises:
+        InputError: what is wrong with the data or the configuration, in one line.
+    """
+    from remedi_spark import flow
+    from remedi_spark.config import load_config
+    from remedi_spark.sources.flat import FlatTable
+
+    folder = Path(tempfile.mkdtemp(prefix="remedi-model-") if model is None else model)
+    loaded = load_config(config, settings)
+    frame.createOrReplaceTempView("remedi_frame")
+    if test is not None:
+        test.createOrReplaceTempView("remedi_test_frame")
+    source = FlatTable("remedi_frame", label, id, time, weight, None if test is None else "remedi_test_frame")
+    try:
+        # Whether a frame is the one of an earlier call cannot be told: it is learned from anew.
+        flow.train(frame.sparkSession, source, folder, loaded, force=True)
+    finally:
+        for view in ("remedi_frame", "remedi_test_frame"):
+            frame.sparkSession.catalog.dropTempView(view)
+    return Model(folder)
+
+
+class Model:
+    """A model bundle at work on Spark.
+
+    Args:
+        path: folder that :func:`train`, ``remedi train`` or ``remedi run`` wrote.
+
+    Raises:
+        InputError: there is no bundle, or a file of it was changed since training.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._parts = load_parts(self.path)
+
+    def __repr__(self) -> str:
+        return f"Model({str(self.path)!r}, version {self._parts.model_version})"
+
+    @property
+    def version(self) -> str:
+        """Hash of all that a score depends on."""
+        return self._parts.model_version
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """``metrics.json``: every model's measures on untouched rows, with intervals."""
+        found: dict[str, Any] = read_json(self.path / "metrics.json")
+        return found
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The student without Spark: ``model.bundle.predict(pandas_frame)``."""
+        return Bundle(self._parts)
+
+    def score(self, frame: DataFrame, *, top_k: int | None = None) -> DataFrame:
+        """Return the scores of a DataFrame that has the model's features, in the columns of ``docs/data_contract.md``.
+
+        Args:
+            frame: with the id, the features and (where the model has one) the time column; others are ignored.
+            top_k: owners to mark; default: the configured budget.
+
+        Raises:
+            InputError: a key or a feature is missing, null, duplicated or of another type.
+        """
+        from remedi_spark.stages.scores import score_frame
+
+        return score_frame(frame, self._parts, self._config().scores, table="frame", top_k=top_k)
+
+    def report(self) -> ReportPage:
+        """Return the report: shown by a notebook as the last expression of a cell, or ``.open()`` it."""
+        path = self.path / "report.html"
+        if not path.exists():
+            raise InputError(f"model {self.path}: no report.html; train to the end, or run remedi report")
+        return ReportPage(path)
+
+    def _config(self) -> Config:
+        from remedi_spark.flow import stored_config
+
+        return stored_config(self.path)
+
+
+@dataclass(frozen=True)
+class ReportPage:
+    """``report.html``, one file without a network."""
+
+    path: Path
+
+    def open(self) -> None:
+        """Open it in a browser."""
+        webbrowser.open(self.path.resolve().as_uri())
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
+        return f'<iframe srcdoc="{page}" title="report" style="width:100%;height:48rem;border:0"></iframe>'

@@ -1,0 +1,185 @@
+"""Rolling origins: the whole chain, trained at each origin on what was known by then, judged on what came after.
+
+An origin is a snapshot t. Training takes the labelled snapshots whose label window had ended by t, that is up to
+t - gap - horizon; the owners of snapshot t are the untouched rows. An origin is known by its settings and by hashes of
+its rows: a rerun skips origins that are finished, and new data leave the earlier ones as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyspark.sql import functions as F
+from scipy.stats import t as student_t
+
+from remedi_spark import flow
+from remedi_spark.bundle.store import read_json, write_bytes, write_json
+from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
+from remedi_spark.errors import InputError
+from remedi_spark.ledger import Ledger, Unit
+from remedi_spark.progress import say
+from remedi_spark.reporting.backtest import render_backtest
+from remedi_spark.sources.flat import FlatTable
+from remedi_spark.spark.tables import Tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from remedi_spark.config import Config
+    from remedi_spark.workspace import Workspace
+
+MEASURES = ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k")
+SECTIONS = ("encoding", "base_models", "meta_features", "fuser", "student", "scores", "evaluation", "seed")
+"""What of the configuration an origin depends on, beside its rows."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The labelled rows of one snapshot."""
+
+    day: date
+    rows: int
+    positives: int
+    content: str
+    """A hash of the rows that does not depend on their order."""
+
+
+def backtest(config: Config, origins: int, *, every_days: int | None = None, force: bool = False) -> dict[str, Any]:
+    """Run the chain at the last ``origins`` origins; write ``backtest.json`` and ``backtest.html`` beside the model.
+
+    Args:
+        config: with a ``features`` section: stage 1 is refreshed first.
+        origins: how many, at least 2.
+        every_days: least days between two of them; None: the label's horizon, so that no label window counts twice.
+        force: do finished origins again.
+
+    Returns:
+        What ``backtest.json`` holds: ``origins`` (day, rows, positives, k, and by model each measure with its
+        interval) and ``summary`` (by model and measure: mean over the origins, its 95 % interval, worst and best).
+
+    Raises:
+        InputError: fewer origins are possible, or an origin has too few positives.
+    """
+    if config.features is None:
+        raise InputError("backtest: the configuration has no section 'features'; expected events to roll origins over")
+    workspace = flow.open_workspace(config, force=force)
+    flow.run_features(workspace, config)
+    known = _snapshots(workspace)
+    label = config.features.label
+    embargo = timedelta(days=label.gap_days + label.horizon_days)
+    chosen = choose_origins(known, origins, embargo, timedelta(days=every_days or label.horizon_days))
+    found = [_origin(workspace, config, day, known, embargo) for day in chosen]
+    tree = {
+        "label": flow.label_name(config), "budget": config.scores.budget, "embargo_days": embargo.days,
+        "origins": found, "summary": summarise(found),
+    }  # fmt: skip
+    write_json(workspace.bundle / "backtest.json", tree)
+    write_bytes(workspace.bundle / "backtest.html", render_backtest(tree).encode())
+    say("backtest", str(workspace.bundle / "backtest.html"))
+    return tree
+
+
+def choose_origins(known: Sequence[Snapshot], count: int, embargo: timedelta, apart: timedelta) -> list[date]:
+    """Return the latest ``count`` origins, ascending, at least ``apart`` days from one another.
+
+    Raises:
+        InputError: fewer are possible: each needs a labelled snapshot ``embargo`` days or more before it.
+    """
+    if count < 2:
+        raise InputError(f"--origins {count}: expected at least 2")
+    first = known[0].day + embargo if known else date.max
+    chosen: list[date] = []
+    for one in reversed(known):
+        if one.day < first or len(chosen) == count:
+            break
+        if one.positives and (not chosen or chosen[-1] - one.day >= apart):
+            chosen.append(one.day)
+    if len(chosen) < count:
+        raise InputError(
+            f"--origins {count}: only {len(chosen)} are possible, {apart.days} days apart and with training snapshots "
+            f"at least {embargo.days} days before them; ask for fewer, or let --every be shorter"
+        )
+    return chosen[::-1]
+
+
+def _snapshots(workspace: Workspace) -> list[Snapshot]:
+    """Return the labelled snapshots with a hash of each one's rows, from one pass."""
+    frame = workspace.tables.read("owner_features").where(F.col(LABEL).isNotNull())
+    content = F.sum(F.xxhash64(*sorted(frame.columns)).cast("decimal(38,0)")).cast("string")
+    counted = frame.groupBy(SNAPSHOT).agg(F.count("*"), F.sum((F.col(LABEL) > 0).cast("long")), content)
+    return sorted((Snapshot(*row) for row in counted.collect()), key=lambda one: one.day)
+
+
+def _origin(
+    workspace: Workspace, config: Config, day: date, known: Sequence[Snapshot], embargo: timedelta
+) -> dict[str, Any]:
+    """Train and judge one origin, unless that is done; return its measures."""
+    folder = workspace.bundle / "backtest" / day.isoformat()
+    used = [one for one in known if one.day == day or one.day <= day - embargo]
+    settings = [config.model_dump(mode="json", include=set(SECTIONS)), embargo.days, [one.content for one in used]]
+    unit = Unit(f"backtest/{day}", settings, files=(f"backtest/{day}/metrics.json",))
+    workspace.ledger.once(unit, lambda: _run_origin(workspace, config, folder, day, embargo, settings))
+    metrics = read_json(folder / "metrics.json")
+    models = {
+        name: {measure: _with_interval(metrics, name, measure) for measure in MEASURES} for name in metrics["models"]
+    }
+    kinds = read_json(folder / "phases.json")["phases"]
+    base = sorted({name for phase in kinds.values() for name in phase["models"]})
+    head = {name: metrics[name] for name in ("rows", "positives", "k", "prior")}
+    trained = sum(one.rows for one in used if one.day != day)
+    return {"day": day.isoformat(), **head, "trained_on": trained, "base_models": base, "models": models}
+
+
+def _run_origin(
+    workspace: Workspace, config: Config, folder: Path, day: date, embargo: timedelta, settings: Any
+) -> None:
+    say("backtest", f"origin {day}")
+    tables = Tables(workspace.tables.spark, str(folder / "rows"))
+    frame = workspace.tables.read("owner_features").where(F.col(LABEL).isNotNull())
+    slices = Unit("rows", settings, writes=("train", "test"))  # kept from an origin that was killed
+    Ledger(tables, folder, workspace.force).once(slices, lambda: _write_rows(frame, tables, day, embargo))
+    source = FlatTable(tables.location("train"), LABEL, OWNER, SNAPSHOT, test=tables.location("test"))
+    flow.train(tables.spark, source, folder, config, force=workspace.force)
+    for done in ("rows", "tables"):
+        shutil.rmtree(folder / done)
+
+
+def _write_rows(frame: DataFrame, tables: Tables, day: date, embargo: timedelta) -> None:
+    tables.overwrite(frame.where(F.col(SNAPSHOT) <= F.lit(day - embargo)), "train")
+    tables.overwrite(frame.where(F.col(SNAPSHOT) == F.lit(day)), "test")
+
+
+def _with_interval(metrics: dict[str, Any], model: str, measure: str) -> list[float | None]:
+    low, high = metrics["intervals"].get(model, {}).get(measure, (None, None))
+    return [metrics["models"][model][measure], low, high]
+
+
+def summarise(origins: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return, by model and measure, mean over the origins, its 95 % interval, the worst and the best.
+
+    The interval is Student's, over origins as if they were independent; training rows overlap, so it is too narrow
+    rather than too wide.
+    """
+    names = [name for name in origins[0]["models"] if all(name in one["models"] for one in origins)]
+    return {
+        name: {measure: _mean([one["models"][name][measure][0] for one in origins]) for measure in MEASURES}
+        for name in names
+    }
+
+
+def _mean(values: Sequence[float | None]) -> dict[str, float | None]:
+    known = np.array([value for value in values if value is not None and math.isfinite(value)])
+    if len(known) < 2:
+        return dict.fromkeys(("mean", "low", "high", "worst", "best"))
+    half = float(student_t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+    mean = float(known.mean())
+    return {
+        "mean": mean, "low": mean - half, "high": mean + half, "worst": float(known.min()), "best": float(known.max())
+    }  # fmt: skip

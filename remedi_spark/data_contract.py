@@ -1,0 +1,61 @@
+"""The contract of ``scores``: what a reader of the table may rely on, in one place.
+
+``docs/data_contract.md`` says it in words; ``tests/exports/test_data_contract.py`` holds code, page and table together.
+A minor version adds nullable columns; whatever could break a reader raises the major version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VERSION = "1.0"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of ``scores``.
+
+    Attributes:
+        name: of the column.
+        type: Spark SQL type; ``any``: the type that the column has in the source.
+        nullable: whether a null may stand there.
+        comment: what it means, unit and range included.
+        check: SQL condition that every row meets, in the words that all engines know; None: none.
+    """
+
+    name: str
+    type: str
+    nullable: bool
+    comment: str
+    check: str | None = None
+
+
+SCORES = (
+    Column("owner_id", "any", False, "Whose score; the type is that of the source."),
+    Column(
+        "snapshot_date", "any", True,
+        "As of when: only what was known by then is in the score; null where the source has no time.",
+    ),
+    Column("score", "double", False, "Calibrated probability of the label, 0 to 1.", "score >= 0 AND score <= 1"),
+    Column(
+        "rank", "bigint", False, "Place within the snapshot, 1 = best; ties are broken by a hash of the owner.",
+        "rank >= 1",
+    ),
+    Column(
+        "percentile", "double", False, "Share of the snapshot's owners that rank no better, in per cent; 100 = best.",
+        "percentile > 0 AND percentile <= 100",
+    ),
+    Column("decile", "int", False, "Tenth of the snapshot, 1 = best.", "decile >= 1 AND decile <= 10"),
+    Column("in_top_k", "boolean", False, "Whether the owner is within the contact budget."),
+    Column(
+        "reasons", "array<struct<feature:string,value:string,contribution:double>>", True,
+        "Strongest features of the rows in the budget: name, value as text, contribution to the score (a probability).",
+    ),
+    Column("model_version", "string", False, "Hash of all that the score depends on."),
+    Column("run_id", "string", False, "The scoring run; one for all rows of a snapshot and model version."),
+    Column("scored_at", "timestamp", False, "When the scoring run began."),
+)  # fmt: skip
+"""The columns, in their order."""
+
+NAMES = tuple(column.name for column in SCORES)
+COMMENTS = {column.name: column.comment for column in SCORES}

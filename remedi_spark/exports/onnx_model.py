@@ -1,0 +1,223 @@
+"""The student as one ONNX file: raw features in, calibrated score out, with everything in between in the graph.
+
+Every feature is an input of its own, by its name and of shape (rows,): a category as text (null: ``<null>``), anything
+else as float64 (null: NaN; a flag 0 or 1; a date or moment as days since 1970-01-01, UTC). The output ``score`` is
+float64, shape (rows,).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pandas as pd
+from onnx import TensorProto, compose, helper, numpy_helper
+
+from remedi_spark.bundle.bundle import Bundle
+from remedi_spark.bundle.store import write_bytes
+from remedi_spark.encoding.contract import FeatureContract
+from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder
+from remedi_spark.errors import InputError
+from remedi_spark.exports.onnx_nets import export_nets
+from remedi_spark.exports.onnx_trees import tree_ensemble
+from remedi_spark.metrics.calibrators import ISOTONIC_SLOPE
+
+NULL = "<null>"
+"""What stands for a null category; ONNX's texts have none."""
+OPSET, ML_OPSET, IR_VERSION = 20, 3, 9
+
+
+def export_onnx(bundle: Bundle, path: Path) -> Path:
+    """Write the student of a bundle to an ONNX file, whole or not at all."""
+    write_bytes(path, build_model(bundle).SerializeToString())
+    return path
+
+
+def onnx_inputs(contract: FeatureContract, frame: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs of the ONNX model for a frame in the user's columns, as onnxruntime takes them."""
+    canonical = contract.canonical(frame)
+    inputs: dict[str, npt.NDArray[Any]] = {}
+    for feature, column in zip(contract.features, contract.columns, strict=True):
+        values = canonical[column]
+        if feature.kind == "category":
+            inputs[feature.name] = values.where(values.notna(), NULL).to_numpy(dtype=object)
+        else:
+            inputs[feature.name] = values.to_numpy(dtype=np.float64)
+    return inputs
+
+
+def build_model(bundle: Bundle) -> onnx.ModelProto:
+    """Return the student of a bundle as a checked ONNX model.
+
+    Raises:
+        InputError: a category has a level ``<null>``, or a model has no like in ONNX.
+    """
+    encoder, students = bundle.encoder, bundle.parts.students
+    graph = _Graph()
+    encoded = _encode(graph, encoder)
+    parts = []
+    for name, folds in students.items():
+        if folds[0].kind != "net":
+            parts += [_trees(graph, fitted, encoded[k], f"{name}_{k}") for k, fitted in enumerate(folds)]
+    nets = [folds for folds in students.values() if folds[0].kind == "net"]
+    if nets:
+        stacked = graph.add("Concat", *[graph.add("Unsqueeze", x, graph.ints([1])) for x in encoded], axis=1)
+        graph.splice(export_nets(nets, encoder.folds, encoder.layout.width, OPSET), "x", stacked)
+        parts.append("nets")
+    total = graph.add("Sum", *parts) if len(parts) > 1 else parts[0]
+    margin = graph.add("Div", total, graph.number(encoder.folds * len(students)))
+    score = _calibrate(graph, bundle.calibrator.to_dict(), margin)
+    graph.nodes.append(helper.make_node("Identity", [score], ["score"]))
+    return _model(graph, bundle)
+
+
+class _Graph:
+    """Nodes and constants under names that are counted up."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.functions: list[onnx.FunctionProto] = []
+        self.domains: dict[str, int] = {"": OPSET, "ai.onnx.ml": ML_OPSET}
+
+    def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
+        out = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [out], domain=domain, **attributes))
+        return out
+
+    def constant(self, values: npt.NDArray[Any]) -> str:
+        """Add a constant; return its name."""
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(values, name))
+        return name
+
+    def number(self, value: float) -> str:
+        """Add a float64 constant."""
+        return self.constant(np.asarray(value, dtype=np.float64))
+
+    def ints(self, values: list[int]) -> str:
+        """Add an int64 constant."""
+        return self.constant(np.asarray(values, dtype=np.int64))
+
+    def splice(self, model: onnx.ModelProto, entry: str, source: str) -> None:
+        """Take in another model's graph, fed with ``source`` at its input ``entry``."""
+        inner = compose.add_prefix(model, "nets_", rename_outputs=False)
+        self.nodes.append(helper.make_node("Identity", [source], [f"nets_{entry}"]))
+        self.nodes += inner.graph.node
+        self.constants += inner.graph.initializer
+        self.functions += inner.functions
+        self.domains |= {one.domain: one.version for one in inner.opset_import if one.domain not in self.domains}
+
+
+def _encode(graph: _Graph, encoder: Encoder) -> list[str]:
+    """Return each fold's encoded rows, (rows, width); the twin of :meth:`Encoder.transform`."""
+    contract = encoder.contract
+    rows: dict[int, str] = {}
+    for i, feature in enumerate(contract.features):
+        kind = TensorProto.STRING if feature.kind == "category" else TensorProto.DOUBLE
+        graph.inputs.append(helper.make_tensor_value_info(feature.name, kind, ["rows"]))
+        rows[i] = _positions(graph, encoder, i) if feature.kind == "category" else _finite(graph, feature.name)
+    fixed = [rows[i] for i in contract.numbers]
+    fixed += [graph.add("Cast", rows[i], to=TensorProto.DOUBLE) for i in encoder.coded]
+    fixed += [graph.add("Gather", graph.constant(encoder._frequency(i)), rows[i]) for i in contract.categories]
+    encoded = []
+    for fold in range(encoder.folds):
+        tables = [(encoder._encodings(i, fold)[:, -1], rows[i]) for i in contract.categories]
+        targets = [graph.add("Gather", graph.constant(table), position) for table, position in tables]
+        columns = [graph.add("Unsqueeze", column, graph.ints([1])) for column in (*fixed, *targets)]
+        encoded.append(graph.add("Concat", *columns, axis=1))
+    return encoded
+
+
+def _finite(graph: _Graph, name: str) -> str:
+    return graph.add("Where", graph.add("IsInf", name), graph.number(np.nan), name)
+
+
+def _positions(graph: _Graph, encoder: Encoder, feature: int) -> str:
+    names, title = encoder.levels[feature].names, encoder.contract.names[feature]
+    if NULL in names:
+        raise InputError(
+            f"--onnx: feature {title!r} has a level {NULL!r}, which stands for null there; rename the level"
+        )
+    keys = [NULL if name == NULL_LEVEL else name for name in names]
+    return graph.add(
+        "LabelEncoder", title, domain="ai.onnx.ml", keys_strings=keys, values_int64s=list(range(len(keys))),
+        default_int64=len(keys),
+    )  # fmt: skip
+
+
+def _trees(graph: _Graph, fitted: Any, x: str, name: str) -> str:
+    ensemble = tree_ensemble(fitted)
+    if ensemble.dtype == np.float32:
+        x = graph.add("Cast", x, to=TensorProto.FLOAT)
+    graph.nodes.append(ensemble.to_node(x, name))
+    margin = graph.add("Cast", graph.add("Squeeze", name, graph.ints([1])), to=TensorProto.DOUBLE)
+    return graph.add("Add", margin, graph.number(ensemble.start))
+
+
+def _calibrate(graph: _Graph, stored: dict[str, Any], z: str) -> str:
+    """Return the probability; the twin of the calibrators of :mod:`remedi_spark.metrics.calibrators`."""
+    if stored["kind"] == "isotonic":
+        return _isotonic(graph, stored, z)
+    if stored["kind"] == "platt":
+        z = graph.add("Add", graph.add("Mul", z, graph.number(stored["a"])), graph.number(stored["b"]))
+    elif stored["kind"] == "beta":
+        up = graph.add("Mul", _log_sigmoid(graph, z), graph.number(stored["a"]))
+        down = graph.add("Mul", _log_sigmoid(graph, graph.add("Neg", z)), graph.number(-stored["b"]))
+        z = graph.add("Sum", up, down, graph.number(stored["c"]))
+    elif stored["kind"] != "identity":
+        raise InputError(f"--onnx: calibrator {stored['kind']!r} has no like in the ONNX export")
+    return graph.add("Sigmoid", z)
+
+
+def _log_sigmoid(graph: _Graph, z: str) -> str:
+    """min(z, 0) - log(1 + exp(-|z|)), which overflows nowhere."""
+    small = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
+    return graph.add(
+        "Sub", graph.add("Min", z, graph.number(0.0)), graph.add("Log", graph.add("Add", small, graph.number(1.0)))
+    )
+
+
+def _isotonic(graph: _Graph, stored: dict[str, Any], z: str) -> str:
+    x, y = (np.asarray(stored[name], dtype=np.float64) for name in ("logits", "probabilities"))
+    if len(x) == 1:
+        line = graph.add("Add", graph.add("Mul", z, graph.number(0.0)), graph.number(y[0]))
+    else:
+        inside = graph.add("Max", graph.add("Min", z, graph.number(x[-1])), graph.number(x[0]))
+        column = graph.add("Unsqueeze", inside, graph.ints([1]))
+        passed = graph.add("GreaterOrEqual", column, graph.constant(x[1:-1]))  # (rows, knots)
+        counted = graph.add("Cast", passed, to=TensorProto.INT64)
+        piece = graph.add("ReduceSum", counted, graph.ints([1]), keepdims=0)
+        slopes = np.diff(y) / np.diff(x)
+        start, origin, slope = (
+            graph.add("Gather", graph.constant(values), piece) for values in (y[:-1], x[:-1], slopes)
+        )
+        line = graph.add("Add", start, graph.add("Mul", graph.add("Sub", inside, origin), slope))
+    scaled = graph.add("Div", graph.add("Sub", z, graph.number(stored["centre"])), graph.number(stored["scale"]))
+    # onnxruntime has no float64 arctangent; a share of 1e-6 needs none.
+    bend = graph.add("Cast", graph.add("Atan", graph.add("Cast", scaled, to=TensorProto.FLOAT)), to=TensorProto.DOUBLE)
+    rising = graph.add("Add", graph.add("Div", bend, graph.number(np.pi)), graph.number(0.5))
+    return graph.add(
+        "Add", graph.add("Mul", line, graph.number(1 - ISOTONIC_SLOPE)),
+        graph.add("Mul", rising, graph.number(ISOTONIC_SLOPE)),
+    )  # fmt: skip
+
+
+def _model(graph: _Graph, bundle: Bundle) -> onnx.ModelProto:
+    score = helper.make_tensor_value_info("score", TensorProto.DOUBLE, ["rows"])
+    body = helper.make_graph(graph.nodes, "student", graph.inputs, [score], graph.constants)
+    opsets = [helper.make_opsetid(domain, version) for domain, version in graph.domains.items()]
+    model = helper.make_model(
+        body, opset_imports=opsets, functions=graph.functions, ir_version=IR_VERSION, producer_name="remedi_spark"
+    )
+    kinds = {feature.name: feature.kind for feature in bundle.contract.features}
+    about = {"model_version": bundle.model_version, "null": NULL, "features": json.dumps(kinds, ensure_ascii=False)}
+    helper.set_model_props(model, about)
+    onnx.checker.check_model(model)
+    return model

@@ -1,0 +1,65 @@
+"""The student's nets as one ONNX graph, by torch's own exporter."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from remedi_spark.learners.contract import Fitted
+from remedi_spark.nets.models import build
+from remedi_spark.nets.training import pooled
+
+
+class NetsOfFolds(nn.Module):
+    """The sum of the margins of all nets, each on its fold's encoding: (n, folds, width) -> (n,)."""
+
+    def __init__(self, students: list[list[Fitted]]) -> None:
+        super().__init__()
+        self._pool: list[list[bool]] = []
+        self.students = nn.ModuleList()
+        for folds in students:
+            stored = [torch.load(io.BytesIO(one.payload), weights_only=True) for one in folds]
+            self.students.append(nn.ModuleList([_restored(one) for one in stored]))
+            self._pool.append([bool(one["pool"]) for one in stored])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add up the margins."""
+        total = torch.zeros_like(x[:, 0, 0])
+        for nets, pools in zip(self.students, self._pool, strict=True):
+            for fold, (net, pool) in enumerate(zip(nets, pools, strict=True)):  # type: ignore[arg-type]
+                total = total + pooled(net(x[:, fold]).double(), pool)
+        return total
+
+
+def _restored(stored: dict[str, Any]) -> nn.Module:
+    net = build(stored["spec"])
+    net.load_state_dict(stored["state"])
+    return net.eval()
+
+
+def export_nets(students: list[list[Fitted]], folds: int, width: int, opset: int) -> onnx.ModelProto:
+    """Return the graph from ``x`` (rows, folds, width), float64, to ``nets`` (rows,), float64."""
+    module = NetsOfFolds(students).eval()
+    example = torch.zeros(3, folds, width, dtype=torch.float64)
+    quiet = io.StringIO()
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(quiet), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module, (example,), dynamo=True, opset_version=opset, input_names=["x"], output_names=["nets"],
+                dynamic_shapes={"x": {0: torch.export.Dim("rows", min=1)}}, verbose=False,
+            )  # fmt: skip
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model

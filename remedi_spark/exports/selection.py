@@ -1,0 +1,123 @@
+"""Which rows of a ``scores`` table are handed over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import SNAPSHOT
+from remedi_spark.data_contract import NAMES, SCORES
+from remedi_spark.errors import InputError, nearest
+from remedi_spark.spark.tables import read_table
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+LATEST, ALL = "latest", "all"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The rows of one scoring run: one snapshot, one model version."""
+
+    snapshot: Any
+    model_version: str
+    run_id: str
+    scored_at: Any
+    rows: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows to hand over, in the contract's columns, and the slices that they are made of."""
+
+    rows: DataFrame
+    slices: list[Slice]
+
+    @property
+    def count(self) -> int:
+        """Rows in all."""
+        return sum(one.rows for one in self.slices)
+
+    @property
+    def timed(self) -> bool:
+        """Whether rows carry a snapshot."""
+        return self.slices[0].snapshot is not None
+
+
+def select_scores(spark: SparkSession, table: str, wanted: str = LATEST) -> Selection:
+    """Choose rows of a scores table.
+
+    Args:
+        spark: the session.
+        table: what ``remedi run``, ``scores`` or ``score`` wrote, by path or catalog name.
+        wanted: ``latest`` (the last scoring run of the last snapshot), ``all``, or ``DAY[..DAY]`` of snapshots.
+
+    Raises:
+        InputError: not a scores table, or no such rows.
+    """
+    frame = read_table(spark, table)
+    _require_contract(frame, table)
+    frame = frame.select(*NAMES)
+    slices = _slices(frame)
+    if not slices:
+        raise InputError(f"table {table}: no rows; expected scores to hand over")
+    chosen = _choose(slices, wanted, table)
+    if len({one.snapshot is None for one in chosen}) > 1:
+        raise InputError(f"table {table}: {SNAPSHOT} is null in some rows only; hand the two kinds over one by one")
+    if len(chosen) == len(slices):
+        return Selection(frame, chosen)
+    return Selection(frame.where(F.col("run_id").isin([one.run_id for one in chosen])), chosen)
+
+
+def _slices(frame: DataFrame) -> list[Slice]:
+    keys = (SNAPSHOT, "model_version", "run_id")
+    found = frame.groupBy(*keys).agg(F.max("scored_at").alias("scored_at"), F.count("*").alias("rows")).collect()
+    slices = [Slice(row[0], row[1], row[2], row["scored_at"], row["rows"]) for row in found]
+    return sorted(slices, key=lambda one: (one.snapshot is not None, one.snapshot or 0, one.scored_at))
+
+
+def _choose(slices: list[Slice], wanted: str, table: str) -> list[Slice]:
+    if wanted == ALL:
+        return slices
+    if wanted == LATEST:
+        return slices[-1:]
+    first, _, last = wanted.partition("..")
+    try:
+        low, high = date.fromisoformat(first), date.fromisoformat(last or first)
+    except ValueError as error:
+        raise InputError(f"--snapshot {wanted}: expected latest, all, a day, or two of them as DAY..DAY") from error
+    chosen = [one for one in slices if isinstance(one.snapshot, date) and low <= _day(one.snapshot) <= high]
+    if not chosen:
+        days = sorted({str(one.snapshot) for one in slices})
+        raise InputError(f"--snapshot {wanted}: no such snapshot in {table}; it has {days[0]} to {days[-1]}")
+    return chosen
+
+
+def _day(value: Any) -> date:
+    day: date = value.date() if hasattr(value, "date") else value
+    return day
+
+
+def _require_contract(frame: DataFrame, table: str) -> None:
+    found = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
+    for column in SCORES:
+        if column.name not in found:
+            raise InputError(
+                f"table {table}: no column {column.name!r}{nearest(column.name, found)}; expected a table that "
+                "remedi run, scores or score wrote"
+            )
+        if column.type not in ("any", found[column.name]):
+            raise InputError(
+                f"table {table}: column {column.name!r} is {found[column.name]}, expected {column.type}; was it "
+                "written by remedi score (Delta or Parquet)?"
+            )
+
+
+def reasons_as_text(frame: DataFrame) -> DataFrame:
+    """Return the frame with ``reasons`` as JSON text, for formats without nested values."""
+    text: Column = F.to_json("reasons")
+    return frame.withColumn("reasons", text)

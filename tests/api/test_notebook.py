@@ -1,0 +1,69 @@
+"""The page about notebooks runs as it stands, and what it leaves is the command line's."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import remedi_spark
+from remedi_spark.data_contract import NAMES
+from remedi_spark.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def page(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Run all blocks in order, in an empty folder; return what they have defined."""
+    folder = tmp_path_factory.mktemp("notebook")
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/python_api.md").read_text("utf-8"), re.M | re.S)
+    names: dict[str, Any] = {"spark": spark, "printed": io.StringIO()}
+    with contextlib.chdir(folder), contextlib.redirect_stdout(names["printed"]):
+        for block in blocks:
+            exec(compile(block, "docs/python_api.md", "exec"), names)
+        yield names
+
+
+def test_the_blocks_say_something_true(page: dict[str, Any]) -> None:
+    assert page["student"]["auc"] > 0.75, "visits and city were planted"
+    assert "AP 0." in page["printed"].getvalue()
+    scores = page["scores"].toPandas().set_index("owner_id")
+    assert ["owner_id", *scores.columns] == list(NAMES)
+    assert scores["in_top_k"].sum() == 60
+    np.testing.assert_allclose(scores.loc[page["frame"]["owner_id"], "score"], page["alone"], atol=1e-6)
+    assert set(scores["model_version"]) == {page["model"].version}
+
+
+def test_the_report_shows_in_a_notebook(page: dict[str, Any]) -> None:
+    shown = page["model"].report()._repr_html_()
+    assert shown.startswith("<iframe srcdoc=")
+    assert shown.count("<") == 2, "the page is escaped: nothing of it leaks into the notebook"
+    assert "Who to contact" in shown
+
+
+def test_wrong_data_is_told_in_one_line(page: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'bought'"):
+        remedi_spark.train(page["owners"], label="bougt", id="owner_id", model=tmp_path / "m", config="conf/quick.yaml")
+    with pytest.raises(InputError, match="'visits_28d' is missing"):
+        page["model"].score(page["owners"].drop("visits_28d"))
+    with pytest.raises(InputError, match="expected a bundle"):
+        remedi_spark.Model(tmp_path)
+    assert not page["spark"].catalog.tableExists("remedi_frame")
+
+
+def test_the_import_is_light() -> None:
+    code = (
+        "import sys, remedi_spark; print([m for m in ('torch', 'pyspark', 'pandas', 'lightgbm') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
