@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import torch
@@ -33,7 +33,7 @@ class NetsOfFolds(nn.Module):
         """Add up the margins."""
         total = torch.zeros_like(x[:, 0, 0])
         for nets, pools in zip(self.students, self._pool, strict=True):
-            for fold, (net, pool) in enumerate(zip(nets, pools, strict=True)):  # type: ignore[arg-type]
+            for fold, (net, pool) in enumerate(zip(cast(nn.ModuleList, nets), pools, strict=True)):
                 total = total + pooled(net(x[:, fold]).double(), pool)
         return total
 

@@ -187,7 +187,7 @@ class Target:
 def _type(field: Any) -> str:
     if field.name == "reasons":
         return "jsonb"
-    kind = field.dataType.simpleString()
+    kind: str = field.dataType.simpleString()
     if kind.startswith("decimal"):
         return kind.replace("decimal", "numeric")
     if kind not in TYPES:

@@ -109,7 +109,9 @@ class TabM(FieldNet):
 
     def read_out(self, hidden: Tensor, fields: Tensor) -> Tensor:
         """Return one logit a member: (n, members * width) -> (n, members)."""
-        logits: Tensor = self.head(hidden.unflatten(1, (self.members, -1))).squeeze(-1)
+        logits: Tensor = self.head(hidden.reshape(len(hidden), self.members, hidden.shape[1] // self.members)).squeeze(
+            -1
+        )
         return logits
 
 
