@@ -82,8 +82,8 @@ def test_contract_in_the_database(remedi: Command, postgres: Postgres, table: st
     assert {name: comment for name, _, comment in found} == COMMENTS
     timed = {column.name: column.nullable and column.name != "snapshot_date" for column in SCORES}
     assert {name: required == "f" for name, required, _ in found} == timed
-    with pytest.raises(AssertionError, match="described_score"):
-        postgres.query("UPDATE described SET score = 1.5")
+    with pytest.raises(AssertionError, match="described_decile"):
+        postgres.query("UPDATE described SET decile = 11")
 
 
 def test_a_newer_run_replaces_its_snapshot_and_latest_shows_the_last(
