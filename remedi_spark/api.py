@@ -61,7 +61,8 @@ def train(
     from remedi_spark.config import load_config
     from remedi_spark.sources.flat import FlatTable
 
-    folder = Path(tempfile.mkdtemp(prefix="remedi-model-") if model is None else model)
+    # Absolute: the JVM keeps the working directory that it was started in.
+    folder = Path(tempfile.mkdtemp(prefix="remedi-model-") if model is None else model).resolve()
     loaded = load_config(config, settings)
     frame.createOrReplaceTempView("remedi_frame")
     if test is not None:
