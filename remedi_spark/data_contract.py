@@ -36,7 +36,10 @@ SCORES = (
         "snapshot_date", "any", True,
         "As of when: only what was known by then is in the score; null where the source has no time.",
     ),
-    Column("score", "double", False, "Calibrated probability of the label, 0 to 1.", "score >= 0 AND score <= 1"),
+    Column(
+        "score", "double", False, "Calibrated probability of the label, 0 to 1; in a regression the predicted amount.",
+        "score <> 'NaN'",
+    ),
     Column(
         "rank", "bigint", False, "Place within the snapshot, 1 = best; ties are broken by a hash of the owner.",
         "rank >= 1",
@@ -49,7 +52,7 @@ SCORES = (
     Column("in_top_k", "boolean", False, "Whether the owner is within the contact budget."),
     Column(
         "reasons", "array<struct<feature:string,value:string,contribution:double>>", True,
-        "Strongest features of the rows in the budget: name, value as text, contribution to the score (a probability).",
+        "Strongest features of the rows in the budget: name, value as text, contribution to the score.",
     ),
     Column("model_version", "string", False, "Hash of all that the score depends on."),
     Column("run_id", "string", False, "The scoring run; one for all rows of a snapshot and model version."),

@@ -85,7 +85,7 @@ def test_contract_in_the_database(remedi: Command, postgres: Postgres, table: st
     timed = {column.name: column.nullable and column.name != "snapshot_date" for column in SCORES}
     assert {name: required == "f" for name, required, _ in found} == timed
     with pytest.raises(AssertionError, match="described_score"):
-        postgres.query("UPDATE described SET score = 1.5")
+        postgres.query("UPDATE described SET score = 'NaN'")
 
 
 def test_a_newer_run_replaces_its_snapshot_and_latest_shows_the_last(
