@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 Format = Literal["parquet", "csv"]
 _DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EACCES, errno.EROFS)
-_CSV = {"header": "true", "escape": '"', "timestampFormat": "yyyy-MM-dd'T'HH:mm:ssXXX"}
+_CSV = {
+    "header": "true", "escape": '"', "timestampFormat": "yyyy-MM-dd'T'HH:mm:ssXXX",
+    "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSpace": "false",  # Spark would trim ids
+}  # fmt: skip
 
 
 def export_files(selection: Selection, source: str, out: Path, kind: Format) -> dict[str, Any]:
