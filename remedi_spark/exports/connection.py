@@ -158,7 +158,7 @@ def _stands(state: str) -> str:
 def _sql_error(error: Any) -> tuple[str, str] | None:
     """Return state and message of the first SQLException among an exception, its causes and its text."""
     while error is not None:
-        if error.getClass().getName().startswith(("org.postgresql.", "java.sql.")):
+        if error.getClass().getName().startswith(("org.postgresql.util.PSQL", "java.sql.")):
             return str(error.getSQLState() or ""), str(error.getMessage())
         text = str(error.getMessage())
         # A task's exception reaches the driver as text.
