@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from remedi_spark.bundle.bundle import Bundle, load_parts
 from remedi_spark.bundle.store import read_json
@@ -34,6 +34,7 @@ def train(
     time: str | None = None,
     weight: str | None = None,
     test: DataFrame | None = None,
+    task: Literal["classification", "regression"] | None = None,
     model: str | Path | None = None,
     config: str | Path | None = None,
     settings: Iterable[str] = (),
@@ -42,11 +43,12 @@ def train(
 
     Args:
         frame: one row an owner, or an owner and snapshot.
-        label: column with 0, 1 or null (unlabelled).
+        label: column with 0, 1 or null (unlabelled); in a regression with amounts.
         id: column that identifies the owner.
         time: snapshot column; later snapshots then validate.
         weight: column with row weights of at least 0.
         test: rows of your own to measure on, with the same columns.
+        task: what is predicted; None: what the configuration says, a classification by default.
         model: folder of the model bundle; default: a new temporary one.
         config: YAML file, laid over the packaged defaults.
         settings: overrides such as ``base_models.folds=3``.
@@ -61,8 +63,9 @@ def train(
     from remedi_spark.config import load_config
     from remedi_spark.sources.flat import FlatTable
 
-    folder = Path(tempfile.mkdtemp(prefix="remedi-model-") if model is None else model)
-    loaded = load_config(config, settings)
+    # Absolute: the JVM keeps the working directory that it was started in.
+    folder = Path(tempfile.mkdtemp(prefix="remedi-model-") if model is None else model).resolve()
+    loaded = load_config(config, settings, task=task)
     frame.createOrReplaceTempView("remedi_frame")
     if test is not None:
         test.createOrReplaceTempView("remedi_test_frame")

@@ -69,8 +69,8 @@ def backtest(config: Config, origins: int, *, every_days: int | None = None, for
     """
     if config.features is None:
         raise InputError("backtest: the configuration has no section 'features'; expected events to roll origins over")
-    if config.task == "regression":
-        raise InputError("backtest: task regression has no backtest yet; expected task: classification")
+    if config.task != "classification":
+        raise InputError(f"backtest: found task {config.task}, expected classification, whose measures it compares")
     workspace = flow.open_workspace(config, force=force)
     flow.run_features(workspace, config)
     known = _snapshots(workspace)

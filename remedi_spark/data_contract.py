@@ -37,7 +37,8 @@ SCORES = (
         "As of when: only what was known by then is in the score; null where the source has no time.",
     ),
     Column(
-        "score", "double", False, "Calibrated probability of the label, 0 to 1; in a regression the predicted amount."
+        "score", "double", False, "Calibrated probability of the label, 0 to 1; in a regression the predicted amount.",
+        "score <> 'NaN'",
     ),
     Column(
         "rank", "bigint", False, "Place within the snapshot, 1 = best; ties are broken by a hash of the owner.",

@@ -146,15 +146,19 @@ def refusals(url: str) -> Iterator[None]:
         else:
             raise
         where = url.split("?", maxsplit=1)[0]
-        raise InputError(
-            f"{where}: {message.splitlines()[0]} ({meaning}); nothing of the target was changed"
-        ) from error
+        raise InputError(f"{where}: {message.splitlines()[0]} ({meaning}); {_stands(state)}") from error
+
+
+def _stands(state: str) -> str:
+    """Say what the target holds after a refusal; a commit whose answer was lost may have been done."""
+    lost = state[:2] in ("08", "57")
+    return "the target holds the former rows or all of the new ones" if lost else "nothing of the target was changed"
 
 
 def _sql_error(error: Any) -> tuple[str, str] | None:
     """Return state and message of the first SQLException among an exception, its causes and its text."""
     while error is not None:
-        if error.getClass().getName().startswith(("org.postgresql.", "java.sql.")) and hasattr(error, "getSQLState"):
+        if error.getClass().getName().startswith(("org.postgresql.util.PSQL", "java.sql.")):
             return str(error.getSQLState() or ""), str(error.getMessage())
         text = str(error.getMessage())
         # A task's exception reaches the driver as text.

@@ -13,6 +13,8 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,12 +30,15 @@ from remedi_spark.progress import say
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 MANIFEST = "manifest.json"
 Format = Literal["parquet", "csv"]
 _DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EACCES, errno.EROFS)
-_CSV = {"header": "true", "escape": '"', "timestampFormat": "yyyy-MM-dd'T'HH:mm:ssXXX"}
+_CSV = {
+    "header": "true", "escape": '"', "timestampFormat": "yyyy-MM-dd'T'HH:mm:ssXXX",
+    "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSpace": "false",  # Spark would trim ids
+}  # fmt: skip
 
 
 def export_files(selection: Selection, source: str, out: Path, kind: Format) -> dict[str, Any]:
@@ -84,7 +89,8 @@ def _former(out: Path) -> str | None:
 def _write(selection: Selection, source: str, folder: Path, kind: Format) -> dict[str, Any]:
     rows = reasons_as_text(selection.rows) if kind == "csv" else selection.rows
     writer = rows.write.format(kind)
-    (writer.options(**_CSV) if kind == "csv" else writer).save(str(folder))
+    with _standard_timestamps(rows.sparkSession):
+        (writer.options(**_CSV) if kind == "csv" else writer).save(str(folder))
     counts = _counts(rows, folder, kind)
     if sum(counts.values()) != selection.count:
         raise RuntimeError(f"{folder}: {sum(counts.values())} rows were written, expected {selection.count}")
@@ -110,6 +116,18 @@ def _write(selection: Selection, source: str, folder: Path, kind: Format) -> dic
         "columns": _columns(rows),
         "files": files,
     }  # fmt: skip
+
+
+@contextmanager
+def _standard_timestamps(spark: SparkSession) -> Iterator[None]:
+    """Write Parquet's own UTC timestamps: Spark's default, INT96, says nothing of a zone to other readers."""
+    name = "spark.sql.parquet.outputTimestampType"
+    before = spark.conf.get(name)
+    spark.conf.set(name, "TIMESTAMP_MICROS")
+    try:
+        yield
+    finally:
+        spark.conf.set(name, before)
 
 
 def _counts(rows: DataFrame, folder: Path, kind: Format) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The student as one ONNX file: raw features in, calibrated score out, with everything in between in the graph.
+"""The student as one ONNX file: raw features in, score out, with everything in between in the graph.
 
 Every feature is an input of its own, by its name and of shape (rows,): a category as text (null: ``<null>``), anything
 else as float64 (null: NaN; a flag 0 or 1; a date or moment as days since 1970-01-01, UTC). The output ``score`` is
@@ -25,6 +25,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.exports.onnx_nets import export_nets
 from remedi_spark.exports.onnx_trees import tree_ensemble
 from remedi_spark.metrics.calibrators import ISOTONIC_SLOPE
+from remedi_spark.metrics.label_scale import LARGEST_ANGLE, LabelScale
 
 NULL = "<null>"
 """What stands for a null category; ONNX's texts have none."""
@@ -162,9 +163,11 @@ def _trees(graph: _Graph, fitted: Any, x: str, name: str) -> str:
 
 
 def _calibrate(graph: _Graph, stored: dict[str, Any], z: str) -> str:
-    """Return the probability; the twin of the calibrators of :mod:`remedi_spark.metrics.calibrators`."""
+    """Return the score; the twin of the calibrators of :mod:`remedi_spark.metrics.calibrators`."""
     if stored["kind"] == "isotonic":
         return _isotonic(graph, stored, z)
+    if stored["kind"] == LabelScale.kind:
+        return _amount(graph, stored, z)
     if stored["kind"] == "platt":
         z = graph.add("Add", graph.add("Mul", z, graph.number(stored["a"])), graph.number(stored["b"]))
     elif stored["kind"] == "beta":
@@ -174,6 +177,17 @@ def _calibrate(graph: _Graph, stored: dict[str, Any], z: str) -> str:
     elif stored["kind"] != "identity":
         raise InputError(f"--onnx: calibrator {stored['kind']!r} has no like in the ONNX export")
     return graph.add("Sigmoid", z)
+
+
+def _amount(graph: _Graph, stored: dict[str, Any], z: str) -> str:
+    """Return a regression's prediction; the twin of :class:`remedi_spark.metrics.label_scale.LabelScale`."""
+    learned = graph.add("Add", graph.add("Mul", z, graph.number(stored["spread"])), graph.number(stored["center"]))
+    if stored["scale"] == "asinh":
+        low, high = graph.number(-LARGEST_ANGLE), graph.number(LARGEST_ANGLE)
+        angle = graph.add("Max", graph.add("Min", learned, high), low)
+        twice = graph.add("Sub", graph.add("Exp", angle), graph.add("Exp", graph.add("Neg", angle)))
+        learned = graph.add("Mul", twice, graph.number(stored["unit"] / 2))
+    return graph.add("Max", learned, graph.number(stored["lowest"]))
 
 
 def _log_sigmoid(graph: _Graph, z: str) -> str:

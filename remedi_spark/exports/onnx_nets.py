@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from typing import Any, cast
+from typing import Any
 
 import onnx
 import torch
@@ -22,19 +22,19 @@ class NetsOfFolds(nn.Module):
 
     def __init__(self, students: list[list[Fitted]]) -> None:
         super().__init__()
-        self._pool: list[list[bool]] = []
-        self.students = nn.ModuleList()
-        for folds in students:
-            stored = [torch.load(io.BytesIO(one.payload), weights_only=True) for one in folds]
-            self.students.append(nn.ModuleList([_restored(one) for one in stored]))
-            self._pool.append([bool(one["pool"]) for one in stored])
+        stored = [
+            (fold, torch.load(io.BytesIO(one.payload), weights_only=True))
+            for folds in students
+            for fold, one in enumerate(folds)
+        ]
+        self.nets = nn.ModuleList([_restored(one) for _, one in stored])
+        self._how = [(fold, bool(one["pool"])) for fold, one in stored]
 
     def forward(self, x: Tensor) -> Tensor:
         """Add up the margins."""
         total = torch.zeros_like(x[:, 0, 0])
-        for nets, pools in zip(self.students, self._pool, strict=True):
-            for fold, (net, pool) in enumerate(zip(cast(nn.ModuleList, nets), pools, strict=True)):
-                total = total + pooled(net(x[:, fold]).double(), pool)
+        for net, (fold, pool) in zip(self.nets, self._how, strict=True):
+            total = total + pooled(net(x[:, fold]).double(), pool)
         return total
 
 

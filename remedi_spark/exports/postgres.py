@@ -132,11 +132,10 @@ class Target:
 
     def record(self, suffix: str) -> str:
         """Return the statement that notes the staged runs as handed over."""
-        distinct = ", ".join(f'"{name}"' for name in (*self.key[:-1], "owner_id"))
         snapshot = SNAPSHOT if self.timed else f"NULL::{self.types[SNAPSHOT]}"
         return (
             f"INSERT INTO {self.name('_loads')} (run_id, {SNAPSHOT}, model_version, scored_at, rows, contract) "
-            f"SELECT run_id, {snapshot}, model_version, max(scored_at), count(DISTINCT ({distinct})), "
+            f"SELECT run_id, {snapshot}, model_version, max(scored_at), count(DISTINCT owner_id), "
             f"'{data_contract.VERSION}' FROM {self.name(suffix)} GROUP BY 1, 2, 3 ON CONFLICT (run_id) DO NOTHING"
         )
 

@@ -119,5 +119,5 @@ def _require_contract(frame: DataFrame, table: str) -> None:
 
 def reasons_as_text(frame: DataFrame) -> DataFrame:
     """Return the frame with ``reasons`` as JSON text, for formats without nested values."""
-    text: Column = F.to_json("reasons")
+    text: Column = F.to_json("reasons", {"ignoreNullFields": "false"})
     return frame.withColumn("reasons", text)

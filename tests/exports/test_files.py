@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import resource
-from datetime import date
+from datetime import UTC, date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 
 from remedi_spark.data_contract import COMMENTS, NAMES, VERSION
+from remedi_spark.exports.selection import reasons_as_text
 from tests.cli.conftest import Command
 from tests.exports.conftest import later, make_scores, store
 
@@ -44,25 +45,20 @@ def export(remedi: Command, table: str, out: Path, *more: str) -> dict[str, Any]
     return manifest
 
 
-def plain(values: Any) -> Any:
-    """Nested values as JSON text, so that readers that give lists, arrays and structs can be compared."""
-    return None if values is None else json.dumps([dict(one) for one in values])
-
-
 def test_readers_without_spark_read_the_delta_table(table: str, spark: Any) -> None:
     """deltalake (Rust) and DuckDB find the types and rows that Spark finds."""
     delta = deltalake.DeltaTable(table)
     found = delta.to_pyarrow_table()
     assert {field.name: _large(field.type) for field in found.schema} == TYPES
-    expected = spark.read.format("delta").load(table).orderBy("snapshot_date", "rank").toPandas()
+    rows = reasons_as_text(spark.read.format("delta").load(table)).orderBy("snapshot_date", "rank")
+    expected = dict(zip(NAMES, zip(*rows.collect(), strict=True), strict=True))
     got = found.sort_by([("snapshot_date", "ascending"), ("rank", "ascending")])
     for name in NAMES:
-        ours, theirs = expected[name].tolist(), got.column(name).to_pylist()
+        ours, theirs = list(expected[name]), got.column(name).to_pylist()
         if name == "reasons":
-            ours = [plain(None if row is None else [one.asDict() for one in row]) for row in ours]
-            theirs = [plain(row) for row in theirs]
+            ours = [None if text is None else json.loads(text) for text in ours]
         if name == "scored_at":
-            theirs = [moment.replace(tzinfo=None) for moment in theirs]
+            ours = [moment.astimezone(UTC) for moment in ours]
         assert ours == theirs, name
     counts = duckdb.from_arrow(found).query(
         "t", "SELECT snapshot_date, count(*), sum(score) FROM t GROUP BY 1 ORDER BY 1"
