@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.conftest import Command, Outcome
+from tests.cli.conftest import Command, Outcome, Trained, train_a_bundle
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file, and of all of the command line, in one process: they share what they have trained."""
+    """Keep the tests of a file, and all of the command line and the cluster, in one process: they share a bundle."""
     for item in items:
-        shared = item.path.parent if item.path.parent.name == "cli" else item.path
+        folder = item.path.parent
+        shared = folder.with_name("cli") if folder.name in ("cli", "cluster") else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared)))
 
 
@@ -36,6 +37,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = get_session(SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, settings=settings))
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def trained(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A bundle that was trained through the command line."""
+    return train_a_bundle(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

@@ -18,5 +18,7 @@ class SparkConfig(Section):
     """Partitions of a shuffle in the local session."""
     log_level: str = Field(default="ERROR", pattern="^(DEBUG|INFO|WARN|ERROR|OFF)$")
     """Spark's log level."""
+    unit_seconds: float | None = Field(default=14_400, gt=0)
+    """How long one fit may take before its Spark jobs are cancelled; null: for ever."""
     settings: dict[str, str] = Field(default_factory=dict)
     """Any further Spark setting, by its own name."""

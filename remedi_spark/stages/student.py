@@ -19,6 +19,7 @@ from remedi_spark.learners.contract import Fitted
 from remedi_spark.learners.folds import FoldFits, fit_by_fold, mean_margin
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.metrics.calibrator_choice import best_calibrator
+from remedi_spark.monitoring.counting import describe_scores
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.splits.holdout import TEST, TRAIN
@@ -42,7 +43,7 @@ def _distil(workspace: Workspace, config: Config, phase: str) -> None:
     plan = FoldFits(
         encoder.layout, encoder.folds, "fuser", "mse", 0.0, rows.count(), config.base_models.validation_share,
         config.base_models.workers or 1, config.seed * 1000 + 500,
-        LABEL if settings.label_weight else None, settings.label_weight,
+        LABEL if settings.label_weight else None, settings.label_weight, config.spark.unit_seconds,
     )  # fmt: skip
 
     def keep(name: str, fold: int, fitted: Fitted) -> None:
@@ -65,4 +66,7 @@ def _calibrate(workspace: Workspace, config: Config, phase: str) -> None:
     logits, labels, weights, folds = binned_rows(bins)
     calibrator = best_calibrator(logits, labels, groups=folds, weights=weights, seed=config.seed)
     workspace.models(phase).save("calibration", calibrator.to_dict())
+    if phase == FINAL:
+        mine = workspace.read(phase, "student_scores").where(F.col(PART) == TRAIN)
+        workspace.models(phase).save("score_distribution", describe_scores(mine, "student", calibrator))
     say("student", f"{phase}: calibrated by {type(calibrator).__name__}")
