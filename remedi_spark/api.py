@@ -12,6 +12,7 @@ import tempfile
 import webbrowser
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,9 +123,12 @@ class Model:
         Raises:
             InputError: a key or a feature is missing, null, duplicated or of another type.
         """
-        from remedi_spark.stages.scores import score_frame
+        from remedi_spark.progress import run_id
+        from remedi_spark.stages.scoring import open_batch
 
-        return score_frame(frame, self._parts, self._config().scores, table="frame", top_k=top_k)
+        batch = open_batch(frame, self._parts, table="frame")
+        moment = datetime.now(UTC).replace(microsecond=0)
+        return batch.ranked(self._config().scores, moment, run_id(), top_k)
 
     def report(self) -> ReportPage:
         """Return the report: shown by a notebook as the last expression of a cell, or ``.open()`` it."""

@@ -5,20 +5,29 @@ Exit codes: 0 done; 2 the input or the configuration is wrong (one line says wha
 
 from __future__ import annotations
 
+import shlex
 import sys
-import traceback
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from remedi_spark.adaptation.command import app as adapt_app
-from remedi_spark.errors import InputError
+from remedi_spark.errors import InputError, redact
 from remedi_spark.exports.command import export
 from remedi_spark.options import ConfigPath, Json, Overrides, Root, load, print_json
 from remedi_spark.printing import print_ablations, print_backtest, print_metrics, print_scores
 from remedi_spark.version import __version__
+
+
+class LogFormat(StrEnum):
+    """How progress is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
 
 app = typer.Typer(
     name="remedi",
@@ -37,9 +46,17 @@ ModelDir = Annotated[Path, typer.Option("--model", help="Folder of the model bun
 
 
 @app.callback(invoke_without_command=True)
-def _version(
+def _common(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="Of the progress on stderr; default: $REMEDI_LOG_FORMAT or text."),
+    ] = None,
 ) -> None:
+    if log_format is not None:
+        from remedi_spark.progress import log_to_stderr
+
+        log_to_stderr(style=log_format.value)
     if version:
         typer.echo(f"remedi {__version__}")
         raise typer.Exit
@@ -211,7 +228,7 @@ def train(
 @app.command()
 def score(
     table: Table,
-    model: ModelDir,
+    model: Annotated[str, typer.Option(help="Folder of the model bundle, or models:/NAME@champion.")],
     out: Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table to write.")],
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Owners to mark; default: budget x rows.")] = None,
     config: ConfigPath = None,
@@ -221,18 +238,37 @@ def score(
 
     Example: remedi score --table owners.parquet --model model --out scores --top-k 1000
     """
-    from remedi_spark.spark.outputs import check_output, write_table
     from remedi_spark.spark.session import get_session
-    from remedi_spark.stages.scores import score_table
+    from remedi_spark.stages import scores
 
     settings = load(config, overrides)
-    spark = get_session(settings.spark)
-    check_output(spark, out, ("owner_id", "score", "rank", "model_version"))
-    write_table(score_table(spark, table, model, settings.scores, top_k), out)
+    scores.score(get_session(settings.spark), table, model, out, settings, top_k)
     typer.echo(out)
 
 
 app.command()(export)
+
+
+@app.command()
+def promote(
+    model: ModelDir,
+    table: Annotated[str | None, typer.Option(help="Labelled table that neither model has learned from.")] = None,
+    label: Annotated[str, typer.Option(help="Its label column.")] = "label",
+    id_: Annotated[str, typer.Option("--id", help="Its owner column.")] = "owner_id",
+    time: Annotated[str | None, typer.Option(help="Its snapshot column.")] = None,
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+) -> None:
+    """Make a bundle the champion of the MLflow registry if it beats the present one; without --table on its test rows.
+
+    Example: remedi promote --model run/model --set mlflow.margin=0.01
+    """
+    from remedi_spark import flow
+    from remedi_spark.sources.flat import FlatTable
+
+    settings = load(config, overrides)
+    source = FlatTable(table, label, id_, time) if table else None
+    typer.echo(flow.promote(model, settings, source)[1])
 
 
 @app.command()
@@ -318,21 +354,34 @@ def config(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; this is the entry point of ``remedi`` and of the scripts in ``jobs/``."""
-    from remedi_spark.progress import log_to_stderr
+    from remedi_spark.progress import begin_run, log_to_stderr, tell_failure
 
+    given = sys.argv[1:] if arguments is None else arguments
+    begin_run()
     log_to_stderr()
     try:
         app(args=arguments, prog_name="remedi")
     except InputError as error:
-        _leave(f"remedi: error: {error}", 2)
+        _refuse(str(error))
     except KeyboardInterrupt:
-        _leave("remedi: interrupted; run the same command again to go on", 130)
+        print("remedi: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
+        sys.exit(130)
     except Exception as error:
-        cause = _input_error_behind(error)
-        if cause is not None:
-            _leave(f"remedi: error: {cause}", 2)
-        traceback.print_exc()
-        _leave(f"remedi: failed: {type(error).__name__}", 1)
+        message = _input_error_behind(error)
+        if message is not None:
+            _refuse(message)
+        tell_failure(error, shlex.join(["remedi", *given]))
+        sys.exit(1)
+
+
+def _refuse(message: str) -> NoReturn:
+    from remedi_spark.progress import LOGGER, in_json
+
+    if in_json():
+        LOGGER.error(message)
+    else:
+        print(f"remedi: error: {redact(message)}", file=sys.stderr, flush=True)
+    sys.exit(2)
 
 
 def _written(bundle: Path) -> dict[str, str]:
@@ -346,12 +395,6 @@ def _input_error_behind(error: BaseException) -> str | None:
         if mark in line:
             return line.split(mark, 1)[1]
     return None
-
-
-def _leave(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
-    sys.stderr.flush()
-    sys.exit(code)
 
 
 def _refuse_foreign_bundle(model: Path) -> None:

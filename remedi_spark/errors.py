@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(Exception):
@@ -20,3 +23,44 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the known name closest to ``name``, or an empty string."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+_FACTS = "remedi_facts"
+_NAMED = re.compile(r"^\s*(?:Caused by: )?[\w.]+(Error|Exception): \S")
+_SECRET_NAME = re.compile(r"(?i)(password|passwd|pwd|secret|token|api_?key|access_?key)")
+_SECRET = re.compile(
+    rf"([\w.-]*{_SECRET_NAME.pattern[4:]}[\w.-]*)([\"']?\s*[=:]\s*[\"']?)[^\s&;,'\"}}]+", re.IGNORECASE
+)
+_LOGIN = re.compile(r"(://[^/\s:@]+:)[^/\s@]+@")
+_SHORTEST_SECRET = 6
+
+
+@contextmanager
+def doing(**facts: str) -> Iterator[None]:
+    """Note on an exception that passes what was being done: stage, unit. The innermost note of a name stays."""
+    try:
+        yield
+    except Exception as error:
+        setattr(error, _FACTS, facts | failure_facts(error))
+        raise
+
+
+def failure_facts(error: BaseException) -> dict[str, str]:
+    """Return what :func:`doing` has noted."""
+    return dict(getattr(error, _FACTS, {}))
+
+
+def cause(error: BaseException) -> str:
+    """Return the one line of an error, also of Spark's long ones, that names the cause: the last exception in it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    named = [line for line in lines if _NAMED.match(line)]
+    first = next((line for line in lines if line), "")
+    return named[-1].removeprefix("Caused by: ") if named else f"{type(error).__name__}: {first}"
+
+
+def redact(text: str) -> str:
+    """Return text without passwords and tokens: those of URLs, of ``name=value``, and of the environment."""
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, "***")
+    return _SECRET.sub(r"\1\3***", _LOGIN.sub(r"\1***@", text))

@@ -9,7 +9,7 @@ base_models           samples                                        encoded, oo
 meta_features         oof_predictions                                meta_features
 fuser                 meta_features                                  fused_scores, fuser/
 student               encoded, fused_scores                          student_scores, student/, calibration.json
-scores                owner_features of one snapshot, student/       scores
+scores                owner_features of one snapshot, student/       scores, monitoring
 report                all of the above                               metrics.json, report.html
 ====================  =============================================  ==============================================
 
@@ -37,11 +37,25 @@ from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
 from remedi_spark.features.changes import fingerprint
 from remedi_spark.ledger import Unit
+from remedi_spark.monitoring.history import MONITORING
 from remedi_spark.progress import timed
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.session import get_session
 from remedi_spark.spark.tables import Tables, is_catalog_name
-from remedi_spark.stages import ablations, base_models, features, fuser, meta_features, report, samples, scores, student
+from remedi_spark.stages import (
+    ablations,
+    base_models,
+    features,
+    fuser,
+    meta_features,
+    promotion,
+    report,
+    samples,
+    scores,
+    student,
+)
+from remedi_spark.tracking import registry
+from remedi_spark.tracking.registry import load_model
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
@@ -100,14 +114,16 @@ def run_student(workspace: Workspace, config: Config) -> None:
 def run_scores(workspace: Workspace, config: Config) -> None:
     """Stage 6: the latest snapshot's scores."""
     with _timed(workspace, "scores"):
-        settings = [_settings(config, "scores"), load_parts(workspace.bundle).model_version]
+        parts = load_model(config.scores.model or workspace.bundle)
+        settings = [_settings(config, "scores"), parts.model_version]
         unit = Unit("scores", settings, ("owner_features",), ("scores",))
-        workspace.ledger.once(unit, lambda: scores.run(workspace, config.scores))
+        workspace.ledger.once(unit, lambda: scores.run(workspace, config, parts))
 
 
 def run_backfill(workspace: Workspace, config: Config, wanted: str) -> None:
     """Score the snapshots of a day, or from one day to another, whatever the ledger says."""
-    scores.run(workspace, config.scores, scores.snapshots_within(workspace, wanted))
+    parts = load_model(config.scores.model or workspace.bundle)
+    scores.run(workspace, config, parts, scores.snapshots_within(workspace, wanted))
 
 
 def run_report(
@@ -127,6 +143,8 @@ def run_report(
         name = label or label_name(config)
         metrics = report.run(workspace, config, label=name, durations=durations, ablations=fitted)
     workspace.models(FINAL).save(DURATIONS, durations)
+    if config.mlflow.enabled:
+        registry.log_run(workspace.bundle, config, metrics)
     return metrics
 
 
@@ -162,6 +180,41 @@ def train(
     return _report_once(workspace, config, source.label)
 
 
+def promote(bundle: Path, config: Config, source: FlatTable | None = None) -> tuple[bool, str]:
+    """Make a bundle the champion if it beats the present one; return whether it did, and why.
+
+    They are compared on ``source``, a labelled table that neither has learned from; without, on the test rows of the
+    candidate's training that are later than what the champion has learned from.
+    """
+    registry.require_mlflow()
+    workspace, trained_with, _ = reopen(bundle)
+    if trained_with.task != "classification":
+        raise InputError(f"--model {bundle}: found task {trained_with.task}; promote compares classifications by AP")
+    candidate, name = load_parts(bundle), config.mlflow.model
+    version = registry.registered_version(name, candidate.model_version)
+    if version is None:
+        logged_as = trained_with.model_copy(update={"mlflow": config.mlflow})
+        version = registry.log_run(bundle, logged_as, workspace.models(FINAL).load("metrics"))
+    present = registry.champion_version(name)
+    if present == version:
+        return False, f"version {version} of {name} is the champion already"
+    if present is None:
+        registry.crown(name, version)
+        return True, f"version {version} of {name} is the first champion"
+    champion = registry.load_model(f"{registry.SCHEME}{name}/{present}")
+    settings = trained_with.model_copy(update={"mlflow": config.mlflow})
+    found = (
+        promotion.on_test_rows(workspace, champion, settings)
+        if source is None
+        else promotion.on_table(workspace.tables.spark, source, candidate, champion, settings)
+    )
+    better = found.beats(config.mlflow.margin)
+    if better:
+        registry.crown(name, version)
+    verdict = f"version {version} replaces" if better else f"version {version} does not replace"
+    return better, f"{found}; {verdict} version {present} of {name} (margin {config.mlflow.margin:g})"
+
+
 def _meta_features_once(workspace: Workspace, config: Config) -> None:
     unit = workspace.unit(
         "meta-features", _settings(config, "meta_features", "task"),
@@ -181,7 +234,8 @@ def _fuser_once(workspace: Workspace, config: Config) -> None:
 def _student_once(workspace: Workspace, config: Config) -> None:
     unit = workspace.unit(
         "student", _settings(config, "student", "seed", "base_models", "task"),
-        reads=["encoded", "fused_scores"], writes=["student_scores"], files=["student/*/*", "calibration.json"],
+        reads=["encoded", "fused_scores"], writes=["student_scores"],
+        files=["student/*/*", "calibration.json", "score_distribution.json"],
     )  # fmt: skip
     workspace.ledger.once(unit, lambda: student.run(workspace, config))
     seal(workspace, config)
@@ -192,7 +246,7 @@ def _report_once(workspace: Workspace, config: Config, label: str) -> dict[str, 
         "report", [label, _settings(config, "evaluation", "scores", "student", "base_models", "task", "regression")],
         reads=["base_margins", "meta_features", "fused_scores", "student_scores"],
     )  # fmt: skip
-    unit = replace(unit, files=("metrics.json", "report.html", "report.json"))
+    unit = replace(unit, reads=(*unit.reads, MONITORING), files=("metrics.json", "report.html", "report.json"))
     workspace.ledger.once(unit, lambda: run_report(workspace, config, label))
     metrics: dict[str, Any] = workspace.models(FINAL).load("metrics")
     return metrics

@@ -12,8 +12,7 @@ import hashlib
 import json
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException
 
-from remedi_spark.progress import say, warn
+from remedi_spark.bundle.store import checksums
+from remedi_spark.errors import doing
+from remedi_spark.progress import run_id, say, warn
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
@@ -55,10 +56,9 @@ class Ledger:
     tables: Tables
     bundle: Path
     force: bool = False
-    run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
     recorded: int = 0
     """Units done by this run."""
-    _known: dict[str, tuple[str, Mapping[str, Any]]] | None = None
+    _known: dict[str, set[tuple[str, str]]] | None = None
     _waiting: list[tuple[Any, ...]] = field(default_factory=list)
     _written: float = field(default_factory=time.monotonic)
     _lock: Any = field(default_factory=threading.RLock)
@@ -70,7 +70,8 @@ class Ledger:
             say(unit.name.split("/")[0], f"{unit.name}: done before, skipped (--force does it again)")
             return False
         started = time.monotonic()
-        work()
+        with doing(unit=unit.name):
+            work()
         self.record(unit, key, time.monotonic() - started)
         self.flush()
         return True
@@ -82,15 +83,15 @@ class Ledger:
 
     def stands(self, unit: Unit, key: str) -> bool:
         """Tell whether the unit was done with this key, and what it wrote is as it was left."""
-        known = None if self.force else self._load().get(unit.name)
-        return known is not None and known[0] == key and known[1] == self._made(unit)
+        known = {made for done, made in self._load().get(unit.name, ()) if done == key}
+        return not self.force and bool(known) and self._made(unit) in known
 
     def record(self, unit: Unit, key: str, seconds: float) -> None:
         """Note that the unit is done; written within :data:`FLUSH_SECONDS` if units go on ending, else by ``flush``."""
         made = self._made(unit)
-        row = (unit.name, key, json.dumps(made), self.run_id, __version__, seconds, datetime.now(UTC))
+        row = (unit.name, key, made, run_id(), __version__, seconds, datetime.now(UTC))
         with self._lock:
-            self._load()[unit.name] = (key, made)
+            self._load().setdefault(unit.name, set()).add((key, made))
             self._waiting.append(row)
             self.recorded += 1
             due = time.monotonic() - self._written > FLUSH_SECONDS
@@ -105,31 +106,29 @@ class Ledger:
         if rows:
             self.tables.append(self.tables.spark.createDataFrame(rows, SCHEMA).coalesce(1), LEDGER)
 
-    def _load(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    def _load(self) -> dict[str, set[tuple[str, str]]]:
         with self._lock:
             if self._known is None:
                 self._known = self._read()
             return self._known
 
-    def _read(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    def _read(self) -> dict[str, set[tuple[str, str]]]:
+        """Return, by unit, keys and what was made; in no order, so that a clock that went back does no harm."""
         if not self.tables.exists(LEDGER):
             return {}
         try:
-            rows = self.tables.read(LEDGER).where("made IS NOT NULL").orderBy("finished_at").collect()
+            rows = self.tables.read(LEDGER).where("made IS NOT NULL").select("unit", "key", "made").distinct().collect()
         except AnalysisException:
             warn("ledger", "written by another version of remedi_spark; everything is done again")
             return {}
-        return {row["unit"]: (row["key"], json.loads(row["made"])) for row in rows}
+        known: dict[str, set[tuple[str, str]]] = {}
+        for row in rows:
+            known.setdefault(row["unit"], set()).add((row["key"], row["made"]))
+        return known
 
-    def _made(self, unit: Unit) -> dict[str, Any]:
+    def _made(self, unit: Unit) -> str:
         tables = {name: self._stamp(name) for name in unit.writes}
-        return {"tables": tables, "files": checksums(self.bundle, unit.files)}
+        return json.dumps({"tables": tables, "files": checksums(self.bundle, unit.files)}, sort_keys=True)
 
     def _stamp(self, name: str) -> str | None:
         return self.tables.stamp(name) if self.tables.exists(name) else None
-
-
-def checksums(folder: Path, patterns: Iterable[str]) -> dict[str, str]:
-    """Return SHA-256 by relative path of the files that match any of the glob patterns."""
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,14 +1,40 @@
-"""Progress on stderr, one line an event; results go to stdout."""
+"""Progress on stderr, one line an event, as text or as JSON; results go to stdout."""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 import time
+import traceback
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from remedi_spark.errors import cause, doing, failure_facts, redact
 
 LOGGER = logging.getLogger("remedi")
+RUN_ID_VARIABLE = "REMEDI_RUN_ID"
+LOG_FORMAT_VARIABLE = "REMEDI_LOG_FORMAT"
+
+_run: list[str] = []
+
+
+def begin_run() -> str:
+    """Give what this process does from here on an identifier of its own: that of the environment, else a new one.
+
+    A scheduler that starts one process a stage sets ``REMEDI_RUN_ID`` to join their logs and tables.
+    """
+    given = os.environ.get(RUN_ID_VARIABLE)
+    _run[:] = [given or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"]
+    return _run[0]
+
+
+def run_id() -> str:
+    """Return the identifier of the present run; it stands in logs, ledger, scores and monitoring."""
+    return _run[0] if _run else begin_run()
 
 
 class _Elapsed(logging.Formatter):
@@ -18,26 +44,43 @@ class _Elapsed(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         mark = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        return f"[{time.monotonic() - self._start:7.1f}s] {mark}{super().format(record)}"
+        stage = f"{record.stage:<13} " if hasattr(record, "stage") else ""
+        return redact(f"[{time.monotonic() - self._start:7.1f}s] {mark}{stage}{super().format(record)}")
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Show the product's progress on stderr; call once, from a command."""
+class _Json(logging.Formatter):
+    """One JSON object a line: time (UTC), level, run_id, stage, message, and whatever else an event carries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "run_id": run_id(),
+            "stage": getattr(record, "stage", None),
+            "message": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        return redact(json.dumps(event, ensure_ascii=False, default=str))
+
+
+def log_to_stderr(level: int = logging.INFO, style: str | None = None) -> None:
+    """Show the product's progress on stderr, as ``text`` or ``json`` (None: as ``REMEDI_LOG_FORMAT`` says)."""
+    style = style or os.environ.get(LOG_FORMAT_VARIABLE, "text")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Elapsed())
+    handler.setFormatter(_Json() if style == "json" else _Elapsed())
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(level)
     LOGGER.propagate = False
 
 
-def say(stage: str, message: str) -> None:
-    """Report an event of a stage."""
-    LOGGER.info("%-13s %s", stage, message)
+def say(stage: str, message: str, **facts: object) -> None:
+    """Report an event of a stage; ``facts`` are further fields of a JSON log."""
+    LOGGER.info(message, extra={"stage": stage, "facts": facts})
 
 
-def warn(stage: str, message: str) -> None:
+def warn(stage: str, message: str, **facts: object) -> None:
     """Report something the user should look at; the run goes on."""
-    LOGGER.warning("%-13s %s", stage, message)
+    LOGGER.warning(message, extra={"stage": stage, "facts": facts})
 
 
 @contextmanager
@@ -45,6 +88,26 @@ def timed(stage: str, durations: dict[str, float]) -> Iterator[None]:
     """Announce a stage, and store the seconds it took under its name."""
     say(stage, "started")
     start = time.monotonic()
-    yield
+    with doing(stage=stage):
+        yield
     durations[stage] = round(time.monotonic() - start, 1)
-    say(stage, f"done in {durations[stage]:.1f} s")
+    say(stage, f"done in {durations[stage]:.1f} s", seconds=durations[stage])
+
+
+def tell_failure(error: BaseException, command: str) -> None:
+    """Report a failure: stage, unit, cause and the command that goes on where it stopped."""
+    facts = failure_facts(error)
+    where = ", ".join(f"{name} {value}" for name, value in facts.items()) or "before the first stage"
+    reason = cause(error)
+    trace = "".join(traceback.format_exception(error))
+    line = redact(f"remedi: failed in {where}: {reason}; what is done is kept, to go on run: {command}")
+    if in_json():
+        kept = {name: value for name, value in facts.items() if name != "stage"} | {"resume": command, "trace": trace}
+        LOGGER.error(reason, extra={"stage": facts.get("stage"), "facts": kept})
+    else:
+        print(redact(trace), line, sep="\n", file=sys.stderr)
+
+
+def in_json() -> bool:
+    """Whether stderr is for machines."""
+    return any(isinstance(handler.formatter, _Json) for handler in LOGGER.handlers)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.conftest import Command, Outcome
+from tests.cli.conftest import Command, Outcome, Trained, train_a_bundle
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,7 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     First, because xdist reads the groups in a hook of the same name.
     """
     for item in items:
-        shared = item.path.parent if item.path.parent.name == "cli" else item.path
+        folder = item.path.parent
+        shared = folder.with_name("cli") if folder.name in ("cli", "cluster") else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared)))
 
 
@@ -43,6 +44,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = get_session(config)
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def trained(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A bundle that was trained through the command line."""
+    return train_a_bundle(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

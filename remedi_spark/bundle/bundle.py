@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from remedi_spark.bundle.reasons import Reason, explain_rows
-from remedi_spark.bundle.store import ModelStore, read_bytes, read_json, write_json
+from remedi_spark.bundle.store import ModelStore, checksums, read_bytes, read_json, write_json
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.errors import InputError
@@ -23,6 +23,8 @@ from remedi_spark.metrics.label_scale import ScoreMap, score_map_from_dict
 MANIFEST = "manifest.json"
 SCORED_WITH = ("contract.json", "encoder.json", "calibration.json", "student")
 """What a score depends on; everything else in a bundle is for people and for retraining."""
+MONITORED_WITH = ("distribution.json", "score_distribution.json")
+"""What scored rows are compared with; sealed too, but no part of the model's version."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class BundleParts:
     students: dict[str, list[Fitted]]
     calibration: dict[str, Any]
     model_version: str
+    distribution: dict[str, Any] | None = None
+    """Of the training rows and their scores; None in a bundle of a version that kept none."""
 
 
 class Bundle:
@@ -110,29 +114,62 @@ def load(path: str | Path) -> Bundle:
 
 
 def load_parts(root: Path) -> BundleParts:
-    """Read a bundle's scoring parts and check them against the manifest."""
-    manifest = read_json(root / MANIFEST)
-    for name, digest in manifest["files"].items():
+    """Read a bundle's scoring parts and check them against the manifest.
+
+    Raises:
+        InputError: there is no bundle, it is not whole, or a file of it was changed since training.
+    """
+    manifest = _manifest(root)
+    files: dict[str, str] = manifest["files"]
+    for name, digest in files.items():
         if hashlib.sha256(read_bytes(root / name)).hexdigest() != digest:
             raise InputError(
                 f"model {root / name}: changed since training (checksum differs); restore it or train again"
             )
     store = ModelStore(root)
-    folds = manifest["folds"]
-    students = {
-        name: [store.load_fitted("student", name, f"fold_{k}") for k in range(folds)] for name in manifest["students"]
-    }
-    return BundleParts(store.load("encoder"), students, store.load("calibration"), manifest["model_version"])
+    folds = range(manifest["folds"])
+    students = {name: [store.load_fitted("student", name, f"fold_{k}") for k in folds] for name in manifest["students"]}
+    return BundleParts(
+        store.load("encoder"),
+        students,
+        store.load("calibration"),
+        manifest["model_version"],
+        _distribution(root, files),
+    )
+
+
+def _manifest(root: Path) -> dict[str, Any]:
+    """Read the manifest; refuse one that is not ours, or does not seal all that is loaded."""
+    manifest = read_json(root / MANIFEST)
+    where = f"model {root / MANIFEST}"
+    expected = "expected the manifest of a bundle written by remedi train or remedi run"
+    if not isinstance(manifest, dict) or not {"model_version", "students", "folds", "files"} <= set(manifest):
+        raise InputError(f"{where}: not a model's manifest; {expected}")
+    loaded = [f"student/{name}/fold_{k}.json" for name in manifest["students"] for k in range(manifest["folds"])]
+    for name in ("contract.json", "encoder.json", "calibration.json", *loaded):
+        if name not in manifest["files"]:
+            raise InputError(f"{where}: has no checksum of {name}; {expected}")
+    if _version(manifest["files"]) != manifest["model_version"]:
+        raise InputError(f"{where}: its checksums are not those of version {manifest['model_version']}; {expected}")
+    return manifest
+
+
+def _distribution(root: Path, files: dict[str, str]) -> dict[str, Any] | None:
+    if not set(MONITORED_WITH) <= set(files):
+        return None
+    return {key: value for name in MONITORED_WITH for key, value in read_json(root / name).items()}
 
 
 def write_manifest(root: Path, *, students: list[str], folds: int) -> str:
     """Seal a bundle: list the files a score depends on with their checksums; return the model version."""
-    files = {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for part in SCORED_WITH
-        for path in (sorted((root / part).rglob("*.*")) if (root / part).is_dir() else [root / part])
-    }
-    version = hashlib.sha256("".join(f"{n}{d}" for n, d in sorted(files.items())).encode()).hexdigest()[:12]
-    tree = {"model_version": version, "students": students, "folds": folds, "files": files}
-    write_json(root / MANIFEST, tree)
+    patterns = [f"{part}/**/*.*" if (root / part).is_dir() else part for part in SCORED_WITH]
+    files = checksums(root, [*patterns, *MONITORED_WITH])
+    version = _version(files)
+    write_json(root / MANIFEST, {"model_version": version, "students": students, "folds": folds, "files": files})
     return version
+
+
+def _version(files: dict[str, str]) -> str:
+    """Return the hash of what scores depend on."""
+    scored = sorted((name, digest) for name, digest in files.items() if name not in MONITORED_WITH)
+    return hashlib.sha256("".join(f"{name}{digest}" for name, digest in scored).encode()).hexdigest()[:12]

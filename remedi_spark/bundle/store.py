@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,3 +77,9 @@ def read_json(path: Path) -> Any:
         return json.loads(read_bytes(path))
     except json.JSONDecodeError as error:
         raise InputError(f"model {path}: not valid JSON ({error}); the bundle is damaged, train again") from error
+
+
+def checksums(folder: Path, patterns: Iterable[str]) -> dict[str, str]:
+    """Return SHA-256 by relative path of the files that match any of the glob patterns."""
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

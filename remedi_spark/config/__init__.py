@@ -20,6 +20,8 @@ from remedi_spark.config.chain import (
 )
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import defaults, merge, parse_overrides, read_yaml, validate
+from remedi_spark.config.mlflow import MLflowConfig
+from remedi_spark.config.monitoring import MonitoringConfig
 from remedi_spark.config.regression import TASKS, RegressionConfig, check_task
 from remedi_spark.config.section import Section
 from remedi_spark.config.spark import SparkConfig
@@ -49,6 +51,8 @@ class Config(Section):
     student: StudentConfig
     scores: ScoresConfig = Field(default_factory=ScoresConfig)
     regression: RegressionConfig = Field(default_factory=RegressionConfig)
+    monitoring: MonitoringConfig = Field(default_factory=MonitoringConfig)
+    mlflow: MLflowConfig = Field(default_factory=MLflowConfig)
     adapt: AdaptConfig = Field(default_factory=AdaptConfig)
     """Meta-learning across segments: ``remedi adapt``."""
 

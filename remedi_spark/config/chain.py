@@ -222,6 +222,8 @@ class StudentConfig(Section):
 class ScoresConfig(Section):
     """Stage 6: what the warehouse reads."""
 
+    model: str | None = None
+    """Score with another bundle folder, or a registered model such as ``models:/remedi@champion``; null: the run's."""
     budget: Share = 0.075
     """Share of the owners to contact; K = budget x owners of the snapshot."""
     reasons: int = Field(default=3, ge=0, le=10)

@@ -20,5 +20,7 @@ class SparkConfig(Section):
     """Further Maven packages of the local session, as ``group:artifact:version``."""
     log_level: str = Field(default="ERROR", pattern="^(DEBUG|INFO|WARN|ERROR|OFF)$")
     """Spark's log level."""
+    unit_seconds: float | None = Field(default=14_400, gt=0)
+    """How long one fit may take before its Spark jobs are cancelled; null: for ever."""
     settings: dict[str, str] = Field(default_factory=dict)
     """Any further Spark setting, by its own name."""

@@ -66,9 +66,9 @@ def _measure(frame: pd.DataFrame, k: int, resamples: int) -> dict[str, Any]:
 
 
 def compare_models(
-    rows: DataFrame, pairs: Sequence[tuple[str, str]], k: int, resamples: int
+    rows: DataFrame, pairs: Sequence[tuple[str, str]], k: int, resamples: int, metric: str = "ap"
 ) -> dict[tuple[str, str], list[float | None]]:
-    """Return, by pair, AP of the first less AP of the second with its 95 % interval over owners: [value, low, high].
+    """Return, by pair, a metric of the first less that of the second with its 95 % interval: [value, low, high].
 
     Both are measured on the same resampled owners, so that the interval is of the difference alone.
     """
@@ -83,7 +83,7 @@ def compare_models(
     def work(frame: pd.DataFrame) -> pd.DataFrame:
         owners = pd.factorize(frame[OWNER])[0]
         labels, one, other = (frame[name].to_numpy() for name in (LABEL, "one", "other"))
-        found = paired_bootstrap(labels, one, other, k, "ap", n_resamples=resamples, groups=owners)
+        found = paired_bootstrap(labels, one, other, k, metric, n_resamples=resamples, groups=owners)
         return pd.DataFrame({"pair": [frame["pair"].iloc[0]], "found": [json.dumps([_plain(x) for x in found])]})
 
     measured = long.groupBy("pair").applyInPandas(work, "pair int, found string").collect()

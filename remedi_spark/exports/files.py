@@ -122,7 +122,7 @@ def _write(selection: Selection, source: str, folder: Path, kind: Format) -> dic
 def _standard_timestamps(spark: SparkSession) -> Iterator[None]:
     """Write Parquet's own UTC timestamps: Spark's default, INT96, says nothing of a zone to other readers."""
     name = "spark.sql.parquet.outputTimestampType"
-    before = spark.conf.get(name)
+    before = str(spark.conf.get(name))
     spark.conf.set(name, "TIMESTAMP_MICROS")
     try:
         yield

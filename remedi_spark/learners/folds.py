@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -12,10 +12,13 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.encoding.layout import Layout
+from remedi_spark.errors import cause, doing
 from remedi_spark.learners import learner_for
 from remedi_spark.learners.contract import AMOUNT, ROW_WEIGHT, TARGET, VALID, Amounts, Fitted, TrainingSet, X
 from remedi_spark.learners.net import LABELS
+from remedi_spark.progress import warn
 from remedi_spark.spark.partitions import slots
+from remedi_spark.spark.watchdog import time_limit
 from remedi_spark.splits.folds import inner_validation
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class FoldFits:
         seed: of the first fold.
         amounts: set where the target is a standardised amount, whose unit's own is in ``label``.
         label: 0/1 column mixed into a net's loss with ``label_weight``; None: none.
+        seconds: how long one fit may take; None: for ever.
     """
 
     layout: Layout
@@ -52,6 +56,7 @@ class FoldFits:
     amounts: Amounts | None = None
     label: str | None = None
     label_weight: float = 0.0
+    seconds: float | None = None
 
 
 def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> Fitted:
@@ -76,7 +81,20 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
     data = TrainingSet(
         frame, plan.layout, plan.loss, plan.prior, plan.rows, plan.workers, plan.seed + fold, plan.amounts
     )
-    return learner_for(model, label_weight=plan.label_weight).fit(data)
+    what = f"{model.kind} without fold {fold}"
+
+    def fit(on: TrainingSet) -> Fitted:
+        with time_limit(rows.sparkSession, plan.seconds, what):
+            return learner_for(model, label_weight=plan.label_weight).fit(on)
+
+    try:
+        return fit(data)
+    except Exception as error:
+        if model.kind != "lightgbm" or plan.workers == 1:
+            raise
+        # LightGBM's ring of sockets does not survive the loss of a member; one task needs no ring.
+        warn("fit", f"{what} failed on {plan.workers} workers ({cause(error)}); once more in one task")
+        return fit(replace(data, workers=1))
 
 
 def fit_by_fold(
@@ -87,7 +105,8 @@ def fit_by_fold(
 
     def fit(unit: tuple[str, int]) -> Fitted:
         name, fold = unit
-        fitted = fit_fold(rows, models[name], plan, fold)
+        with doing(fit=f"{name} fold {fold}"):
+            fitted = fit_fold(rows, models[name], plan, fold)
         on_fit(name, fold, fitted)
         return fitted
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
 from remedi_spark.errors import InputError
-from remedi_spark.spark.tables import is_catalog_name, is_csv
+from remedi_spark.spark.tables import Tables, is_catalog_name, is_csv
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -46,6 +46,15 @@ def write_table(frame: DataFrame, out: str) -> None:
     else:
         frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(out)
     spark.catalog.clearCache()
+
+
+def beside(spark: SparkSession, out: str, suffix: str) -> tuple[Tables, str]:
+    """Return root and name of a Delta table next to an output: ``scores.parquet`` and ``_x`` give ``scores_x``."""
+    if is_catalog_name(out):
+        schema, _, name = out.rpartition(".")
+        return Tables(spark, schema, catalog=True), name + suffix
+    parent, slash, name = out.rstrip("/").rpartition("/")
+    return Tables(spark, parent if slash else ".", catalog=False), name.split(".")[0] + suffix
 
 
 def _write_beside(frame: DataFrame, kind: str, out: str) -> None:

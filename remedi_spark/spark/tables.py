@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyspark.errors import AnalysisException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import types as t
 
-from remedi_spark.errors import InputError
+from remedi_spark.errors import InputError, cause
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){1,2}$")
 ATTEMPTS = 5
 """How often a commit is tried while other runs commit to the same rows."""
+_DAMAGED = ("_delta_log", "DELTA_", "JsonParseException", "JsonEOFException", "MismatchedInputException")
+"""What stands in an error of a transaction log that is not whole."""
 _FILE_ENDINGS = (".parquet", ".csv", ".tsv", ".delta")
 
 
@@ -38,11 +42,13 @@ class Tables:
 
     spark: SparkSession
     root: str
+    catalog: bool | None = None
+    """Whether the root is a schema of a catalog; None: as its name reads."""
 
     @property
     def in_catalog(self) -> bool:
         """Whether the root is a schema of a catalog rather than a folder."""
-        return is_catalog_name(self.root)
+        return is_catalog_name(self.root) if self.catalog is None else self.catalog
 
     def location(self, name: str) -> str:
         """Return the catalog name or the folder of table ``name``."""
@@ -60,9 +66,10 @@ class Tables:
         """Read a table that an earlier stage wrote."""
         if not self.exists(name):
             raise InputError(f"table {self.location(name)}: not found; run the stage that writes {name} first")
-        if self.in_catalog:
-            return self.spark.read.table(self.location(name))
-        return self.spark.read.format("delta").load(self.location(name))
+        with sound_log(self.location(name)):
+            if self.in_catalog:
+                return self.spark.read.table(self.location(name))
+            return self.spark.read.format("delta").load(self.location(name))
 
     def version(self, name: str) -> int:
         """Return the latest Delta version of the table."""
@@ -77,11 +84,12 @@ class Tables:
         from delta.tables import DeltaTable
 
         where = self.location(name)
-        if self.in_catalog:  # by SQL: forName refuses names of three parts on open-source Spark
-            history = self.spark.sql(f"DESCRIBE HISTORY {where} LIMIT 1")
-        else:
-            history = DeltaTable.forPath(self.spark, where).history(1)
-        return history.collect()[0]
+        with sound_log(where):
+            if self.in_catalog:  # by SQL: forName refuses names of three parts on open-source Spark
+                history = self.spark.sql(f"DESCRIBE HISTORY {where} LIMIT 1")
+            else:
+                history = DeltaTable.forPath(self.spark, where).history(1)
+            return history.collect()[0]
 
     def append(self, frame: DataFrame, name: str) -> None:
         """Add rows, and columns that the table does not have yet, in one commit."""
@@ -131,6 +139,24 @@ class Tables:
             writer.save(self.location(name))
 
 
+@contextmanager
+def sound_log(where: str) -> Iterator[None]:
+    """Turn what Delta says of a damaged transaction log into one line.
+
+    Raises:
+        InputError: the log of the table cannot be read.
+    """
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        if not any(mark in str(error) for mark in _DAMAGED):
+            raise
+        raise InputError(
+            f"table {where}: its Delta log is damaged ({cause(error)[:200]}); restore {where}/_delta_log from a backup,"
+            " or move the table away and run again: what was made from it is made again"
+        ) from error
+
+
 def _conflicts() -> tuple[type[Exception], ...]:
     """Return Delta's exceptions for a commit that another one has overtaken; in Python they have no common class."""
     from delta import exceptions
@@ -173,7 +199,8 @@ def _read(spark: SparkSession, table: str, as_text: Collection[str]) -> DataFram
     if is_csv(table):
         return _read_csv(spark, table, as_text)
     if _is_delta(spark, table):
-        return spark.read.format("delta").load(table)
+        with sound_log(table):
+            return spark.read.format("delta").load(table)
     if table.rstrip("/").lower().endswith(".parquet") or _has_parquet(table):
         return spark.read.parquet(table)
     raise InputError(

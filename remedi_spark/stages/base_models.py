@@ -9,7 +9,6 @@ never saw its owner; any other row by the mean of the fold models.
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +18,19 @@ from typing import TYPE_CHECKING, Any
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, WEIGHT
+from remedi_spark.bundle.store import checksums
+from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.encoding.fitting import encode, fit_encoder
-from remedi_spark.errors import InputError
+from remedi_spark.errors import InputError, cause
 from remedi_spark.learners.contract import TARGET, FitError, Fitted
 from remedi_spark.learners.folds import FoldFits, fit_fold
 from remedi_spark.learners.scoring import score_by_fold
-from remedi_spark.ledger import Unit, checksums
+from remedi_spark.ledger import Unit
+from remedi_spark.monitoring.counting import describe, quantile_columns
 from remedi_spark.progress import say, warn
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.splits.folds import BLOCK, assign_folds, require_positives
@@ -88,7 +89,8 @@ def _prepare_once(workspace: Workspace, config: Config, contract: FeatureContrac
     )  # fmt: skip
     unit = workspace.unit(
         f"base-models/{phase}/encoded", [settings, config.base_models.folds, contract.to_dict()], phase=phase,
-        writes=["encoded"], files=["encoder.json", "training.json", *task_of(config, workspace.models(phase)).files],
+        writes=["encoded"],
+        files=["encoder.json", "training.json", "distribution.json", *task_of(config, workspace.models(phase)).files],
     )  # fmt: skip
     unit = replace(unit, reads=("samples",))
     workspace.ledger.once(unit, lambda: _prepare(workspace, config, contract, phase, rows))
@@ -118,7 +120,8 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     train = marked.where(F.col(PART) == TRAIN)
     sums = train.agg(
         F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT),
-        F.countDistinct(F.when(F.col(LABEL) > above, F.col(OWNER))),
+        F.countDistinct(F.when(F.col(LABEL) > above, F.col(OWNER))), F.max(SNAPSHOT).alias("until"),
+        *(quantile_columns(contract) if phase == FINAL else ()),
     ).collect()[0]  # fmt: skip
     require_positives(sums[3], folds, "samples", task.rare_owners)
     task.measure_labels(train)
@@ -126,6 +129,9 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     encoder = fit_encoder(learned, contract, config.encoding, folds=folds, binary=task.binary)
     store = workspace.models(phase)
     store.save("encoder", encoder.to_dict())
+    if phase == FINAL:
+        until = None if sums["until"] is None else str(sums["until"])
+        store.save("distribution", describe(train, encoder, sums.asDict(), until).to_dict())
     store.save("training", {"rows": int(sums[0]), "prior": float(sums[1] / sums[2])})
     stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*CARRIED, BLOCK, *contract.columns), encoder)
     workspace.write(phase, "encoded", stored)
@@ -151,6 +157,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
     plan = FoldFits(
         phase.encoder.layout, settings.folds, TARGET, task.loss, _prior_after_sampling(phase.prior, settings.negatives),
         phase.rows, settings.validation_share, workers, config.seed * 1000, task.amounts(),
+        seconds=config.spark.unit_seconds,
     )  # fmt: skip
     store, ledger = workspace.models(phase.name), workspace.ledger
     # The nets first: they take longest, so that the short fits fill the gaps at the end.
@@ -167,7 +174,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
             ledger.record(done, key, time.monotonic() - started)
             say("base-models", f"{phase.name}: {name} fold {fold + 1}/{settings.folds}: {_size(fitted)}")
         except Exception as error:  # any failure of one native fit must not lose the others
-            return name, f"fold {fold}: {_cause(error)}"
+            return name, f"fold {fold}: {cause(error)}"
         return name, None
 
     try:
@@ -186,7 +193,7 @@ def _not_done(
     todo = {}
     encoded = workspace.tables.stamp(workspace.name(phase, "encoded"))
     for name, model in models.items():
-        made_from = [encoded, model.model_dump(mode="json"), asdict(plan)]
+        made_from = [encoded, model.model_dump(mode="json"), asdict(replace(plan, seconds=None))]
         for fold in range(plan.folds):
             files = [f"base_models/{name}/fold_{fold}.*"]
             unit = workspace.unit(f"base-models/{phase}/{name}/{fold}", made_from, phase=phase, files=files)
@@ -197,12 +204,6 @@ def _not_done(
     if len(todo) < fits:
         say("base-models", f"{phase}: {fits - len(todo)} of {fits} fits done before, skipped")
     return todo
-
-
-def _cause(error: Exception) -> str:
-    """Return the line of a Spark error that names the cause: the last exception that is named in it."""
-    lines = [line.strip() for line in str(error).splitlines() if re.match(r"^\s*[\w.]+(Error|Exception): \S", line)]
-    return lines[-1] if lines else f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
 
 
 def _survivors(names: list[str], failures: dict[str, str]) -> list[str]:

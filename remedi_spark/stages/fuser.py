@@ -13,6 +13,7 @@ from remedi_spark.columns import LABEL, PART
 from remedi_spark.config import Config
 from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs, fuser_workers
 from remedi_spark.progress import say
+from remedi_spark.spark.watchdog import time_limit
 from remedi_spark.splits.holdout import TRAIN
 from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
@@ -26,10 +27,11 @@ def run(workspace: Workspace, config: Config) -> None:
         inputs = fuser_inputs(meta.columns, relative=config.fuser.relative_features)
         task = task_of(config, workspace.models(phase))
         train = meta.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
-        fitted = fit_fuser(
-            train, about["models"], inputs, config.fuser, loss=task.loss,
-            folds=config.base_models.folds, seed=config.seed, workers=fuser_workers(about["rows"], len(inputs)),
-        )  # fmt: skip
+        with time_limit(workspace.tables.spark, config.spark.unit_seconds, "fuser"):
+            fitted = fit_fuser(
+                train, about["models"], inputs, config.fuser, loss=task.loss,
+                folds=config.base_models.folds, seed=config.seed, workers=fuser_workers(about["rows"], len(inputs)),
+            )  # fmt: skip
         workspace.models(phase).save_fitted(fitted, "fuser", "fuser")
         workspace.write(phase, "fused_scores", fuse(meta, fitted))
         say("fuser", f"{phase}: {len(inputs)} inputs, best check by head {fitted.info['best_step']}")

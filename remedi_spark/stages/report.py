@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,20 @@ from pyspark.sql.pandas.functions import pandas_udf
 
 from remedi_spark.bundle.bundle import load_parts
 from remedi_spark.bundle.store import ModelStore, write_bytes, write_json
-from remedi_spark.columns import LABEL, PART, SNAPSHOT
+from remedi_spark.columns import KEY, LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
+from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.evaluation.drivers import effects, importance
 from remedi_spark.evaluation.measures import compare_models, fidelity, gate_use, measure_by
 from remedi_spark.metrics.label_scale import score_map_from_dict
+from remedi_spark.monitoring.counting import count_rows
+from remedi_spark.monitoring.distribution import Distribution
+from remedi_spark.monitoring.health import health
+from remedi_spark.monitoring.history import latest
+from remedi_spark.monitoring.measures import against_training
 from remedi_spark.nets.fuser import EXPERTS
-from remedi_spark.progress import say
+from remedi_spark.progress import run_id, say
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.splits.holdout import TEST
@@ -169,7 +176,7 @@ def _report(
         "experts": gate_use(rows, list(EXPERTS), "student"),
         **_drivers(workspace, contract, rows),
         "over_time": _over_time(rows, config.scores.budget, contract) if metrics["positives"] is not None else [],
-        "data_health": _health(workspace, contract),
+        "data_health": _health(workspace, config, contract, phase, rows),
         "training_curves": _curves(workspace, phase, config.task),
         "provenance": _provenance(workspace, config, durations),
     }
@@ -181,7 +188,7 @@ def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict
     moment = datetime.now(UTC).replace(microsecond=0)
     kept = {name: metrics[name] for name in ("label", "measured_on", "rows", "positives", "prior", "k", "budget")}
     return {
-        "title": f"Who to contact: {metrics['label']}", "run_id": f"{moment:%Y%m%dT%H%M%S}", "model_version": version,
+        "title": f"Who to contact: {metrics['label']}", "run_id": run_id(), "model_version": version,
         "generated_at": moment.isoformat(), "task": config.task, **kept,
     }  # fmt: skip
 
@@ -205,16 +212,25 @@ def _over_time(rows: DataFrame, budget: float, contract: FeatureContract) -> lis
     return [{"snapshot": facts.pop("level"), **facts} for facts in found]
 
 
-def _health(workspace: Workspace, contract: FeatureContract) -> dict[str, Any]:
-    samples = workspace.tables.read("samples")
-    nulls = samples.agg(
-        F.count("*").alias("rows"), *[F.avg(F.col(c).isNull().cast("double")).alias(c) for c in contract.columns]
-    ).collect()[0]
-    features = [
-        {"feature": name, "null_share": nulls[column]}
-        for name, column in zip(contract.names, contract.columns, strict=True)
-    ]
-    return {"inputs": [{"name": "samples", "rows": nulls["rows"]}], "features": features}
+def _health(
+    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame
+) -> dict[str, Any] | None:
+    """Say how the rows scored last differ from training or, where none were scored, the measured rows."""
+    parts = load_parts(workspace.bundle)
+    found = latest(workspace.tables, parts.model_version)
+    if found is not None:
+        snapshot, measures, past = found
+        scored = next(int(one.value or 0) for one in measures if one.metric == "rows")
+        return health(measures, f"rows scored of {snapshot}" if snapshot else "rows scored last", scored, past)
+    if parts.distribution is None:
+        return None
+    distribution = Distribution.from_dict(parts.distribution)
+    samples = join_rows(rows.select(*KEY), workspace.tables.read("samples"))
+    now = count_rows(samples, Encoder.from_dict(parts.encoder), distribution.edges)
+    # What is shipped has learned from the measured rows too, unless they came in a table of their own.
+    then = replace(distribution if phase == FINAL else distribution.without(now), score_edges=[], score_counts=[])
+    drift = list(against_training(now, then, contract.names, config.monitoring))
+    return health(drift, "rows measured on", now.rows)
 
 
 def _curves(workspace: Workspace, phase: str, task: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.learners.contract import TARGET, Fitted
 from remedi_spark.learners.folds import FoldFits, fit_by_fold, mean_margin
 from remedi_spark.learners.scoring import score_by_fold
+from remedi_spark.monitoring.counting import describe_scores
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.splits.holdout import TEST, TRAIN
@@ -45,6 +46,7 @@ def _distil(workspace: Workspace, config: Config, phase: str) -> None:
         encoder.layout, encoder.folds, TARGET, "mse", 0.0, rows.count(), config.base_models.validation_share,
         config.base_models.workers or 1, config.seed * 1000 + 500,
         label=LABEL if mixes_labels else None, label_weight=settings.label_weight if mixes_labels else 0.0,
+        seconds=config.spark.unit_seconds,
     )  # fmt: skip
 
     def keep(name: str, fold: int, fitted: Fitted) -> None:
@@ -65,4 +67,7 @@ def _calibrate(workspace: Workspace, config: Config, phase: str) -> None:
     teacher = workspace.read(phase, "fused_scores").where(F.col(PART) == TRAIN)
     score_map = task_of(config, workspace.models(phase)).score_map(teacher)
     workspace.models(phase).save("calibration", score_map.to_dict())
+    if phase == FINAL:
+        mine = workspace.read(phase, "student_scores").where(F.col(PART) == TRAIN)
+        workspace.models(phase).save("score_distribution", describe_scores(mine, "student", score_map))
     say("student", f"{phase}: calibrated by {type(score_map).__name__}")

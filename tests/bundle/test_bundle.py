@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.learners import learner_for
 from remedi_spark.learners.contract import TrainingSet
 from remedi_spark.metrics.calibrators import PlattCalibrator
-from remedi_spark.stages.scores import score_frame
+from remedi_spark.stages.scoring import scored_batch
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -101,7 +101,8 @@ def test_it_ranks_what_was_planted(bundle: Bundle, table: pd.DataFrame) -> None:
 
 def test_spark_scores_what_pandas_predicts(bundle: Bundle, folder: Path, frame: Any, table: pd.DataFrame) -> None:
     config = ScoresConfig(budget=0.1, reasons=2)
-    found = score_frame(frame.repartition(3), load_parts(folder), config, table="t").orderBy("owner_id").toPandas()
+    with scored_batch(frame.repartition(3), load_parts(folder), table="t") as batch:
+        found = batch.ranked(config, datetime.now(UTC), "run").orderBy("owner_id").toPandas()
     predicted = bundle.predict(table.sample(frac=1, random_state=0)[::-1].sort_index())
     np.testing.assert_allclose(found["score"], predicted, atol=1e-6)
     np.testing.assert_array_equal(found["rank"].sort_values(), np.arange(1, 601))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -104,10 +103,8 @@ def train_arguments(table: Path | str, bundle: Path, *more: str) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="session")
-def trained(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """1,000 owners, 40 of them buyers: the smallest table that must work."""
-    folder = tmp_path_factory.mktemp("trained")
+def train_a_bundle(folder: Path) -> Trained:
+    """Train on 1,000 owners, 40 of them buyers: the smallest table that must work."""
     frame = world()
     table = folder / "owners.parquet"
     frame.to_parquet(table, coerce_timestamps="us")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from remedi_spark import ledger
 from remedi_spark.ledger import LEDGER, Ledger, Unit
 from remedi_spark.spark.tables import Tables
 
@@ -54,7 +56,7 @@ def test_work_is_done_once(copier: Copier) -> None:
 def test_other_settings_or_another_input_ask_for_it_again(copier: Copier, spark: SparkSession) -> None:
     assert done(copier)
     assert done(copier, Unit("copy", {"factor": 3}, UNIT.reads, UNIT.writes, UNIT.files))
-    assert done(copier)  # the ledger keeps the latest of a name
+    assert done(copier)  # what the other setting has written meanwhile is not what this one left
     copier.tables.overwrite(spark.range(4), "numbers")
     assert done(copier)
     assert not done(copier)
@@ -85,3 +87,19 @@ def test_a_ledger_of_an_older_version_counts_for_nothing(copier: Copier, spark: 
     assert done(copier)
     assert not done(copier)
     assert copier.tables.read(LEDGER).count() == 2
+
+
+def test_a_clock_that_went_back_neither_skips_nor_repeats_work(copier: Copier, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Future(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Future:
+            return cls(2100, 1, 1, tzinfo=tz)
+
+    with monkeypatch.context() as clock:
+        clock.setattr(ledger, "datetime", Future)
+        assert done(copier)
+    other = Unit("copy", {"factor": 3}, UNIT.reads, UNIT.writes, UNIT.files)
+    assert done(copier, other)
+    assert not done(copier, other)
+    assert done(copier)
+    assert not done(copier)

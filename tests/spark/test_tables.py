@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -153,3 +154,21 @@ def test_a_wrong_table_is_one_line(spark: SparkSession, tmp_path: Path, table: s
     with pytest.raises(InputError, match=message) as raised:
         read_table(spark, table.format(tmp=tmp_path))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "missing commit"])
+def test_a_damaged_delta_log_is_one_line(spark: SparkSession, tmp_path: Path, damage: str) -> None:
+    tables = Tables(spark, str(tmp_path))
+    for number in range(3):
+        tables.overwrite(spark.createDataFrame([(number,)], "id long"), "t")
+    log = tmp_path / "t" / "_delta_log"
+    if damage == "garbage":
+        (log / f"{2:020}.json").write_text('{"add": {"path": "part-0')
+        (log / f".{2:020}.json.crc").unlink(missing_ok=True)
+    else:
+        (log / f"{1:020}.json").unlink()
+    shutil.copytree(tmp_path / "t", tmp_path / "copy")  # Delta remembers what it has read of the other
+    for read in (lambda: tables.read("copy"), lambda: read_table(spark, str(tmp_path / "copy"))):
+        with pytest.raises(InputError, match=r"copy: its Delta log is damaged .* restore") as raised:
+            read().collect()
+        assert "\n" not in str(raised.value)

@@ -1,0 +1,1 @@
+"""What each scoring run looks like against training, and how past scores turned out."""

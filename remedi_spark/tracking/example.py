@@ -1,0 +1,43 @@
+"""Signature and input example of a bundle; the example row is made up of medians and frequent levels, no owner's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from remedi_spark.bundle.bundle import BundleParts
+from remedi_spark.encoding.contract import Feature
+from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder
+
+_MLFLOW_TYPE = {
+    "number": "double", "boolean": "boolean", "date": "datetime", "timestamp": "datetime", "category": "string"
+}  # fmt: skip
+
+
+def signature(parts: BundleParts) -> Any:
+    """Return the MLflow signature: every feature by the user's name, null allowed; ``score`` out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    features = Encoder.from_dict(parts.encoder).contract.features
+    inputs = [ColSpec(_MLFLOW_TYPE[one.kind], one.name, required=False) for one in features]
+    return ModelSignature(Schema(inputs), Schema([ColSpec("double", "score")]))
+
+
+def input_example(parts: BundleParts) -> pd.DataFrame:
+    """Return one row that the model accepts."""
+    encoder = Encoder.from_dict(parts.encoder)
+    edges = (parts.distribution or {}).get("edges") or [None] * len(encoder.contract.features)
+    return pd.DataFrame(
+        {feature.name: [_value(i, feature, encoder, edges[i])] for i, feature in enumerate(encoder.contract.features)}
+    )
+
+
+def _value(position: int, feature: Feature, encoder: Encoder, edges: list[float] | None) -> Any:
+    if feature.kind == "category":
+        return next((name for name in encoder.levels[position].names if name != NULL_LEVEL), "")
+    middle = edges[len(edges) // 2] if edges else 0.0
+    if feature.kind == "boolean":
+        return middle > 0.5
+    return pd.Timestamp(0) + pd.Timedelta(days=round(middle)) if feature.kind in ("date", "timestamp") else middle

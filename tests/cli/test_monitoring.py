@@ -1,0 +1,80 @@
+"""What `remedi score` measures of a batch, and what stops it before the output is replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tests.cli.conftest import Command, Trained
+
+
+def figures(folder: Path, spark: Any) -> pd.DataFrame:
+    return spark.read.format("delta").load(str(folder / "scores_monitoring")).toPandas()
+
+
+def write(frame: pd.DataFrame, folder: Path) -> Path:
+    frame.to_parquet(folder / "batch.parquet", coerce_timestamps="us")
+    return folder / "batch.parquet"
+
+
+def test_the_training_rows_themselves_do_not_drift(
+    trained: Trained, remedi: Command, spark: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.parquet"
+    done = remedi("score", "--table", trained.table, "--model", trained.bundle, "--out", out)
+    assert done.code == 0, done.err
+    found = figures(tmp_path, spark).set_index(["part", "name", "metric"])["value"]
+    psi = found.xs("psi", level="metric")["feature"]
+    assert set(psi.index) == set(trained.frame.columns) - {"owner", "bought", "constant"}
+    assert psi.max() < 1e-9  # all are counted, in the same bins
+    assert found["table", "rows", "rows"] == len(trained.frame)
+    expected = trained.frame["visits, last 28 days"].isna().mean()
+    assert abs(found["feature", "visits, last 28 days", "null_share"] - expected) < 1e-12
+    assert found["score", "score", "psi"] < 0.5  # the mean of the folds is less spread than one fold's score
+    scores = pd.read_parquet(out)
+    assert set(scores["run_id"]) == set(figures(tmp_path, spark)["run_id"])
+    assert abs(found["score", "score", "mean"] - scores["score"].mean()) < 1e-9
+
+
+def test_drift_warns_and_stops_before_the_output_is_replaced(
+    trained: Trained, remedi: Command, spark: Any, tmp_path: Path
+) -> None:
+    score = ["score", "--model", trained.bundle, "--out", tmp_path / "scores", "--table"]
+    first = remedi(*score, trained.table)
+    assert "city.name" not in first.err
+    moved = trained.frame.assign(**{"city.name": "never seen", "größe {m}": trained.frame["größe {m}"] + 30})
+    batch = write(moved.head(500), tmp_path)
+    stopped = remedi(*score, batch, "--set", "monitoring.unseen_stop=0.5")
+    assert stopped.code == 2
+    assert "city.name: unseen levels 1" in stopped.message
+    assert "--set monitoring.unseen_stop=null" in stopped.message
+    assert spark.read.format("delta").load(str(tmp_path / "scores")).count() == 1000, "the former scores stand"
+    warned = remedi(*score, batch)
+    assert warned.code == 0
+    assert "größe {m}: PSI against training" in warned.err
+    assert spark.read.format("delta").load(str(tmp_path / "scores")).count() == 500
+    found = figures(tmp_path, spark)
+    assert set(found.groupby("run_id")["replaced"].first()) == {True, False}
+    assert len(found[found["metric"] == "rows"]) == 3
+
+
+def test_lost_rows_stop_a_nightly_table_and_go_on_doing_so(
+    trained: Trained, remedi: Command, spark: Any, tmp_path: Path
+) -> None:
+    batch = write(trained.frame, tmp_path)
+    score = ["score", "--model", trained.bundle, "--out", tmp_path / "scores", "--table", batch]
+    limit = ["--set", "monitoring.rows_lost_stop=0.3"]
+    assert remedi(*score, *limit).code == 0
+    write(trained.frame.head(100), tmp_path)
+    for _ in range(2):
+        stopped = remedi(*score, *limit)
+        assert stopped.code == 2
+        assert "rows lost since the run before 0.9" in stopped.message
+
+
+def test_monitoring_can_be_switched_off(trained: Trained, remedi: Command, tmp_path: Path) -> None:
+    score = ["score", "--table", trained.table, "--model", trained.bundle, "--out", tmp_path / "scores.parquet"]
+    assert remedi(*score, "--set", "monitoring.enabled=false").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]

@@ -1,0 +1,133 @@
+"""A student in MLflow's registry: the same scores, no pickle, and a champion that only a better model replaces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+import remedi_spark
+from tests.cli.conftest import Command, Trained, world
+
+NAME = "remedi"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A registry of its own in SQLite."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.chdir(folder)
+        mlflow.set_tracking_uri(None)
+        yield folder
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def champion(trained: Trained, store: Path, spark: Any) -> str:
+    """The trained bundle, registered and promoted as there is no other."""
+    from remedi_spark import flow
+    from remedi_spark.config import load_config
+
+    done, told = flow.promote(trained.bundle, load_config())
+    assert done, told
+    return told
+
+
+def test_a_run_has_parameters_metrics_and_artefacts(champion: str, trained: Trained) -> None:
+    run = mlflow.search_runs(experiment_names=["remedi"], output_format="list")[0]
+    expected = json.loads((trained.bundle / "metrics.json").read_text())
+    assert run.data.metrics["student/ap"] == pytest.approx(expected["models"]["student"]["ap"])
+    assert run.data.params["folds"] == "2"
+    assert run.data.tags["remedi.model_version"] == remedi_spark.load(trained.bundle).model_version
+    names = {one.path for one in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert {"metrics.json", "report.html", "manifest.json", "config.yaml"} <= names
+
+
+def test_the_registered_student_scores_as_the_bundle_and_holds_no_pickle(
+    champion: str, trained: Trained, store: Path
+) -> None:
+    model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
+    rows = trained.frame.drop(columns=["owner", "bought", "constant"]).head(50)
+    found = model.predict(rows.assign(since=pd.to_datetime(rows["since"])))
+    np.testing.assert_allclose(found["score"], remedi_spark.load(trained.bundle).predict(rows), atol=1e-9)
+    assert model.metadata.signature is not None
+    example = model.input_example
+    assert model.predict(example)["score"].between(0, 1).all()
+    files = [path for path in store.rglob("*") if path.is_file()]
+    assert any(path.name == "encoder.json" for path in files)
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle")]
+    owners = set(trained.frame["owner"])
+    assert not owners & set(example.astype(str).to_numpy().ravel()), "no owner's row is given away"
+
+
+def test_scoring_by_the_champion_equals_scoring_by_the_bundle(
+    champion: str, trained: Trained, remedi: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.parquet"
+    score = ["score", "--table", trained.table, "--out", out, "--model"]
+    done = remedi(*score, f"models:/{NAME}@champion")
+    assert done.code == 0, done.err
+    scores = pd.read_parquet(out).set_index("owner_id").loc[trained.frame["owner"]]
+    bundle = remedi_spark.load(trained.bundle)
+    np.testing.assert_allclose(scores["score"], bundle.predict(trained.frame), atol=1e-6)
+    assert set(scores["model_version"]) == {bundle.model_version}
+    other = tmp_path / "other.parquet"
+    trained.frame.drop(columns="is:active").to_parquet(other, coerce_timestamps="us")
+    refused = remedi("score", "--table", other, "--out", out, "--model", f"models:/{NAME}@champion")
+    assert refused.code == 2
+    assert "feature 'is:active' is missing" in refused.message
+    missing = remedi(*score, f"models:/{NAME}@nobody")
+    assert missing.code == 2
+    assert "models:/remedi@nobody" in missing.message
+
+
+def test_the_champion_stays_unless_it_is_beaten(
+    champion: str, trained: Trained, remedi: Command, spark: Any, tmp_path: Path
+) -> None:
+    again = remedi("promote", "--model", trained.bundle)
+    assert "is the champion already" in again.out
+    worse = _twin(trained.bundle, tmp_path / "worse", slope=-1.0)
+    table = tmp_path / "new.parquet"
+    world(600, 60, seed=5).to_parquet(table, coerce_timestamps="us")
+    judged = ["--table", table, "--label", "bought", "--id", "owner"]
+    kept = remedi("promote", "--model", worse, *judged)
+    assert kept.code == 0, kept.err
+    assert "does not replace" in kept.out
+    crowned = mlflow.MlflowClient().get_model_version_by_alias(NAME, "champion")
+    assert crowned.tags["remedi.model_version"] == remedi_spark.load(trained.bundle).model_version
+    mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "2")  # the worse one, by hand
+    far = remedi("promote", "--model", trained.bundle, *judged, "--set", "mlflow.margin=0.95")
+    assert "does not replace" in far.out
+    back = remedi("promote", "--model", trained.bundle, *judged)
+    assert "version 1 replaces version 2" in back.out
+
+
+def test_rows_that_the_champion_has_learned_from_do_not_count(
+    champion: str, trained: Trained, remedi: Command, tmp_path: Path
+) -> None:
+    other = _twin(trained.bundle, tmp_path / "other", slope=1.1)
+    done = remedi("promote", "--model", other)
+    assert done.code == 2
+    assert "give a labelled table" in done.message
+
+
+def _twin(bundle: Path, to: Path, slope: float) -> Path:
+    """Return a copy whose scores are turned by the slope: -1 ranks the best last."""
+    import shutil
+
+    from remedi_spark.bundle.bundle import write_manifest
+    from remedi_spark.bundle.store import ModelStore
+    from remedi_spark.metrics.calibrators import PlattCalibrator
+
+    shutil.copytree(bundle, to)
+    ModelStore(to).save("calibration", PlattCalibrator(slope, -3.0).to_dict())
+    manifest = json.loads((to / "manifest.json").read_text())
+    write_manifest(to, students=manifest["students"], folds=manifest["folds"])
+    return to
