@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
@@ -130,7 +131,7 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     store = workspace.models(phase)
     store.save("encoder", encoder.to_dict())
     if phase == FINAL:
-        until = None if sums["until"] is None else str(sums["until"])
+        until = str(sums["until"]) if isinstance(sums["until"], date) else None
         store.save("distribution", describe(train, encoder, sums.asDict(), until).to_dict())
     store.save("training", {"rows": int(sums[0]), "prior": float(sums[1] / sums[2])})
     stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*CARRIED, BLOCK, *contract.columns), encoder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -82,6 +83,15 @@ def test_stages_one_by_one_then_spark_submit(configuration: Path, remedi: Comman
     assert refused.code == 2
     assert "no such snapshot" in refused.message
     latest = first["snapshot_date"][0]
+
+    figures = spark.read.format("delta").load(str(root / "monitoring")).toPandas()
+    honest = figures[figures["metric"] == "after_training"].set_index("snapshot")["value"]
+    assert honest[str(latest)] == 1
+    assert honest.drop(str(latest)).eq(0).all(), "the model has learned from the labels of July and August"
+    assert not (figures["part"] == "realised").any()
+    health = json.loads((root / "model" / "report.json").read_text())["data_health"]
+    assert health["inputs"][0] == {"name": f"rows scored of {latest}", "rows": len(first), "quarantined": 0}
+    assert all(one["psi"] is not None for one in health["features"])
 
     _submit("scores.py", configuration, "--force")
     again = spark.read.format("delta").load(str(root / "scores")).where(f"snapshot_date = '{latest}'").toPandas()

@@ -1,0 +1,101 @@
+"""Run by spark-submit: each kind of unit of work undisturbed, and again while the test kills an executor.
+
+Prints one line an event: ``running NAME`` when tasks of the second time are under way, then ``ended NAME {…}``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from remedi_spark.config.chain import LightGBMConfig, MLPConfig, XGBoostConfig
+from remedi_spark.config.spark import SparkConfig
+from remedi_spark.encoding.layout import Layout, Slot
+from remedi_spark.learners.contract import Fitted
+from remedi_spark.learners.folds import FoldFits, fit_fold
+from remedi_spark.learners.scoring import score_by_fold
+from remedi_spark.progress import log_to_stderr
+from remedi_spark.spark.session import get_session
+
+ROWS, WIDTH, SECONDS = 4000, 8, float(sys.argv[1])
+LAYOUT = Layout(tuple(Slot(i, "number") for i in range(WIDTH)))
+MODELS: dict[str, Any] = {
+    "lightgbm": LightGBMConfig(num_iterations=1200, early_stopping=1200, refit_below=0),
+    "xgboost": XGBoostConfig(num_iterations=1200, early_stopping=1200, refit_below=0),
+    "torch": MLPConfig(epochs=150, patience=150, max_steps=6000, hidden=(64, 32)),
+}
+
+
+def main() -> None:
+    """Fit and score, twice."""
+    log_to_stderr()
+    spark = get_session(SparkConfig())
+    rows = _rows(spark, ROWS).cache()
+    rows.count()
+    plan = FoldFits(LAYOUT, 2, "label", "logistic", 0.2, ROWS, 0.2, 2, 7, seconds=SECONDS)
+    fitted: dict[str, Fitted] = {}
+    for name, model in MODELS.items():
+
+        def fit(model: Any = model) -> Fitted:
+            return fit_fold(rows, model, plan, 0)
+
+        fitted[name] = fit()
+        _disturbed(spark, name, fit, lambda one, other=fitted[name]: {"same": one.payload == other.payload, **one.info})
+    many = _rows(spark, 60 * ROWS)
+    models = {name: [one, one] for name, one in fitted.items()}
+
+    def score() -> str:
+        scored = score_by_fold(many, models, LAYOUT).select("owner_id", *models).orderBy("owner_id").toPandas()
+        return hashlib.sha256(scored.to_numpy().tobytes()).hexdigest()
+
+    whole = score()
+    _disturbed(spark, "scoring", score, lambda one: {"same": one == whole})
+
+
+def _rows(spark: Any, count: int) -> Any:
+    numbers = [F.round(F.rand(i) * 4 - 2, 3) for i in range(WIDTH)]
+    base = spark.range(0, count, 1, 2).select(F.col("id").alias("owner_id"), F.array(*numbers).alias("x"))
+    empty = F.array(*[F.array().cast("array<double>") for _ in range(3)])
+    return base.select(
+        "owner_id", "x", empty.alias("te"), (F.col("x")[0] + F.col("x")[1] > 1.2).cast("double").alias("label"),
+        (F.col("owner_id") % 2).cast("int").alias("fold"), (F.col("owner_id") % 10).cast("int").alias("block"),
+        F.lit(1.0).alias("weight"), F.xxhash64("owner_id").alias("row_hash"),
+    )  # fmt: skip
+
+
+def _disturbed(spark: Any, name: str, work: Callable[[], Any], judge: Callable[[Any], dict[str, Any]]) -> None:
+    """Do the work once more, and tell when its tasks run."""
+    before = set(spark.sparkContext.statusTracker().getActiveStageIds())
+    over = threading.Event()
+
+    def watch() -> None:
+        tracker = spark.sparkContext.statusTracker()
+        while not over.is_set():
+            stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds() if stage not in before]
+            if any(stage is not None and stage.numActiveTasks for stage in stages):
+                print(f"running {name}", flush=True)
+                return
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    started = time.monotonic()
+    try:
+        outcome = {"outcome": "done", **judge(work())}
+    except Exception as error:
+        outcome = {"outcome": "failed", "why": f"{type(error).__name__}: {error}"[:300]}
+    over.set()
+    watcher.join()
+    outcome["seconds"] = round(time.monotonic() - started, 1)
+    print(f"ended {name} {json.dumps(outcome, default=str)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""A real cluster of two workers: the packaged chain by spark-submit, and fits whose executor is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import WITH_ADDITIVE, Trained, train_arguments
+from tests.cluster.standalone import PATIENCE, ROOT, Standalone, packaged_environment
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+UNITS = ("lightgbm", "xgboost", "torch", "scoring")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    with Standalone(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return packaged_environment(tmp_path_factory.mktemp("packaged"))
+
+
+def test_training_on_the_cluster_equals_training_in_one_process(
+    cluster: Standalone, packaged: tuple[Path, Path], trained: Trained, spark: Any, tmp_path: Path
+) -> None:
+    arguments = train_arguments(trained.table, tmp_path / "model", *WITH_ADDITIVE)
+    job = cluster.submit(*packaged, str(ROOT / "jobs" / "train.py"), *arguments[1:])
+    out, err = job.communicate(timeout=4 * PATIENCE)
+    assert job.returncode == 0, err[-3000:]
+    assert "student" in out
+
+    def scores(bundle: Path) -> Any:
+        frame = spark.read.format("delta").load(str(bundle / "tables" / "student_scores")).toPandas()
+        return frame.sort_values("owner_id", ignore_index=True)
+
+    mine, local = scores(tmp_path / "model"), scores(trained.bundle)
+    assert list(mine["fold"]) == list(local["fold"])
+    np.testing.assert_allclose(mine["student"], local["student"], atol=1e-6)
+
+
+def test_a_lost_executor_neither_hangs_nor_changes_a_result(cluster: Standalone, packaged: tuple[Path, Path]) -> None:
+    limit = str(PATIENCE / 5)  # seconds a fit may take
+    job = cluster.submit(*packaged, str(Path(__file__).with_name("fits_job.py")), limit)
+    watchdog = threading.Timer(4 * PATIENCE, os.killpg, (job.pid, signal.SIGKILL))
+    watchdog.start()
+    errors: list[str] = []
+    assert job.stdout is not None
+    assert job.stderr is not None
+    reader = threading.Thread(target=lambda: errors.extend(job.stderr or ()))
+    reader.start()
+    found: dict[str, dict[str, Any]] = {}
+    for line in job.stdout:
+        if line.startswith("running "):
+            time.sleep(0.3)
+            cluster.kill_an_executor()
+        elif line.startswith("ended "):
+            _, name, outcome = line.split(" ", 2)
+            found[name] = json.loads(outcome)
+    watchdog.cancel()
+    assert job.wait() == 0, "".join(errors)[-3000:]
+    reader.join()
+    assert set(found) == set(UNITS), "".join(errors)[-3000:]
+    assert {one["outcome"] for one in found.values()} == {"done"}, found
+    for name in ("xgboost", "torch", "scoring"):
+        assert found[name]["same"], found  # the barrier stage, or the task, was done again
+    assert found["lightgbm"]["trees"] > 0
+    log = (cluster.folder / "master.log").read_text()
+    assert log.count("Removing executor") >= len(UNITS), "an executor was lost in each unit"
