@@ -1,6 +1,6 @@
 """Recall of a run on a simulated world, as a share of the best possible.
 
-    remedi simulate --owners 20000 --out run/world
+    remedi simulate --owners 2000 --out run/world
     remedi run --config conf/owners.yaml
     python benchmarks/owners.py --root run/owners --world run/world
 
