@@ -54,10 +54,17 @@ def export_nets(students: list[list[Fitted]], folds: int, width: int, opset: int
     try:
         with contextlib.redirect_stdout(quiet), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # Traced here rather than by the exporter, which would fall back on a graph of a fixed number of rows.
+            traced = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("rows")},))
             program = torch.onnx.export(
-                module, (example,), dynamo=True, opset_version=opset, input_names=["x"], output_names=["nets"],
-                dynamic_shapes={"x": {0: torch.export.Dim("rows", min=1)}}, verbose=False,
-            )  # fmt: skip
+                traced,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=["x"],
+                output_names=["nets"],
+                verbose=False,
+            )
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
     assert program is not None
