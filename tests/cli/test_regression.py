@@ -29,6 +29,7 @@ SETTINGS = [
     "student.models.mlp={kind: mlp, epochs: 12, hidden: [16]}",
     "student.models.tabm.enabled=false",
     "student.models.lightgbm.enabled=false",
+    "regression.fds.enabled=true",
     "fuser.steps=40",
     "evaluation.bootstrap=20",
 ]  # fmt: skip
