@@ -51,6 +51,7 @@ def _severity(data: Path | None, seed: int) -> Split:
         raise SystemExit("fremtpl2_sev: name its folder with --data")
     claims = pd.read_parquet(data / "fremtpl2_sev.parquet")
     policies = pd.read_parquet(data / "fremtpl2_freq.parquet")
+    claims, policies = (frame.astype({"IDpol": float}) for frame in (claims, policies))
     joined = claims.merge(policies, on="IDpol").drop(columns=["ClaimNb", "Exposure"], errors="ignore")
     amount = next(name for name in claims.columns if name != "IDpol")
     y, owners = joined.pop(amount).to_numpy(dtype=float), joined.pop("IDpol").to_numpy()

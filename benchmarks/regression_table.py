@@ -28,6 +28,8 @@ def _table(results: pd.DataFrame) -> str:
         for (scale, variant), found in group.groupby(["scale", "variant"], sort=False):
             paired = found.set_index("seed")
             seeds = paired.index.intersection(base.index)
+            if seeds.empty:
+                continue
             cells = [_change(paired.loc[seeds, s], base.loc[seeds, s], m) for s, m in COLUMNS]
             if (scale, variant) == ("linear", "vanilla"):
                 cells = [f"{np.mean([row[m] for row in base[s]]):.4g}" for s, m in COLUMNS]

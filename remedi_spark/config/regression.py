@@ -51,8 +51,12 @@ class LDSConfig(KernelConfig):
 
 
 class FDSConfig(KernelConfig):
-    """Feature distribution smoothing in the last hidden layer of every base net; off at inference."""
+    """Feature distribution smoothing in the last hidden layer of every base net; off at inference.
 
+    Not switched on by default: on the tables of ``docs/regression.md`` it gained nothing that an interval could tell.
+    """
+
+    enabled: bool = False
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Share of the old statistics that an epoch keeps."""
 

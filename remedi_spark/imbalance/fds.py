@@ -28,6 +28,10 @@ LEAST_FACTOR, MOST_FACTOR = 0.1, 10.0
 """How much the variance along a direction may shrink or grow (reference code)."""
 
 
+_CHUNK = 256
+"""Rows that are summed at once: twice the memory of all features at float64 costs more time than the sums."""
+
+
 class FDS(nn.Module):
     """Moves the last hidden layer's features from their label bucket's statistics to those smoothed over buckets.
 
@@ -101,11 +105,11 @@ class FDS(nn.Module):
             labels: bucket numbers, shape (n,) or (n, 1), rounded down; outside the buckets the nearest one counts.
         """
         self._check_shapes(features, labels)
-        if not torch.isfinite(features).all():
+        if not all(bool(torch.isfinite(part).all()) for part in torch.split(features, _CHUNK)):
             raise InputError(
                 "features: found a null or infinite value, expected finite features; has training diverged?"
             )
-        counts, mean, var = self._epoch_statistics(features.detach().double(), self._bucket_of(labels))
+        counts, mean, var = self._epoch_statistics(features.detach(), self._bucket_of(labels))
         seen = counts > 0
         kept = torch.where(self.rows_seen > 0, self.momentum, 0.0)[seen].to(self.running_mean)
         self.running_mean[seen] = torch.lerp(mean[seen].to(self.running_mean), self.running_mean[seen], kept[:, None])
@@ -142,21 +146,26 @@ class FDS(nn.Module):
         The mean is agreed on first and squares are summed about it, which keeps float precision where a plain sum of
         squares loses it.
         """
-        counts = _all_reduced(x.new_zeros(self.buckets).index_add_(0, bucket, x.new_ones(len(x))))
-        sums = _all_reduced(x.new_zeros(self.buckets, self.feature_dim).index_add_(0, bucket, x))
-        mean = sums / counts.clamp(min=1)[:, None]
-        squares = _all_reduced(self._squares(x - mean[bucket], bucket))
+        counts = _all_reduced(torch.bincount(bucket, minlength=self.buckets).double())
+        parts = list(zip(torch.split(x, _CHUNK), torch.split(bucket, _CHUNK), strict=True))
+        sums = x.new_zeros(self.buckets, self.feature_dim, dtype=torch.float64)
+        for rows, where in parts:
+            sums.index_add_(0, where, rows.double())
+        mean = _all_reduced(sums) / counts.clamp(min=1)[:, None]
+        squares = x.new_zeros(self.running_var.shape, dtype=torch.float64)
+        for rows, where in parts:
+            self._add_squares(squares, rows.double().sub_(mean[where]), where)
+        squares = _all_reduced(squares)
         degrees = (counts - 1).clamp(min=1)
         return counts, mean, squares / degrees.view(-1, *[1] * (squares.dim() - 1))
 
-    def _squares(self, centred: Tensor, bucket: Tensor) -> Tensor:
-        squares = centred.new_zeros(self.running_var.shape)
+    def _add_squares(self, squares: Tensor, centred: Tensor, bucket: Tensor) -> None:
         if self.covariance == "diagonal":
-            return squares.index_add_(0, bucket, centred**2)
+            squares.index_add_(0, bucket, centred.square_())
+            return
         for each in torch.unique(bucket):
             rows = centred[bucket == each]
-            squares[each] = rows.T @ rows
-        return squares
+            squares[each] += rows.T @ rows
 
     def _prepare_maps(self) -> None:
         """Set ``scale`` and ``shift`` of each bucket, so that smoothed features are scale · x + shift."""

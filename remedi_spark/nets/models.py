@@ -131,6 +131,12 @@ class DeepFM(FieldNet):
         self.body, width = _relu_layers(self.input.fields * embedding_dim, hidden, dropout)
         self.head = nn.Linear(width, 1)
 
+    def from_fields(self, fields: Tensor) -> Tensor:
+        """Return logits: (n, fields, dim) -> (n, 1)."""
+        flat = fields.flatten(1)
+        logits: Tensor = self._wide(flat, fields) + self.head(self.body(flat))
+        return logits
+
     def last_hidden(self, fields: Tensor) -> Tensor:
         """Return the last layer of the deep part: (n, fields, dim) -> (n, d)."""
         hidden: Tensor = self.body(fields.flatten(1))
@@ -138,10 +144,13 @@ class DeepFM(FieldNet):
 
     def read_out(self, hidden: Tensor, fields: Tensor) -> Tensor:
         """Return logits: (n, d) and (n, fields, dim) -> (n, 1)."""
-        flat = fields.flatten(1)
-        crossed = 0.5 * (fields.sum(1).square() - fields.square().sum(1)).sum(1, keepdim=True)  # (n, 1)
-        logits: Tensor = self.linear(flat) + self.pairwise * crossed / fields.shape[1] + self.head(hidden)
+        logits: Tensor = self._wide(fields.flatten(1), fields) + self.head(hidden)
         return logits
+
+    def _wide(self, flat: Tensor, fields: Tensor) -> Tensor:
+        crossed = 0.5 * (fields.sum(1).square() - fields.square().sum(1)).sum(1, keepdim=True)  # (n, 1)
+        wide: Tensor = self.linear(flat) + self.pairwise * crossed / fields.shape[1]
+        return wide
 
 
 class FTTransformer(FieldNet):
