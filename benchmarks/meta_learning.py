@@ -22,22 +22,26 @@ import lightgbm as lgb
 import numpy as np
 import torch
 
+from remedi_spark.adaptation.bayes import learn_bayes
 from remedi_spark.adaptation.catalog import Catalog, catalogue
 from remedi_spark.adaptation.history import SEGMENT
+from remedi_spark.adaptation.meta_model import build_bayes
 from remedi_spark.adaptation.meta_training import segments_of
 from remedi_spark.adaptation.rows import hashed, read_segments, thin_out
-from remedi_spark.adaptation.worker import fit_pooled, recipe, rules, task_source
+from remedi_spark.adaptation.worker import HeldOut, fit_pooled, recipe, rules, task_source
 from remedi_spark.columns import FOLD, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config, load_config
 from remedi_spark.encoding.fitting import encode, fit_encoder
 from remedi_spark.encoding.layout import Layout
-from remedi_spark.meta_learning.arms import LOSS
+from remedi_spark.features.expressions import slug
+from remedi_spark.meta_learning.arms import LOSS, FittedArm, Support, fit_arm, margins_of
 from remedi_spark.meta_learning.inner_loop import InnerLoop, layer_names
 from remedi_spark.meta_learning.scoring import query_margins
 from remedi_spark.meta_learning.segments import SegmentRows, as_task, draw_task, query_times
 from remedi_spark.meta_learning.tasks import Task, stack_tasks
 from remedi_spark.meta_learning.training import MetaModel, meta_train
 from remedi_spark.metrics.ranking import average_precision, ndcg_at_k, recall_at_k
+from remedi_spark.nets.inputs import InputStats
 from remedi_spark.nets.models import build
 from remedi_spark.sources.flat import FlatTable
 
@@ -52,9 +56,9 @@ META = {
     "balanced": {"algorithm": "fomaml", "layers": "wide", "learn_rates": "no", "inner_steps": 0},
 }
 """Meta-trainings; ``balanced`` has no inner step: the pooled net trained on with every segment weighing the same."""
-FINE_TUNE = [("wide", 0.02), ("all", 0.01), ("head", 0.05)]
+FINE_TUNE = [("wide", 0.02), ("wide", 0.1), ("all", 0.003), ("all", 0.02), ("head", 0.05)]
 """Layers and rates of plain gradient steps; ``head``: the pooled head only."""
-STEPS = (1, 5)
+STEPS = (1, 3, 10)
 
 
 @dataclass(frozen=True)
@@ -102,21 +106,19 @@ def load_world(config: Config, *, new: bool, final: bool, negatives: int = 250) 
     adapt = config.adapt
     table = Tables(spark, config.root).location("segment_rows")
     source = FlatTable(table, LABEL, OWNER, SNAPSHOT)
-    hidden = [name for name in spark.read.format("delta").load(table).columns if name.startswith(OWN)] if new else []
-    adapt = adapt.model_copy(update={"segment": [SEGMENT], "drop": hidden})
+    adapt = adapt.model_copy(update={"segment": [SEGMENT]})
     read = read_segments(spark, source, adapt)
     catalog = catalogue(read.rows, adapt.tasks, adapt.split, table)
-    judged = list(catalog.test if final else catalog.validation)
+    if new:
+        read = read_segments(spark, source, adapt.model_copy(update={"drop": _hidden(read.contract.names, catalog)}))
+    judged = F.col(SEGMENT).isin(list(catalog.test if final else catalog.validation))
     early = F.col(SNAPSHOT) <= F.lit(adapt.split.learn_until)
-    rows = hashed(read.rows.where(F.col(SEGMENT).isin(judged) if final else F.col(SEGMENT).isNotNull()))
-    mine = rows if final else rows.where(early)
-    learned = hashed(read.rows.where(early & F.col(SEGMENT).isin(*catalog.train)))
-    everything = mine.where(F.col(SEGMENT).isin(judged)).unionByName(learned)
-    last = F.max(SNAPSHOT).over(_window())
-    whole = F.col(SEGMENT).isin(judged) & (F.col(SNAPSHOT) == F.col("last"))
-    marked = everything.withColumn("last", last)
-    kept = thin_out(marked.where(~whole), negatives).unionByName(marked.where(whole).withColumn(WEIGHT, F.lit(1.0)))
-    kept = kept.drop("last").withColumn(FOLD, F.lit(0))
+    learned = early & F.col(SEGMENT).isin(*catalog.train)
+    rows = hashed(read.rows.where((judged if final else judged & early) | learned))
+    last = rows.where(judged).agg(F.max(SNAPSHOT)).head(1)[0][0]
+    whole = judged & (F.col(SNAPSHOT) == F.lit(last))
+    kept = thin_out(rows.where(~whole), negatives).unionByName(rows.where(whole).withColumn(WEIGHT, F.lit(1.0)))
+    kept = kept.withColumn(FOLD, F.lit(0))
     encoder = fit_encoder(
         kept.where(F.col(SEGMENT).isin(*catalog.train)), read.contract, config.encoding, folds=1, binary=True
     )
@@ -130,10 +132,10 @@ def load_world(config: Config, *, new: bool, final: bool, negatives: int = 250) 
     return World(segments_of(pa.Table.from_batches(batches), encoder.layout), encoder.layout, catalog)
 
 
-def _window() -> Any:
-    from pyspark.sql import Window
-
-    return Window.partitionBy(SEGMENT)
+def _hidden(features: list[str], catalog: Catalog) -> list[str]:
+    """Return the features that a new segment does not have: history in it, purchases of what is judged."""
+    unknown = {f"category_{slug(name)}_" for name in (*catalog.validation, *catalog.test)}
+    return [name for name in features if name.startswith((*OWN, *unknown))]
 
 
 def draw_judged(world: World, names: tuple[str, ...], config: Config, draws: int, seed: int) -> Judged:
@@ -233,6 +235,37 @@ def _meta(
     return MetaModel(stored["net"], stored["log_rates"])
 
 
+def bayes_arms(config: Config, world: World, judged: Judged, cache: Path) -> Iterator[tuple[str, dict[int, Any]]]:
+    """Yield the pooled net plus a linear head on principal components: at the prior's mean, at its posterior mode.
+
+    Basis and prior come from the learning segments, the prior's scale from other draws of the validation segments.
+    """
+    net, spec, pooled = _pooled(config.adapt, world, cache, config.seed)
+    path = cache / "bayes.json"
+    if not path.exists():
+        begun = time.process_time()
+        held_out = HeldOut.draw(world.segments, world.catalog, config.adapt, config.seed)
+        learned = [world.segments[name] for name in world.catalog.train]
+        stats = InputStats(**spec["stats"])
+        path.write_text(json.dumps(learn_bayes(net, pooled, stats, learned, held_out.tasks, config.adapt.bayes)))
+        print(json.dumps({"prior": "learned", "cpu_seconds": round(time.process_time() - begun)}), flush=True)
+    stored = json.loads(path.read_text())
+    print(json.dumps({"prior scale by K": stored["scale"]}), flush=True)
+    by_arm: dict[str, dict[int, Any]] = {"prior mean": {}, "bayes": {}}
+    for k, tasks in judged.tasks.items():
+        arm = build_bayes(pooled, stored, spec, k)
+        scores: dict[str, list[Any]] = {name: [] for name in by_arm}
+        for support, query in tasks:
+            y, weight = support.y.double().numpy(), support.weight.double().numpy()
+            fitted = fit_arm(net, arm, Support(support.x.numpy(), y, weight, np.arange(len(y))))
+            start = FittedArm(pooled, arm.basis, arm.prior.mean)
+            scores["bayes"].append(margins_of(net, fitted, query.x.numpy()))
+            scores["prior mean"].append(margins_of(net, start, query.x.numpy()))
+        for name, found in scores.items():
+            by_arm[name][k] = judged.metrics(k, found)
+    yield from by_arm.items()
+
+
 def tree_arms(world: World, judged: Judged) -> Iterator[tuple[str, dict[int, Any]]]:
     """Yield boosted trees on the support alone, and pooled over all learning segments."""
     learned = [world.segments[name] for name in world.catalog.train]
@@ -293,7 +326,8 @@ def main() -> None:
     judged = draw_judged(world, names, config, arguments.draws, config.seed)
     found = {}
     nets = net_arms(config, world, judged, cache, config.seed, arguments.only)
-    for arm, by_k in itertools.chain(nets, tree_arms(world, judged)):
+    bayes = bayes_arms(config, world, judged, cache)
+    for arm, by_k in itertools.chain(bayes, tree_arms(world, judged), nets):
         found[arm] = {k: {what: values.tolist() for what, values in one.items()} for k, one in by_k.items()}
         print(f"{arm:<36}", {k: interval(one["ap"]) for k, one in by_k.items()}, flush=True)
     out = cache / ("final.json" if arguments.final else "validation.json")

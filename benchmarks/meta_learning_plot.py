@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 COLOURS = {"maml": "#1f77b4", "fomaml": "#17becf", "anil": "#2ca02c", "reptile": "#9467bd"}
-FLAT = {"balanced@0": "#d62728", "pooled@0": "#7f7f7f"}
+FLAT = {"bayes": "#ff7f0e", "balanced@0": "#d62728", "pooled@0": "#7f7f7f"}
+"""Arms without inner steps."""
 PANEL, HEIGHT, MARGIN = 190, 200, 36
 
 
@@ -21,7 +22,8 @@ def main(source: Path, target: Path) -> None:
     arms = json.loads(source.read_text())["arms"]
     means = {name: {k: float(np.mean(one["ap"])) for k, one in by_k.items()} for name, by_k in arms.items()}
     shown = {n: v for n, v in means.items() if n.split("@")[0] in COLOURS or n in FLAT}
-    steps = max(int(name.split("@")[1]) for name in shown)
+    steps = max(int(name.split("@")[1]) for name in shown if "@" in name)
+    flat = {name: colour for name, colour in FLAT.items() if name in shown}
     parts = []
     for panel, k in enumerate(next(iter(shown.values()))):
         low, high = (edge([v[k] for v in shown.values()]) for edge in (min, max))
@@ -34,13 +36,14 @@ def main(source: Path, target: Path) -> None:
         parts.append(_text(left, 20, f"K = {k}: AP {low:.3f} to {high:.3f}"))
         parts.append(f'<rect x="{left}" y="{MARGIN}" width="{PANEL}" height="{HEIGHT}" fill="none" stroke="#ccc"/>')
         parts += [_text(left + step / steps * PANEL - 3, MARGIN + HEIGHT + 16, str(step)) for step in range(steps + 1)]
-        for name, colour in FLAT.items():
+        for name, colour in flat.items():
             parts.append(_line([place(s, shown[name][k]) for s in (0, steps)], colour, dash="4"))
         for name, colour in COLOURS.items():
             path = [place(s, shown[f"{name}@{s}"][k]) for s in range(steps + 1) if f"{name}@{s}" in shown]
-            parts.append(_line(path, colour))
+            if path:
+                parts.append(_line(path, colour))
     width, height = len(next(iter(shown.values()))) * (PANEL + MARGIN) + MARGIN, HEIGHT + 2 * MARGIN + 24
-    for i, (name, colour) in enumerate([*COLOURS.items(), *FLAT.items()]):
+    for i, (name, colour) in enumerate([*COLOURS.items(), *flat.items()]):
         parts.append(_text(MARGIN + i * 120, height - 8, f"{name.removesuffix('@0')}", colour))
     body = "\n".join(parts)
     target.write_text(

@@ -186,15 +186,15 @@ def fit_frame(
     # An enriched support is weighted back to the rate of the segment, as the tasks of meta-training were.
     weight = np.where(y > 0, 1.0, positives * (1 - rate) / rate / (len(y) - positives))
     support = Support(model.encoder.transform(frame, leave_out=0), y, weight, frame[OWNER].to_numpy(dtype=np.int64))
-    arms = model.arms()
+    arms = model.arms(positives)
     choice = choose_arm(
         model.net, arms, support, model.priors(positives), folds=config.folds, repeats=config.repeats, seed=seed
     )
-    parameters = fit_arm(model.net, arms[choice.arm], support)
-    assert parameters is not None, "a chosen arm is finite"
+    fitted = fit_arm(model.net, arms[choice.arm], support)
+    assert fitted is not None, "a chosen arm is finite"
     facts = _facts(choice, support.y, weight, rate, owners, config, seed)
     return SegmentFit(
-        segment, model.payload(parameters), intercept(choice.margins, rate, weight), {"segment": segment, **facts}
+        segment, model.payload(fitted), intercept(choice.margins, rate, weight), {"segment": segment, **facts}
     )
 
 

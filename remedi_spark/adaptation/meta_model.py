@@ -1,8 +1,8 @@
 """The folder of a meta model: what ``adapt meta-train`` leaves and ``adapt fit`` reads; no pickle in it.
 
 ``contract.json`` and ``encoder.json`` as in any bundle; ``pooled.pt`` and ``adapted.pt``, the two starts (with the
-inner rates); ``meta.json``: settings of the inner loop, evidence of the validation segments, segments by role, refused
-segments.
+inner rates); ``bayes.json``, basis and prior of the linear head; ``meta.json``: settings of the inner loop, evidence of
+the validation segments, segments by role, refused segments.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.errors import InputError
 
 if TYPE_CHECKING:
-    from remedi_spark.meta_learning.arms import Arm, Prior
+    from remedi_spark.meta_learning.arms import Arm, BayesArm, FittedArm, Prior
+    from remedi_spark.meta_learning.basis import Basis
     from remedi_spark.nets.models import FieldNet
 
 STARTS = ("pooled", "adapted")
@@ -30,6 +31,7 @@ class MetaBundle:
 
     encoder: dict[str, Any]
     starts: dict[str, bytes]
+    bayes: dict[str, Any]
     meta: dict[str, Any]
 
     def save(self, root: Path) -> None:
@@ -37,6 +39,7 @@ class MetaBundle:
         store = ModelStore(root)
         store.save("contract", self.encoder["contract"])
         store.save("encoder", self.encoder)
+        store.save("bayes", self.bayes)
         for name, payload in self.starts.items():
             write_bytes(root / f"{name}.pt", payload)
         digests = {name: hashlib.sha256(payload).hexdigest() for name, payload in self.starts.items()}
@@ -57,7 +60,7 @@ class MetaBundle:
         for name, payload in starts.items():
             if hashlib.sha256(payload).hexdigest() != meta["checksums"][name]:
                 raise InputError(f"model {root / name}.pt: changed since meta-training; restore it or train again")
-        return cls(store.load("encoder"), starts, meta)
+        return cls(store.load("encoder"), starts, store.load("bayes"), meta)
 
     def open(self) -> OpenMetaModel:
         """Build encoder and net."""
@@ -71,7 +74,8 @@ class MetaBundle:
         net.eval()
         names = [name for name, _ in net.named_parameters()]
         starts = {name: {key: one["state"][key] for key in names} for name, one in stored.items()}
-        return OpenMetaModel(Encoder.from_dict(self.encoder), net, starts, stored["adapted"]["rates"], self.meta)
+        rates = stored["adapted"]["rates"]
+        return OpenMetaModel(Encoder.from_dict(self.encoder), net, starts, rates, self.bayes, self.meta)
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,15 @@ class OpenMetaModel:
     net: FieldNet
     starts: dict[str, dict[str, Any]]
     rates: dict[str, Any]
+    bayes: dict[str, Any]
     meta: dict[str, Any]
 
-    def arms(self) -> dict[str, Arm]:
-        """Return the arms of :mod:`remedi_spark.meta_learning.arms`."""
-        return build_arms(self.net, self.starts, self.rates, self.meta)
+    def arms(self, positives: int) -> dict[str, Arm | BayesArm]:
+        """Return the arms of :mod:`remedi_spark.meta_learning.arms` for a support of so many positives."""
+        arms: dict[str, Arm | BayesArm] = {**build_arms(self.net, self.starts, self.rates, self.meta)}
+        if self.bayes:
+            arms["bayes"] = build_bayes(self.starts["pooled"], self.bayes, self.meta["spec"], positives)
+        return arms
 
     def priors(self, positives: int) -> dict[str, Prior]:
         """Return the evidence of the validation segments at the K nearest to ``positives``."""
@@ -98,9 +106,12 @@ class OpenMetaModel:
             return {}
         return {name: Prior(one["difference"], one["deviation"]) for name, one in by_k[nearest].items()}
 
-    def payload(self, parameters: dict[str, Any]) -> bytes:
-        """Return the net with these parameters, as a student of a bundle stores it."""
-        return pack(self.meta["spec"], {**self.net.state_dict(), **parameters})
+    def payload(self, fitted: FittedArm) -> bytes:
+        """Return a fitted arm as one net, as a student of a bundle stores it."""
+        spec, state = self.meta["spec"], {**self.net.state_dict(), **fitted.parameters}
+        if fitted.basis is None or fitted.head is None:
+            return pack(spec, state)
+        return pack(*with_linear_term(spec, state, fitted.basis, fitted.head))
 
 
 def build_arms(
@@ -119,6 +130,36 @@ def build_arms(
         FINE_TUNED: Arm(starts["pooled"], steady, InnerLoop(tuned["steps"], tuned["clip"])),
         ADAPTED: Arm(starts["adapted"], rates, InnerLoop(**meta["inner"])),
     }
+
+
+def build_bayes(start: dict[str, Any], bayes: dict[str, Any], spec: dict[str, Any], positives: int) -> BayesArm:
+    """Return the Bayesian arm with the scale of the prior that was best at the K nearest to ``positives``."""
+    from remedi_spark.meta_learning.arms import BayesArm
+    from remedi_spark.meta_learning.basis import Basis
+    from remedi_spark.meta_learning.gaussian_head import GaussianPrior
+    from remedi_spark.nets.inputs import InputStats
+
+    scale = bayes["scale"][min(bayes["scale"], key=lambda k: abs(int(k) - positives))]
+    basis = Basis.from_dict(bayes["basis"], InputStats(**spec["stats"]))
+    return BayesArm(start, basis, GaussianPrior.from_dict(bayes["prior"]).scaled(scale))
+
+
+def with_linear_term(
+    spec: dict[str, Any], state: dict[str, Any], basis: Basis, head: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return specification and weights of a net plus a head (1 + dims,) on a basis, as one net."""
+    import torch
+
+    inner = {key: value for key, value in spec.items() if key != "stats"}
+    scaling = {"mean": basis.columns.mean, "scale": basis.columns.scale}
+    whole = {
+        "kind": "with_linear_term", "stats": spec["stats"], "net": inner,
+        **{name: value.tolist() for name, value in scaling.items()},
+    }  # fmt: skip
+    weight, bias = basis.as_linear_term(head)
+    term = {"weight": torch.from_numpy(weight), "bias": torch.tensor(bias, dtype=torch.float64)}
+    columns = {f"columns.{name}": value for name, value in scaling.items()}
+    return whole, {**{f"net.{name}": value for name, value in state.items()}, **columns, **term}
 
 
 def pack(spec: dict[str, Any], state: dict[str, Any], rates: dict[str, Any] | None = None) -> bytes:

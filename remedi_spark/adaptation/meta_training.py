@@ -61,8 +61,9 @@ def meta_train(
     """
     with prepared(spark, source, config, encoding) as ready:
         facts, starts = ready.run(config, seed)
+    bayes = facts.pop("bayes")
     facts |= {"segments": ready.catalog.to_dict(), "settings": config.model_dump(mode="json"), "seed": seed}
-    return MetaTraining(MetaBundle(ready.encoder.to_dict(), starts, facts), ready.catalog)
+    return MetaTraining(MetaBundle(ready.encoder.to_dict(), starts, bayes, facts), ready.catalog)
 
 
 def search_settings(

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from remedi_spark.adaptation.history import SEGMENT
@@ -126,9 +125,12 @@ def hashed(rows: DataFrame) -> DataFrame:
 
 def thin_out(rows: DataFrame, negatives: int = NEGATIVES) -> DataFrame:
     """Keep all positives and about ``negatives`` negatives of a segment and snapshot; adds ``weight``."""
-    negative = F.when(F.col(LABEL) == 0, 1)
-    counted = Window.partitionBy(SEGMENT, SNAPSHOT)
-    keyed = rows.withColumn("__negatives", F.count(negative).over(counted))
+    # Counted apart and joined back, so that the wide rows stay where they are.
+    counts = rows.where(F.col(LABEL) == 0).groupBy(SEGMENT, SNAPSHOT).agg(F.count("*").alias("__negatives"))
+    renamed = counts.withColumnsRenamed({SEGMENT: "__segment", SNAPSHOT: "__snapshot"})
+    same = (F.col(SEGMENT) == F.col("__segment")) & F.col(SNAPSHOT).eqNullSafe(F.col("__snapshot"))
+    keyed = rows.join(F.broadcast(renamed), same, "left")
     share = F.least(F.lit(1.0), F.lit(float(negatives)) / F.col("__negatives"))
     kept = keyed.where((F.col(LABEL) == 1) | (uniform(ROW_HASH, 0) < share))
-    return kept.withColumn(WEIGHT, F.when(F.col(LABEL) == 1, F.lit(1.0)).otherwise(1 / share)).drop("__negatives")
+    weighted = kept.withColumn(WEIGHT, F.when(F.col(LABEL) == 1, F.lit(1.0)).otherwise(1 / share))
+    return weighted.drop("__negatives", "__segment", "__snapshot")

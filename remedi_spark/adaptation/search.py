@@ -58,7 +58,8 @@ def _suggest(trial: optuna.Trial, config: AdaptConfig) -> dict[str, Any]:
 
 
 def _short(config: AdaptConfig) -> AdaptConfig:
-    return with_values(config, {"iterations": config.search.iterations})
+    bayes = config.bayes.model_copy(update={"dims": 0})  # its arm does not depend on what is searched
+    return with_values(config.model_copy(update={"bayes": bayes}), {"iterations": config.search.iterations})
 
 
 def with_values(config: AdaptConfig, values: dict[str, Any]) -> AdaptConfig:

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from remedi_spark.adaptation.bayes import learn_bayes
 from remedi_spark.adaptation.catalog import Catalog
-from remedi_spark.adaptation.meta_model import build_arms, pack
+from remedi_spark.adaptation.meta_model import build_arms, build_bayes, pack
 from remedi_spark.config.adapt import AdaptConfig
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.learners.contract import FitError
-from remedi_spark.meta_learning.arms import LOSS, POOLED, Arm
+from remedi_spark.meta_learning.arms import BAYES, LOSS, POOLED, Arm, BayesArm, Support, fit_arm, margins_of
 from remedi_spark.meta_learning.inner_loop import InnerLoop, Parameters
 from remedi_spark.meta_learning.scoring import query_margins
 from remedi_spark.meta_learning.segments import SegmentRows, TaskRules, as_task, draw_task, query_times
 from remedi_spark.meta_learning.tasks import Task, stack_tasks
 from remedi_spark.meta_learning.training import MetaModel, MetaRecipe, TaskSource, meta_train
 from remedi_spark.metrics.ranking import average_precision
+from remedi_spark.nets.inputs import InputStats
 from remedi_spark.nets.models import FieldNet, build
 from remedi_spark.nets.training import Recipe, Rows, train
 from remedi_spark.nets.workers import gather
@@ -61,10 +63,28 @@ def learn(
         "losses": trained.losses, "checks": trained.checks, "diverged": trained.diverged,
     }  # fmt: skip
     starts = {"pooled": pooled, "adapted": trained.model.net}
-    facts["validation"] = held_out.evidence(net, build_arms(net, starts, trained.model.rates, facts))
+    bayes = _bayes(net, pooled, segments, config, spec, held_out, catalog)
+    steady = build_arms(net, starts, trained.model.rates, facts)
+    arms: dict[int, dict[str, Arm | BayesArm]] = {k: {**steady} for k in held_out.tasks}
+    if bayes:
+        for k, of_k in arms.items():
+            of_k[BAYES] = build_bayes(pooled, bayes, spec, k)
+    facts["validation"] = held_out.evidence(net, arms)
+    facts["bayes"] = bayes
     payload = {name: pack(spec, {**net.state_dict(), **own}, trained.model.rates) for name, own in starts.items()}
     facts["pooled_bytes"] = len(payload["pooled"])
     return json.dumps(facts).encode() + b"\0" + payload["pooled"] + payload["adapted"]
+
+
+def _bayes(
+    net: FieldNet, pooled: Parameters, segments: Segments, config: AdaptConfig, spec: dict[str, Any],
+    held_out: HeldOut, catalog: Catalog,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what ``bayes.json`` keeps; empty when the configuration wants no such arm."""
+    if not config.bayes.dims:
+        return {}
+    learned = [segments[name] for name in catalog.train if name in segments]
+    return learn_bayes(net, pooled, InputStats(**spec["stats"]), learned, held_out.tasks, config.bayes)
 
 
 def recipe(config: AdaptConfig) -> MetaRecipe:
@@ -177,20 +197,36 @@ class HeldOut:
             return {}
         batch = stack_tasks([task for _, task in self.tasks[k]])
         margins = query_margins(net, start, rates, batch, loop, [loop.steps], loss=LOSS)[:, 0]
+        return self._aps(k, [scores.double().numpy() for scores in margins])
+
+    def by_segment_bayes(self, net: FieldNet, arm: BayesArm, k: int) -> dict[str, float]:
+        """Return the AP of the Bayesian arm by segment, mean over its tasks."""
+        margins = []
+        for _, (support, query) in self.tasks[k]:
+            y, weight = support.y.double().numpy(), support.weight.double().numpy()
+            fitted = fit_arm(net, arm, Support(support.x.numpy(), y, weight, np.arange(len(y))))
+            assert fitted is not None, "a posterior mode is finite"
+            margins.append(margins_of(net, fitted, query.x.numpy()))
+        return self._aps(k, margins)
+
+    def _aps(self, k: int, margins: Sequence[Any]) -> dict[str, float]:
+        """Return mean APs by segment from the margins of each task, whose padding is left out."""
         found: dict[str, list[float]] = {}
         for (name, task), scores in zip(self.tasks[k], margins, strict=True):
-            own = scores[: len(task.query.y)].double().numpy()
+            own = scores[: len(task.query.y)]
             own = own if np.isfinite(own).all() else np.zeros_like(own)
             ap = average_precision(task.query.y.numpy(), own, task.query.weight.numpy())
             found.setdefault(name, []).append(ap)
         return {name: float(np.mean(aps)) for name, aps in found.items()}
 
-    def evidence(self, net: FieldNet, arms: Mapping[str, Arm]) -> dict[str, Any]:
+    def _of_arm(self, net: FieldNet, arm: Arm | BayesArm, k: int) -> dict[str, float]:
+        if isinstance(arm, BayesArm):
+            return self.by_segment_bayes(net, arm, k)
+        return self.by_segment(net, arm.start, arm.rates, arm.loop, k)
+
+    def evidence(self, net: FieldNet, arms: Mapping[int, Mapping[str, Arm | BayesArm]]) -> dict[str, Any]:
         """Return, by K and arm, AP and its difference to the pooled arm: mean and deviation over segments."""
-        mine = {
-            k: {name: self.by_segment(net, arm.start, arm.rates, arm.loop, k) for name, arm in arms.items()}
-            for k in self.tasks
-        }
+        mine = {k: {name: self._of_arm(net, arm, k) for name, arm in arms[k].items()} for k in self.tasks}
         workers = gather(mine)
         return {
             str(k): _summary([worker[k] for worker in workers])

@@ -133,6 +133,15 @@ class MetaConfig(Section):
         return self
 
 
+class BayesConfig(Section):
+    """A linear head on principal components of the inputs, under a Gaussian prior learned from the segments."""
+
+    dims: int = Field(default=24, ge=0)
+    """Most principal components; 0: no such arm."""
+    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.0625, 0.125, 0.25, 0.5, 1.0), min_length=1)
+    """Factors on the learned covariance, tried on the validation segments at each K."""
+
+
 class FitConfig(Section):
     """Adapting to one segment."""
 
@@ -171,6 +180,7 @@ class AdaptConfig(Section):
     net: AdaptNetConfig = AdaptNetConfig()
     pooled: PooledConfig = PooledConfig()
     meta: MetaConfig = MetaConfig()
+    bayes: BayesConfig = BayesConfig()
     fit: FitConfig = FitConfig()
     search: SearchConfig = SearchConfig()
     workers: int = Field(default=1, ge=1)

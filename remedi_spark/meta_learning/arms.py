@@ -1,9 +1,11 @@
-"""Three ways to score one segment, and which of them to trust.
+"""Four ways to score one segment, and which of them to trust.
 
 ``pooled``: the net of all segments as it is. ``fine_tuned``: that net after plain gradient steps on the support.
-``adapted``: the meta-learned start after its inner loop. A handful of positives tells little about which is best, so
-the evidence of the support (paired differences of cross-validated AP against ``pooled``) is combined with what was seen
-on the meta-validation segments, each weighted by its precision (normal-normal empirical Bayes, Efron and Morris, 1975).
+``adapted``: the meta-learned start after its inner loop. ``bayes``: the pooled net plus a linear head on principal
+components of the inputs, at its posterior mode under the prior that the learning segments taught. A handful of
+positives tells little about which is best, so the evidence of the support (paired differences of cross-validated AP
+against ``pooled``) is combined with what was seen on the meta-validation segments, each weighted by its precision
+(normal-normal empirical Bayes, Efron and Morris, 1975).
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from remedi_spark.meta_learning.basis import Basis
+from remedi_spark.meta_learning.gaussian_head import GaussianPrior, Labelled, posterior_mode
 from remedi_spark.meta_learning.inner_loop import InnerLoop, Parameters, adapt, net_loss
 from remedi_spark.meta_learning.segments import as_rows
 from remedi_spark.metrics.ranking import average_precision
 
 Array = npt.NDArray[np.float64]
-POOLED, FINE_TUNED, ADAPTED = "pooled", "fine_tuned", "adapted"
+POOLED, FINE_TUNED, ADAPTED, BAYES = "pooled", "fine_tuned", "adapted", "bayes"
 LOSS = "per_positive"
 """Loss on the rows of segments, in meta-training and in every arm; see ``inner_loop.net_loss``."""
 
@@ -34,6 +38,24 @@ class Arm:
     start: Parameters
     rates: Mapping[str, Tensor]
     loop: InnerLoop
+
+
+@dataclass(frozen=True)
+class BayesArm:
+    """A start that stays as it is, and the prior of a linear head on a basis that is added to its margin."""
+
+    start: Parameters
+    basis: Basis
+    prior: GaussianPrior
+
+
+@dataclass(frozen=True)
+class FittedArm:
+    """A net's parameters after adaptation, and the head (1 + dims,) on a basis, if the arm has one."""
+
+    parameters: Parameters
+    basis: Basis | None = None
+    head: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -84,24 +106,36 @@ class Choice:
     margins: Array
 
 
-def fit_arm(net: nn.Module, arm: Arm, support: Support) -> Parameters | None:
-    """Return the parameters after adaptation; None when a step left the finite numbers."""
-    rows = as_rows(support.x, support.y, support.weight)
-    fitted = adapt(net_loss(net, LOSS), arm.start, arm.rates, rows, arm.loop, first_order=True)
+def fit_arm(net: nn.Module, arm: Arm | BayesArm, support: Support) -> FittedArm | None:
+    """Return the arm after adaptation; None when a step left the finite numbers."""
+    if isinstance(arm, BayesArm):
+        offset = net_margins(net, arm.start, support.x)
+        rows = Labelled(arm.basis.design(support.x), support.y, support.weight, offset)
+        return FittedArm(arm.start, arm.basis, posterior_mode(rows, arm.prior))
+    batch = as_rows(support.x, support.y, support.weight)
+    fitted = adapt(net_loss(net, LOSS), arm.start, arm.rates, batch, arm.loop, first_order=True)
     if not all(bool(value.isfinite().all()) for value in fitted.values()):
         return None
-    return {name: value.detach() for name, value in fitted.items()}
+    return FittedArm({name: value.detach() for name, value in fitted.items()})
 
 
-def margins_of(net: nn.Module, parameters: Parameters, x: Array) -> Array:
+def margins_of(net: nn.Module, fitted: FittedArm, x: Array) -> Array:
     """Return one margin a row, shape (n,)."""
+    margins = net_margins(net, fitted.parameters, x)
+    if fitted.basis is None or fitted.head is None:
+        return margins
+    return margins + fitted.basis.design(x) @ fitted.head
+
+
+def net_margins(net: nn.Module, parameters: Parameters, x: Array) -> Array:
+    """Return one margin a row of the net with some parameters, shape (n,)."""
     with torch.no_grad():
         margins: Array = functional_call(net, parameters, (torch.from_numpy(x),)).mean(1).double().numpy()
     return margins
 
 
 def choose_arm(
-    net: nn.Module, arms: Mapping[str, Arm], support: Support, priors: Mapping[str, Prior],
+    net: nn.Module, arms: Mapping[str, Arm | BayesArm], support: Support, priors: Mapping[str, Prior],
     *, folds: int, repeats: int, seed: int,
 ) -> Choice:  # fmt: skip
     """Say which arm to trust; with fewer than two buyers or other owners the priors alone decide.
@@ -136,7 +170,7 @@ def _chosen(verdicts: dict[str, Verdict], margins: Mapping[str, Array]) -> Choic
     return Choice(arm, verdicts, margins[arm])
 
 
-def _fitted_margins(net: nn.Module, arm: Arm, support: Support) -> Array:
+def _fitted_margins(net: nn.Module, arm: Arm | BayesArm, support: Support) -> Array:
     fitted = fit_arm(net, arm, support)
     return np.full(len(support.y), np.nan) if fitted is None else margins_of(net, fitted, support.x)
 
@@ -159,7 +193,7 @@ def _stratified(support: Support, folds: int, rng: np.random.Generator) -> npt.N
     return fold[number]
 
 
-def _out_of_fold(net: nn.Module, arm: Arm, support: Support, fold: npt.NDArray[np.int64]) -> Array:
+def _out_of_fold(net: nn.Module, arm: Arm | BayesArm, support: Support, fold: npt.NDArray[np.int64]) -> Array:
     margins = np.full(len(support.y), np.nan)
     for k in range(int(fold.max()) + 1):
         fitted = fit_arm(net, arm, support.take(fold != k))

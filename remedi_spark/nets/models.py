@@ -16,6 +16,7 @@ from rtdl_revisiting_models import FTTransformerBackbone
 from tabm import EnsembleView, LinearEnsemble, make_tabm_backbone
 from torch import Tensor, nn
 
+from remedi_spark.nets.columns import StandardColumns
 from remedi_spark.nets.inputs import InputStats, TabularInput
 
 
@@ -218,6 +219,33 @@ class Additive(FieldNet):
             self.head.bias.copy_(weights[-1:])  # type: ignore[operator]
 
 
+class WithLinearTerm(FieldNet):
+    """logit = net(x) + bias + Σ_c weight_c column_c(x): a net and a linear correction on its standardised inputs.
+
+    The last coordinate of each embedded field is the field's share of the linear term, so that attribution sees it.
+    """
+
+    def __init__(self, stats: InputStats, *, net: dict[str, Any], mean: list[float], scale: list[float]) -> None:
+        nn.Module.__init__(self)  # the fields are those of the inner net, which has its own input layer
+        self._stats = stats
+        self.net = build({**net, "stats": stats.to_dict()})
+        self.columns = StandardColumns(stats, mean, scale)
+        self.weight = nn.Parameter(torch.zeros(len(mean), dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embed: (n, width) -> (n, fields, dim + 1)."""
+        fields = self.net.embed(x)
+        terms = self.columns(x) * self.weight  # (n, columns)
+        share = terms.new_zeros(fields.shape[:2]).index_add(1, self.columns.fields, terms)
+        return torch.cat([fields, share.to(fields.dtype).unsqueeze(-1)], dim=-1)
+
+    def from_fields(self, fields: Tensor) -> Tensor:
+        """Return logits: (n, fields, dim + 1) -> (n, members)."""
+        linear = fields[..., -1].sum(1, keepdim=True) + self.bias.to(fields.dtype)
+        return self.net.from_fields(fields[..., :-1]) + linear
+
+
 def _relu_layers(width: int, hidden: list[int], dropout: float) -> tuple[nn.Sequential, int]:
     layers: list[nn.Module] = []
     for after in hidden:
@@ -232,6 +260,7 @@ NETS: dict[str, type[FieldNet]] = {
     "tabm": TabM,
     "deepfm": DeepFM,
     "ft_transformer": FTTransformer,
+    "with_linear_term": WithLinearTerm,
 }
 
 

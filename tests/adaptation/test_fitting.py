@@ -36,7 +36,8 @@ def test_ten_buyers_give_a_bundle_that_remedi_score_takes(
     done = remedi(*arguments(meta_trained, tmp_path / "support.parquet", out, "--segment", "new brand"))
     assert done.code == 0, done.err
     facts = json.loads((out / "adapt.json").read_text())
-    assert facts["trust"] in ("pooled", "fine_tuned", "adapted")
+    assert facts["trust"] in ("pooled", "fine_tuned", "adapted", "bayes")
+    assert set(facts["arms"]) == {"pooled", "fine_tuned", "adapted", "bayes"}
     assert f"trust     {facts['trust']}" in done.out
     assert "owners in each of two groups" in done.out
     lift = facts["expected_lift"]
