@@ -111,7 +111,7 @@ class TabM(FieldNet):
     def read_out(self, hidden: Tensor, fields: Tensor) -> Tensor:
         """Return one logit a member: (n, members * width) -> (n, members)."""
         # Not len(hidden): a traced graph would keep the number of rows that it was traced with.
-        by_member = hidden.reshape(len(hidden), self.members, hidden.shape[1] // self.members)
+        by_member = hidden.unflatten(1, (self.members, hidden.shape[1] // self.members))  # type: ignore[no-untyped-call]
         logits: Tensor = self.head(by_member).squeeze(-1)
         return logits
 
