@@ -143,6 +143,12 @@ def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
             "fail", "speculation", "on: a second copy of a task breaks a fit over several workers",
             "--conf spark.speculation=false",
         )  # fmt: skip
+    reaper = conf.get("spark.task.reaper.enabled", "false"), conf.get("spark.task.reaper.killTimeout", "-1")
+    if not str(conf.get("spark.master", "local")).startswith("local") and (reaper[0] != "true" or reaper[1] == "-1"):
+        yield Finding(
+            "warn", "task reaper", "off: a task of a fit that was cancelled may wait on a socket and keep its slot",
+            "--conf spark.task.reaper.enabled=true --conf spark.task.reaper.killTimeout=60s",
+        )  # fmt: skip
     zone = spark.conf.get("spark.sql.session.timeZone")
     if zone not in ("UTC", "Etc/UTC", "Z"):
         yield Finding(

@@ -54,3 +54,11 @@ def test_speculation_and_too_many_workers_are_failures(spark: Any, monkeypatch: 
     assert found["slots"].state == "fail"
     assert "64" in found["slots"].found
     assert found["dynamic allocation"].fix == "--conf spark.dynamicAllocation.enabled=false"
+
+
+def test_a_cluster_must_end_tasks_that_do_not_end_themselves(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = spark.sparkContext.getConf().set("spark.master", "spark://host:7077")
+    monkeypatch.setattr(type(spark.sparkContext), "getConf", lambda _: conf)
+    assert "spark.task.reaper.killTimeout" in by_name(examine(spark, load_config()))["task reaper"].fix
+    conf.set("spark.task.reaper.enabled", "true").set("spark.task.reaper.killTimeout", "60s")
+    assert "task reaper" not in by_name(examine(spark, load_config()))

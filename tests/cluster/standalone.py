@@ -84,6 +84,7 @@ class Standalone:
             "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
             "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
             "spark.sql.session.timeZone": "UTC", "spark.speculation": "false",
+            "spark.task.reaper.enabled": "true", "spark.task.reaper.killTimeout": "20s",
             "spark.dynamicAllocation.enabled": "false", "spark.sql.shuffle.partitions": "2",
             "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
         }  # fmt: skip
