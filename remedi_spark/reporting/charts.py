@@ -231,7 +231,7 @@ def importance(report: Report) -> go.Figure:
     names = [label(entry.feature) for entry in ordered]
     positions = list(range(len(ordered)))
     figure = _figure(
-        {"title": "share of AP lost", "tickformat": ".1~%", "rangemode": "tozero"},
+        {"title": "share of the contributions", "tickformat": ".1~%", "rangemode": "tozero"},
         {"tickvals": positions, "ticktext": names, "showgrid": False},
         height=70 + 22 * len(ordered),
         bargap=0.35,

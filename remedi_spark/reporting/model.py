@@ -162,7 +162,7 @@ class Experts(Part):
 
 
 class FeatureImportance(Part):
-    """Permutation importance: share of AP lost when the feature is shuffled (may be slightly negative)."""
+    """Mean absolute contribution to the score, as a share of the sum over all features."""
 
     feature: str
     importance: Number
