@@ -259,7 +259,7 @@ def promote(
     config: ConfigPath = None,
     overrides: Overrides = None,
 ) -> None:
-    """Make a bundle the champion of the MLflow registry if it beats the present one; without --table on its test rows.
+    """Make a bundle the MLflow champion if it beats the last one. Without --table on its test rows.
 
     Example: remedi promote --model run/model --set mlflow.margin=0.01
     """
