@@ -164,7 +164,7 @@ def importance_table(report: Report) -> Table:
     """Return all features by importance, strongest first."""
     ordered = sorted(report.importance, key=lambda entry: -(entry.importance or 0.0))
     rows = [[Cell(entry.feature), Cell(fmt.percent(entry.importance))] for entry in ordered]
-    return Table("Mean size of each feature's contribution to the score", ["Feature", "Share"], rows, rest="more features")
+    return Table("Mean size of each feature's contribution", ["Feature", "Share"], rows, rest="more features")
 
 
 def segment_tables(report: Report) -> list[Table]:
