@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file, and of all of the command line, in one process: they share what they have trained.
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file, and of all of the command line, in one process: they share what they have trained."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    First, because xdist reads the groups in a hook of the same name.
-    """
-    for item in items:
-        folder = item.path.parent
-        shared = folder.with_name("cli") if folder.name in ("cli", "cluster") else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared)))
+    class ByTraining(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "command line" if file.startswith(("tests/cli/", "tests/cluster/")) else file
+
+    return ByTraining(config, log)
 
 
 @pytest.fixture(scope="session")
