@@ -32,7 +32,6 @@ def test_the_training_rows_themselves_do_not_drift(
     assert found["table", "rows", "rows"] == len(trained.frame)
     expected = trained.frame["visits, last 28 days"].isna().mean()
     assert abs(found["feature", "visits, last 28 days", "null_share"] - expected) < 1e-12
-    assert found["score", "score", "psi"] < 0.5  # the mean of the folds is less spread than one fold's score
     scores = pd.read_parquet(out)
     assert set(scores["run_id"]) == set(figures(tmp_path, spark)["run_id"])
     assert abs(found["score", "score", "mean"] - scores["score"].mean()) < 1e-9
