@@ -34,7 +34,7 @@ from remedi_spark.config import Config, load_config
 from remedi_spark.encoding.fitting import encode, fit_encoder
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.features.expressions import slug
-from remedi_spark.meta_learning.arms import LOSS, FittedArm, Support, fit_arm, margins_of
+from remedi_spark.meta_learning.arms import LOSS, Support, fit_arm, margins_of
 from remedi_spark.meta_learning.inner_loop import InnerLoop, layer_names
 from remedi_spark.meta_learning.scoring import query_margins
 from remedi_spark.meta_learning.segments import SegmentRows, as_task, draw_task, query_times
@@ -236,7 +236,7 @@ def _meta(
 
 
 def bayes_arms(config: Config, world: World, judged: Judged, cache: Path) -> Iterator[tuple[str, dict[int, Any]]]:
-    """Yield the pooled net plus a linear head on principal components: at the prior's mean, at its posterior mode.
+    """Yield the pooled net plus a linear head on principal components at its posterior mode.
 
     Basis and prior come from the learning segments, the prior's scale from other draws of the validation segments.
     """
@@ -251,19 +251,17 @@ def bayes_arms(config: Config, world: World, judged: Judged, cache: Path) -> Ite
         print(json.dumps({"prior": "learned", "cpu_seconds": round(time.process_time() - begun)}), flush=True)
     stored = json.loads(path.read_text())
     print(json.dumps({"prior scale by K": stored["scale"]}), flush=True)
-    by_arm: dict[str, dict[int, Any]] = {"prior mean": {}, "bayes": {}}
+    by_k = {}
     for k, tasks in judged.tasks.items():
         arm = build_bayes(pooled, stored, spec, k)
-        scores: dict[str, list[Any]] = {name: [] for name in by_arm}
+        scores = []
         for support, query in tasks:
             y, weight = support.y.double().numpy(), support.weight.double().numpy()
             fitted = fit_arm(net, arm, Support(support.x.numpy(), y, weight, np.arange(len(y))))
-            start = FittedArm(pooled, arm.basis, arm.prior.mean)
-            scores["bayes"].append(margins_of(net, fitted, query.x.numpy()))
-            scores["prior mean"].append(margins_of(net, start, query.x.numpy()))
-        for name, found in scores.items():
-            by_arm[name][k] = judged.metrics(k, found)
-    yield from by_arm.items()
+            assert fitted is not None, "a posterior mode is finite"
+            scores.append(margins_of(net, fitted, query.x.numpy()))
+        by_k[k] = judged.metrics(k, scores)
+    yield "bayes", by_k
 
 
 def tree_arms(world: World, judged: Judged) -> Iterator[tuple[str, dict[int, Any]]]:

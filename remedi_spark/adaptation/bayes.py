@@ -53,7 +53,11 @@ def learn_bayes(
 
 
 def segments_prior(net: FieldNet, start: Parameters, basis: Basis, learned: Iterable[SegmentRows]) -> GaussianPrior:
-    """Return the prior of a segment's head, from all workers' learning segments."""
+    """Return the prior of a segment's head, from all workers' learning segments.
+
+    Its slopes have mean 0: the pooled net was fitted to the same rows, stopped on other segments, and a mean correction
+    learned from them once more only fits them closer (on Complete Journey it lost 3 to 5 % AP).
+    """
     wide = GaussianPrior(np.zeros(1 + basis.dims), np.eye(1 + basis.dims))
     mine = [
         (one.name, approximate(labelled(net, start, basis, one.x, one.y, one.weight), wide))
@@ -61,7 +65,8 @@ def segments_prior(net: FieldNet, start: Parameters, basis: Basis, learned: Iter
         if 0 < one.y.sum() < len(one.y)
     ]
     everyone = sorted((pair for part in gather(mine) for pair in part), key=lambda pair: pair[0])
-    return learn_prior([likelihood for _, likelihood in everyone])
+    slopes = range(1, 1 + basis.dims)
+    return learn_prior([likelihood for _, likelihood in everyone], centred=slopes)
 
 
 def labelled(net: FieldNet, start: Parameters, basis: Basis, x: Any, y: Any, weight: Any) -> Labelled:

@@ -104,8 +104,13 @@ def approximate(rows: Labelled, around: GaussianPrior) -> Likelihood:
     return Likelihood(curvature @ mode + slope, curvature)
 
 
-def learn_prior(segments: Sequence[Likelihood], *, iterations: int = 100) -> GaussianPrior:
+def learn_prior(segments: Sequence[Likelihood], *, centred: Sequence[int] = (), iterations: int = 100) -> GaussianPrior:
     """Return the m and Σ that explain the segments best, by expectation maximisation.
+
+    Args:
+        segments: one likelihood each.
+        centred: coordinates whose mean is held at 0.
+        iterations: of the maximisation.
 
     E: each segment's posterior N(μ_j, S_j). M: m is the mean of the μ_j, Σ the mean of S_j + (μ_j − m)(μ_j − m)ᵀ: the
     part of the scatter that is noise of the estimates is not counted as difference between segments (Dempster, Laird
@@ -121,6 +126,7 @@ def learn_prior(segments: Sequence[Likelihood], *, iterations: int = 100) -> Gau
         spread = np.linalg.inv(precision + before)  # (segments, p, p)
         heads = np.einsum("jab,jb->ja", spread, linear + before @ mean)
         mean = heads.mean(0)
+        mean[list(centred)] = 0.0
         away = heads - mean
         scatter = spread.mean(0) + away.T @ away / len(heads)
         covariance = (1 - shrinkage) * scatter + shrinkage * np.diag(np.diag(scatter))

@@ -51,6 +51,14 @@ def test_exact_likelihoods_give_mean_and_scatter() -> None:
     np.testing.assert_allclose(found.covariance[0, 1:], expected[0, 1:], atol=1e-4)
 
 
+def test_a_mean_that_is_held_at_zero_becomes_scatter() -> None:
+    """Heads around (1, 1) with the second mean held at 0: its mean square is its variance."""
+    heads = 1 + 0.1 * np.random.default_rng(2).normal(size=(50, 2))
+    found = learn_prior([Likelihood(1e8 * head, 1e8 * np.eye(2)) for head in heads], centred=[1])
+    np.testing.assert_allclose(found.mean, [heads[:, 0].mean(), 0], atol=1e-4)
+    assert found.covariance[1, 1] == pytest.approx((heads[:, 1] ** 2).mean(), rel=1e-3)
+
+
 @pytest.mark.parametrize("precision", [0.3, 30.0])
 def test_the_mode_is_that_of_penalised_logistic_regression(precision: float) -> None:
     rng = np.random.default_rng(2)
