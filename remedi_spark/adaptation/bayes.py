@@ -56,7 +56,7 @@ def segments_prior(net: FieldNet, start: Parameters, basis: Basis, learned: Iter
     """Return the prior of a segment's head, from all workers' learning segments.
 
     Its slopes have mean 0: the pooled net was fitted to the same rows, stopped on other segments, and a mean correction
-    learned from them once more only fits them closer (on Complete Journey it lost 3 to 5 % AP).
+    learned from them once more only fits them closer.
     """
     wide = GaussianPrior(np.zeros(1 + basis.dims), np.eye(1 + basis.dims))
     mine = [
