@@ -80,25 +80,29 @@ class Batch:
             ranked = join_rows(ranked, _explained(top, self.parts, config.reasons), "left")
         else:
             ranked = ranked.withColumn("reasons", F.lit(None).cast(REASONS))
-        scores = ranked.select(
-            *KEY,
-            "score",
-            "rank",
-            (F.lit(100.0) * (F.col("rows") - F.col("rank") + 1) / F.col("rows")).alias("percentile"),
-            F.ceil(F.lit(10.0) * F.col("rank") / F.col("rows")).cast("int").alias("decile"),
-            "in_top_k",
-            "reasons",
-            F.lit(self.parts.model_version).alias("model_version"),
-            F.lit(run_id).alias("run_id"),
-            F.lit(moment).cast("timestamp").alias("scored_at"),
-        )
-        # With the contract's comments, which Delta stores.
-        return scores.select(*[F.col(name).alias(name, metadata={"comment": COMMENTS[name]}) for name in NAMES])
+        return published(ranked, self.parts.model_version, moment, run_id)
 
     def free(self) -> None:
         """Let the executors forget the rows."""
         self.scored.unpersist()
         self.canonical.unpersist()
+
+
+def published(ranked: DataFrame, model_version: str, moment: datetime, run_id: str) -> DataFrame:
+    """Return the columns of the data contract, with its comments, which Delta stores."""
+    scores = ranked.select(
+        *KEY,
+        "score",
+        "rank",
+        (F.lit(100.0) * (F.col("rows") - F.col("rank") + 1) / F.col("rows")).alias("percentile"),
+        F.ceil(F.lit(10.0) * F.col("rank") / F.col("rows")).cast("int").alias("decile"),
+        "in_top_k",
+        "reasons",
+        F.lit(model_version).alias("model_version"),
+        F.lit(run_id).alias("run_id"),
+        F.lit(moment).cast("timestamp").alias("scored_at"),
+    )
+    return scores.select(*[F.col(name).alias(name, metadata={"comment": COMMENTS[name]}) for name in NAMES])
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import KEY
 from remedi_spark.exports.connection import PASSWORD, USER
-from remedi_spark.stages.scores import REASONS, _finish
+from remedi_spark.stages.scoring import REASONS, published
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -131,7 +131,7 @@ def make_scores(
         (F.col("id") < rows // 10).alias("in_top_k"),
         F.when(F.col("id") < rows // 10, F.array(reason)).cast(REASONS).alias("reasons"),
     )  # fmt: skip
-    return _finish(frame, model)
+    return published(frame, model, datetime.now(UTC).replace(microsecond=0), uuid.uuid4().hex)
 
 
 def store(frame: DataFrame, folder: Path, mode: str = "overwrite") -> str:
