@@ -50,6 +50,9 @@ def test_training_on_the_cluster_equals_training_in_one_process(
     np.testing.assert_allclose(mine["student"], local["student"], atol=1e-6)
 
 
+@pytest.mark.skipif(
+    "REMEDI_TEST_CHAOS" not in os.environ, reason="minutes of killed executors; set REMEDI_TEST_CHAOS=1"
+)
 def test_a_lost_executor_neither_hangs_nor_changes_a_result(cluster: Standalone, packaged: tuple[Path, Path]) -> None:
     limit = str(PATIENCE / 8)  # seconds a fit may take
     job = cluster.submit(*packaged, str(Path(__file__).with_name("fits_job.py")), limit)
