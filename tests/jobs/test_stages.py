@@ -86,8 +86,8 @@ def test_stages_one_by_one_then_spark_submit(configuration: Path, remedi: Comman
 
     figures = spark.read.format("delta").load(str(root / "monitoring")).toPandas()
     honest = figures[figures["metric"] == "after_training"].set_index("snapshot")["value"]
-    assert honest[str(latest)] == 1
-    assert honest.drop(str(latest)).eq(0).all(), "the model has learned from the labels of July and August"
+    assert str(latest) in honest.index
+    assert honest.eq(0).all(), "the model has learned from the labels of all these snapshots"
     assert not (figures["part"] == "realised").any()
     health = json.loads((root / "model" / "report.json").read_text())["data_health"]
     assert health["inputs"][0] == {"name": f"rows scored of {latest}", "rows": len(first), "quarantined": 0}
