@@ -22,6 +22,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "tabm": {**EMBEDDED, "members": 3, "blocks": 1, "width": 8},
     "deepfm": {**EMBEDDED, "hidden": [8]},
     "ft_transformer": {**EMBEDDED, "blocks": 2, "heads": 2},
+    "with_linear_term": {"net": {"kind": "mlp", **EMBEDDED, "hidden": [8]}, "mean": [0.0] * 6, "scale": [1.0] * 6},
 }
 
 
