@@ -43,6 +43,8 @@ def test_the_blocks_say_something_true(page: dict[str, Any]) -> None:
     assert scores["in_top_k"].sum() == 60
     np.testing.assert_allclose(scores.loc[page["frame"]["owner_id"], "score"], page["alone"], atol=1e-6)
     assert set(scores["model_version"]) == {page["model"].version}
+    tables = page["model"].path.absolute() / "tables"
+    assert tables.is_dir(), "beside the model, not where Spark was started"
 
 
 def test_the_report_shows_in_a_notebook(page: dict[str, Any]) -> None:
