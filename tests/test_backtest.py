@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from remedi_spark.backtest import MEASURES, Snapshot, choose_origins, summarise
 from remedi_spark.errors import InputError
 from remedi_spark.reporting.backtest import render_backtest
 from tests.cli.conftest import Command
+from tests.tea import tea_configuration
 
 SETTINGS = [
     "base_models.folds=2", "evaluation.bootstrap=20", "fuser.steps=20", "fuser.seeds=1",
@@ -65,26 +65,9 @@ def _events(owners: int = 300, days: int = 224, seed: int = 0) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("backtest")
-    _events().to_parquet(folder / "events.parquet", coerce_timestamps="us")
-    tree = {
-        "root": str(folder / "run"),
-        "features": {
-            "entity": "owner",
-            "sources": {"events": {"path": str(folder / "events.parquet"), "event_time": "at"}},
-            "label": {"source": "events", "column": "product", "category": "TEA", "horizon_days": 14},
-            "snapshots": {"every_days": 28, "history_days": 56},
-            "windows": [28],
-            "groups": {
-                "all": {"source": "events", "measures": {"count": {"aggregate": "count"}}},
-                "tea": {"source": "events", "where": "product = {category}",
-                        "measures": {"count": {"aggregate": "count"}}},
-            },
-        },
-    }  # fmt: skip
-    path = folder / "tea.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    return path
+    count = {"count": {"aggregate": "count"}}
+    groups = {"all": {"measures": count}, "tea": {"where": "product = {category}", "measures": count}}
+    return tea_configuration(tmp_path_factory.mktemp("backtest"), _events(), [28], groups)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -127,15 +128,18 @@ def load_parts(root: Path) -> BundleParts:
                 f"model {root / name}: changed since training (checksum differs); restore it or train again"
             )
     store = ModelStore(root)
-    folds = range(manifest["folds"])
-    students = {name: [store.load_fitted("student", name, f"fold_{k}") for k in folds] for name in manifest["students"]}
     return BundleParts(
         store.load("encoder"),
-        students,
+        load_students(store, manifest["students"], manifest["folds"]),
         store.load("calibration"),
         manifest["model_version"],
         _distribution(root, files),
     )
+
+
+def load_students(store: ModelStore, names: Iterable[str], folds: int) -> dict[str, list[Fitted]]:
+    """Return the fitted students by name, one a fold."""
+    return {name: [store.load_fitted("student", name, f"fold_{k}") for k in range(folds)] for name in names}
 
 
 def _manifest(root: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, OWNER
+from remedi_spark.evaluation.measures import by_model, plain
 from remedi_spark.metrics.label_scale import LabelScale
 from remedi_spark.metrics.regression import (
     SMALLEST_ERROR,
@@ -61,18 +60,7 @@ def measure_amounts(
         shots: label bins of the training rows.
         resamples: bootstrap resamples, of owners; 0: no intervals.
     """
-    pairs = [
-        F.struct(F.lit(name).alias("model"), score.cast("double").alias("score")) for name, score in scores.items()
-    ]
-    long = rows.select(OWNER, LABEL, F.explode(F.array(*pairs)).alias("one")).select(OWNER, LABEL, "one.*")
-
-    def work(frame: pd.DataFrame) -> pd.DataFrame:
-        measured = _measure(frame, k, shots, resamples)
-        return pd.DataFrame({"model": [frame["model"].iloc[0]], "measured": [json.dumps(measured)]})
-
-    found = long.groupBy("model").applyInPandas(work, "model string, measured string").collect()
-    measured = {row["model"]: json.loads(row["measured"]) for row in found}
-    return {name: measured[name] for name in scores}
+    return by_model(rows, scores, lambda frame: _measure(frame, k, shots, resamples))
 
 
 def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> dict[str, Any]:
@@ -89,9 +77,9 @@ def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> dict[
     )
     owners = pd.factorize(frame[OWNER])[0]
     return {
-        "metrics": {name: _plain(value) for name, value in metrics.items()},
+        "metrics": {name: plain(value) for name, value in metrics.items()},
         "intervals": _intervals(labels, scores, owners, k, resamples) if resamples else {},
-        "shots": {shot: {name: _plain(value) for name, value in found.items()} for shot, found in by_shot.items()},
+        "shots": {shot: {name: plain(value) for name, value in found.items()} for shot, found in by_shot.items()},
         "error_by_bin": _error_by_bin(labels, np.abs(scores - labels), shots),
     }
 
@@ -121,7 +109,7 @@ def _intervals(
         drawn.append((absolute / rows, np.sqrt(squared / rows), np.exp(logs / rows), value.share(times[owners])))
     low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
     names = ("mae", "rmse", "gmae", "value_at_k")
-    return {name: [_plain(low[i]), _plain(high[i])] for i, name in enumerate(names)}
+    return {name: [plain(low[i]), plain(high[i])] for i, name in enumerate(names)}
 
 
 @dataclass(frozen=True)
@@ -145,7 +133,3 @@ class _TopValue:
         rows = np.append(0.0, np.cumsum(np.add.reduceat(ordered, self.starts)))
         value = np.append(0.0, np.cumsum(np.add.reduceat(ordered * self.labels, self.starts)))
         return float(np.interp(self.budget * rows[-1], rows, value) / value[-1]) if value[-1] > 0 else math.nan
-
-
-def _plain(value: float) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)

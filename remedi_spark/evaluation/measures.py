@@ -16,7 +16,7 @@ from remedi_spark.metrics.calibration import reliability_table
 from remedi_spark.metrics.ranking import gains_curve, ranking_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyspark.sql import Column, DataFrame
 
@@ -34,14 +34,20 @@ def measure_models(rows: DataFrame, scores: dict[str, Column], k: int, resamples
         k: owners that the budget allows.
         resamples: bootstrap resamples, of owners; 0: no intervals.
     """
+    return by_model(rows, scores, lambda frame: _measure(frame, k, resamples))
+
+
+def by_model(
+    rows: DataFrame, scores: dict[str, Column], measure: Callable[[pd.DataFrame], dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return, by model, what ``measure`` finds (JSON-able) in its rows ``owner_id, label, score``: one task a model."""
     pairs = [
         F.struct(F.lit(name).alias("model"), score.cast("double").alias("score")) for name, score in scores.items()
     ]
     long = rows.select(OWNER, LABEL, F.explode(F.array(*pairs)).alias("one")).select(OWNER, LABEL, "one.*")
 
     def work(frame: pd.DataFrame) -> pd.DataFrame:
-        measured = _measure(frame, k, resamples)
-        return pd.DataFrame({"model": [frame["model"].iloc[0]], "measured": [json.dumps(measured)]})
+        return pd.DataFrame({"model": [frame["model"].iloc[0]], "measured": [json.dumps(measure(frame))]})
 
     found = long.groupBy("model").applyInPandas(work, "model string, measured string").collect()
     measured = {row["model"]: json.loads(row["measured"]) for row in found}
@@ -51,12 +57,12 @@ def measure_models(rows: DataFrame, scores: dict[str, Column], k: int, resamples
 def _measure(frame: pd.DataFrame, k: int, resamples: int) -> dict[str, Any]:
     labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
     share, recall = gains_curve(labels, scores, GAINS_POINTS)
-    metrics = {name: _plain(value) for name, value in ranking_metrics(labels, scores, k).items()}
+    metrics = {name: plain(value) for name, value in ranking_metrics(labels, scores, k).items()}
     measured: dict[str, Any] = {"metrics": metrics, "gains": [share.tolist(), recall.tolist()], "intervals": {}}
     if resamples:
         owners = pd.factorize(frame[OWNER])[0]
         found = bootstrap_intervals(labels, scores, k, metrics=_INTERVALS, n_resamples=resamples, groups=owners)
-        measured["intervals"] = {name: [_plain(low), _plain(high)] for name, (low, high) in found.items()}
+        measured["intervals"] = {name: [plain(low), plain(high)] for name, (low, high) in found.items()}
     if scores.min() >= 0 and scores.max() <= 1:
         table = reliability_table(labels, scores)
         measured["reliability"] = {
@@ -84,7 +90,7 @@ def compare_models(
         owners = pd.factorize(frame[OWNER])[0]
         labels, one, other = (frame[name].to_numpy() for name in (LABEL, "one", "other"))
         found = paired_bootstrap(labels, one, other, k, metric, n_resamples=resamples, groups=owners)
-        return pd.DataFrame({"pair": [frame["pair"].iloc[0]], "found": [json.dumps([_plain(x) for x in found])]})
+        return pd.DataFrame({"pair": [frame["pair"].iloc[0]], "found": [json.dumps([plain(x) for x in found])]})
 
     measured = long.groupBy("pair").applyInPandas(work, "pair int, found string").collect()
     return {pairs[row["pair"]]: json.loads(row["found"]) for row in measured}
@@ -97,7 +103,7 @@ def measure_by(rows: DataFrame, score: Column, group: Column, budget: float) -> 
     def work(frame: pd.DataFrame) -> pd.DataFrame:
         labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
         metrics = ranking_metrics(labels, scores, max(1, math.ceil(budget * len(labels))))
-        kept = {name: _plain(metrics[name]) for name in ("ap", "recall_at_k", "lift_at_k")}
+        kept = {name: plain(metrics[name]) for name in ("ap", "recall_at_k", "lift_at_k")}
         facts = {"level": frame["level"].iloc[0], "rows": len(labels), "positives": int(labels.sum()), **kept}
         return pd.DataFrame({"facts": [json.dumps(facts)]})
 
@@ -117,7 +123,7 @@ def fidelity(rows: DataFrame, student: str, teacher: str, k: int) -> dict[str, f
 
     together = rows.select(student, teacher, F.lit(0).alias("all")).groupBy("all")
     first = together.applyInPandas(work, "spearman double, overlap double").collect()[0]
-    return {"spearman": _plain(first["spearman"]), "top_k_overlap": first["overlap"]}
+    return {"spearman": plain(first["spearman"]), "top_k_overlap": first["overlap"]}
 
 
 def gate_use(rows: DataFrame, experts: list[str], score: str) -> dict[str, Any]:
@@ -138,5 +144,6 @@ def gate_use(rows: DataFrame, experts: list[str], score: str) -> dict[str, Any]:
     }
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
+    """Return a number for JSON: None for what is not finite."""
     return None if value is None or not math.isfinite(value) else float(value)

@@ -1,39 +1,33 @@
-"""Distributions on Spark: quantiles inside an aggregate that is made anyway, counts in one pass."""
+"""Distributions on Spark: quantiles, then counts by the tasks themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.metrics.drift import stability_edges
-from remedi_spark.monitoring.distribution import QUANTILES, Array, Counter, Counts, Distribution, score_bins
+from remedi_spark.monitoring.distribution import QUANTILES, Array, Counter, Counts, Distribution
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
-    from remedi_spark.metrics.label_scale import ScoreMap
 
 _ACCURACY = 1000
-_MARGIN_WIDTH = 0.05
 
 
-def quantile_columns(contract: FeatureContract) -> list[Column]:
-    """Return aggregates ``q<i>``: the quantiles of each number, lowest and highest value included."""
-    points = F.array(*[F.lit(i / QUANTILES) for i in range(QUANTILES + 1)])
-    return [F.percentile_approx(f"f{i}", points, _ACCURACY).alias(f"q{i}") for i in contract.numbers]
-
-
-def describe(rows: DataFrame, encoder: Encoder, quantiles: dict[str, Any], until: str | None) -> Distribution:
-    """Count training rows over the bins that their quantiles (of :func:`quantile_columns`) give."""
+def describe(rows: DataFrame, encoder: Encoder, until: str | None) -> Distribution:
+    """Count training rows ``f0 … fn`` over bins between the quantiles of each number: two passes over the rows."""
+    numbers = encoder.contract.numbers
+    points = [i / QUANTILES for i in range(QUANTILES + 1)]
+    quantiles = rows.approxQuantile([f"f{i}" for i in numbers], points, 1 / _ACCURACY) if numbers else []
     edges: list[list[float] | None] = [None] * len(encoder.contract.features)
-    for i in encoder.contract.numbers:
-        edges[i] = stability_edges(quantiles[f"q{i}"] or ()).tolist()
+    for i, found in zip(numbers, quantiles, strict=True):
+        edges[i] = stability_edges(found).tolist()
     counts = count_rows(rows, encoder, edges)
     return Distribution(counts.rows, until, edges, [one.tolist() for one in counts.features])
 
@@ -58,9 +52,11 @@ def add_up(parts: Iterable[bytes]) -> Array:
     return np.asarray(np.sum([np.frombuffer(part, dtype=np.float64) for part in parts], axis=0), dtype=np.float64)
 
 
-def describe_scores(margins: DataFrame, column: str, score_map: ScoreMap) -> dict[str, list[float]]:
-    """Return edges and counts of the scores of a margin column; only counts by bin reach the driver."""
-    number = F.round(F.col(column) / _MARGIN_WIDTH).cast("double").alias("bin")
-    found = margins.groupBy(number).count().toPandas()
-    bins, rows = (found[name].to_numpy(dtype=np.float64) for name in ("bin", "count"))
-    return score_bins(bins, rows, _MARGIN_WIDTH, lambda values: np.asarray(score_map(values)))
+def describe_scores(scored: DataFrame) -> dict[str, list[float]]:
+    """Return edges and counts of the column ``score``, as :class:`Counter` counts it; only sums reach the driver."""
+    points = F.array(*[F.lit(i / QUANTILES) for i in range(QUANTILES + 1)])
+    edges = stability_edges(scored.agg(F.percentile_approx("score", points, _ACCURACY)).collect()[0][0])
+    above = [F.sum((F.col("score") > F.lit(float(edge))).cast("long")) for edge in edges]
+    found = scored.agg(F.count("*"), *above).collect()[0]
+    counts = -np.diff([*found, 0])
+    return {"score_edges": edges.tolist(), "score_counts": [*counts.astype(float).tolist(), 0.0]}

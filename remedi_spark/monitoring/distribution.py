@@ -7,7 +7,7 @@ up, so that every task counts its own rows and only sums reach the driver.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -36,8 +36,8 @@ class Distribution:
         edges: by feature, inner edges of its bins; None for a category.
         counts: by feature, rows a bin. A number's last bin holds nulls; a category's last three hold the other known
             levels, nulls and unseen levels.
-        score_edges: of the score in [0, 1].
-        score_counts: of the training rows' out-of-fold scores.
+        score_edges: inner edges of the score's bins.
+        score_counts: of training rows, or a sample of them, scored by the shipped model.
     """
 
     rows: int
@@ -63,25 +63,6 @@ class Distribution:
     def from_dict(cls, tree: dict[str, Any]) -> Distribution:
         """Rebuild from :meth:`to_dict`."""
         return cls(**tree)
-
-
-def score_bins(bins: Array, rows: Array, width: float, calibrate: Callable[[Array], Array]) -> dict[str, list[float]]:
-    """Return edges and counts of the scores behind binned margins.
-
-    Args:
-        bins: number of each bin, shape (b,); bin i holds margins within half a ``width`` of i x width.
-        rows: rows of each bin, shape (b,).
-        width: of a bin.
-        calibrate: from margin to score, never falling.
-    """
-    order = np.argsort(bins)
-    bins, rows = bins[order], rows[order]
-    shares = np.cumsum(rows) / rows.sum()
-    last = np.searchsorted(shares, np.arange(1, QUANTILES) / QUANTILES)
-    edges = np.unique(calibrate((bins[last] + 0.5) * width))
-    # Where calibration is flat, rows on both sides of an edge have its score, and belong below it.
-    counts = np.bincount(np.searchsorted(edges, calibrate(bins * width)), weights=rows, minlength=len(edges) + 1)
-    return {"score_edges": edges.tolist(), "score_counts": [*counts.tolist(), 0.0]}
 
 
 class Counter:

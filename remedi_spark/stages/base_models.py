@@ -31,7 +31,7 @@ from remedi_spark.learners.contract import TARGET, FitError, Fitted
 from remedi_spark.learners.folds import FoldFits, fit_fold
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.ledger import Unit
-from remedi_spark.monitoring.counting import describe, quantile_columns
+from remedi_spark.monitoring.counting import describe
 from remedi_spark.progress import say, warn
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.splits.folds import BLOCK, assign_folds, require_positives
@@ -122,7 +122,6 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     sums = train.agg(
         F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT),
         F.countDistinct(F.when(F.col(LABEL) > above, F.col(OWNER))), F.max(SNAPSHOT).alias("until"),
-        *(quantile_columns(contract) if phase == FINAL else ()),
     ).collect()[0]  # fmt: skip
     require_positives(sums[3], folds, "samples", task.rare_owners)
     task.measure_labels(train)
@@ -132,7 +131,7 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     store.save("encoder", encoder.to_dict())
     if phase == FINAL:
         until = str(sums["until"]) if isinstance(sums["until"], date) else None
-        store.save("distribution", describe(train, encoder, sums.asDict(), until).to_dict())
+        store.save("distribution", describe(train, encoder, until).to_dict())
     store.save("training", {"rows": int(sums[0]), "prior": float(sums[1] / sums[2])})
     stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*CARRIED, BLOCK, *contract.columns), encoder)
     workspace.write(phase, "encoded", stored)
@@ -241,8 +240,7 @@ def _predict_once(workspace: Workspace, config: Config, phase: _Phase, names: li
     models = checksums(workspace.models(phase.name).root, [f"base_models/{name}/*" for name in names])
     unit = workspace.unit(
         f"base-models/{phase.name}/predictions", [config.base_models.negatives, names, models], phase=phase.name,
-        reads=["encoded"], writes=["base_margins", "oof_predictions"],
-        files=["alignment.json"] if config.task == "classification" else [],
+        reads=["encoded"], writes=["base_margins", "oof_predictions"], files=["alignment.json"],
     )  # fmt: skip
     workspace.ledger.once(unit, lambda: _predict(workspace, config, phase, names))
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import CARRIED, LABEL, PART
+from remedi_spark.bundle.bundle import BundleParts, load_students
+from remedi_spark.columns import CARRIED, LABEL, OWNER, PART
 from remedi_spark.config import Config
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.learners.contract import TARGET, Fitted
@@ -20,9 +21,14 @@ from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.monitoring.counting import describe_scores
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
+from remedi_spark.spark.partitions import uniform
 from remedi_spark.splits.holdout import TEST, TRAIN
+from remedi_spark.stages.scoring import score_canonical
 from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
+
+DESCRIBED_ROWS = 20_000
+"""About how many training rows are scored once more to know how scores are distributed."""
 
 
 def run(workspace: Workspace, config: Config) -> None:
@@ -30,6 +36,7 @@ def run(workspace: Workspace, config: Config) -> None:
     for phase in workspace.models(FINAL).load("phases")["phases"]:
         _distil(workspace, config, phase)
         _calibrate(workspace, config, phase)
+    _describe(workspace, config)
 
 
 def _distil(workspace: Workspace, config: Config, phase: str) -> None:
@@ -67,7 +74,19 @@ def _calibrate(workspace: Workspace, config: Config, phase: str) -> None:
     teacher = workspace.read(phase, "fused_scores").where(F.col(PART) == TRAIN)
     score_map = task_of(config, workspace.models(phase)).score_map(teacher)
     workspace.models(phase).save("calibration", score_map.to_dict())
-    if phase == FINAL:
-        mine = workspace.read(phase, "student_scores").where(F.col(PART) == TRAIN)
-        workspace.models(phase).save("score_distribution", describe_scores(mine, "student", score_map))
     say("student", f"{phase}: calibrated by {type(score_map).__name__}")
+
+
+def _describe(workspace: Workspace, config: Config) -> None:
+    """Keep how the shipped model scores training rows: scored rows are compared with what the same model makes.
+
+    Out-of-fold scores would not do: each is of one fold's model, and the mean of all is less spread.
+    """
+    store = workspace.models(FINAL)
+    students = load_students(store, config.student.enabled, config.base_models.folds)
+    parts = BundleParts(store.load("encoder"), students, store.load("calibration"), model_version="")
+    share = DESCRIBED_ROWS / max(1, store.load("training")["rows"])
+    trained = F.col(LABEL).isNotNull() & (F.col("source") != TEST) & (uniform(OWNER, config.seed) < share)
+    scored = score_canonical(workspace.tables.read("samples").where(trained), parts).cache()
+    store.save("score_distribution", describe_scores(scored))
+    scored.unpersist()

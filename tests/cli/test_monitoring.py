@@ -29,6 +29,7 @@ def test_the_training_rows_themselves_do_not_drift(
     psi = found.xs("psi", level="metric")["feature"]
     assert set(psi.index) == set(trained.frame.columns) - {"owner", "bought", "constant"}
     assert psi.max() < 1e-9  # all are counted, in the same bins
+    assert found["score", "score", "psi"] < 1e-9  # by the same model
     assert found["table", "rows", "rows"] == len(trained.frame)
     expected = trained.frame["visits, last 28 days"].isna().mean()
     assert abs(found["feature", "visits, last 28 days", "null_share"] - expected) < 1e-12

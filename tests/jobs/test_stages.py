@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from remedi_spark.spark.session import PACKAGES
 from tests.cli.conftest import FASTEST, Command
+from tests.tea import tea_configuration
 
 JOBS = Path(__file__).parents[2] / "jobs"
 STAGES = ("features", "base-models", "fuser", "student", "scores", "report")
@@ -34,29 +34,12 @@ def _events(owners: int = 400, seed: int = 0) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stages")
-    _events().to_parquet(folder / "events.parquet", coerce_timestamps="us")
-    tree = {
-        "root": str(folder / "run"),
-        "features": {
-            "entity": "owner",
-            "sources": {"events": {"path": str(folder / "events.parquet"), "event_time": "at"}},
-            "label": {"source": "events", "column": "product", "category": "TEA", "horizon_days": 14},
-            "snapshots": {"every_days": 28, "history_days": 56},
-            "windows": [28, 56],
-            "groups": {
-                "total": {"source": "events", "measures": {"spend": {"aggregate": "sum", "of": "amount"}}},
-                "tea": {
-                    "source": "events",
-                    "where": "product = {category}",
-                    "measures": {"count": {"aggregate": "count"}, "days_since_last": {"aggregate": "days_since_last"}},
-                },
-            },
-        },
+    tea = {"count": {"aggregate": "count"}, "days_since_last": {"aggregate": "days_since_last"}}
+    groups = {
+        "total": {"measures": {"spend": {"aggregate": "sum", "of": "amount"}}},
+        "tea": {"where": "product = {category}", "measures": tea},
     }
-    path = folder / "tea.yaml"
-    path.write_text(yaml.safe_dump(tree))
-    return path
+    return tea_configuration(tmp_path_factory.mktemp("stages"), _events(), [28, 56], groups)
 
 
 def _arguments(configuration: Path) -> list[str]:

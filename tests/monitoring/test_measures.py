@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +11,7 @@ from remedi_spark.encoding.contract import Feature, FeatureContract
 from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.errors import InputError
 from remedi_spark.metrics.drift import categorical_stability, population_stability, psi_by_chance, stability_edges
-from remedi_spark.monitoring.distribution import Counter, Counts, Distribution, score_bins
+from remedi_spark.monitoring.distribution import Counter, Counts, Distribution
 from remedi_spark.monitoring.measures import Measure, Scored, against_training, realised_lift, row_counts
 
 LIMITS = MonitoringConfig()
@@ -98,23 +96,6 @@ def test_a_column_that_is_null_throughout_has_one_bin_and_nulls() -> None:
     counts: Counts = counter.split(counter.count(rows))
     assert counts.null_share(0) == counts.null_share(1) == 1
     assert counts.features[0].tolist() == [0, 100]
-
-
-def test_score_bins_count_scores_as_scored_rows_are_counted() -> None:
-    rng = np.random.default_rng(3)
-    margins = rng.normal(-4, 1.5, 5000)
-    bins, rows = np.unique(np.round(margins / 0.05), return_counts=True)
-
-    def flat(values: Any) -> Any:  # as isotonic regression is: steps
-        return np.round(1 / (1 + np.exp(-np.asarray(values))), 2)
-
-    for calibrate in (lambda values: 1 / (1 + np.exp(-values)), flat):
-        found = score_bins(bins, rows.astype(float), 0.05, calibrate)
-        counter = Counter(COUNTER._encoder, DISTRIBUTION.edges, found["score_edges"])
-        counts = counter.split(counter.count(TRAINING.head(5000), calibrate(margins)))
-        assert sum(found["score_counts"]) == 5000
-        # At a step that falls inside a margin bin, the whole bin counts on one side.
-        np.testing.assert_allclose(found["score_counts"], counts.scores, atol=rows.max())
 
 
 def test_lost_rows_and_poor_lift_are_judged() -> None:

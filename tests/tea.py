@@ -1,0 +1,28 @@
+"""A small shop of purchase events: some owners buy tea, and the configuration that predicts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+
+def tea_configuration(folder: Path, events: pd.DataFrame, windows: list[int], groups: dict[str, Any]) -> Path:
+    """Write events (owner, at, product, …) and a configuration whose label is tea within 14 days; return its path."""
+    events.to_parquet(folder / "events.parquet", coerce_timestamps="us")
+    tree = {
+        "root": str(folder / "run"),
+        "features": {
+            "entity": "owner",
+            "sources": {"events": {"path": str(folder / "events.parquet"), "event_time": "at"}},
+            "label": {"source": "events", "column": "product", "category": "TEA", "horizon_days": 14},
+            "snapshots": {"every_days": 28, "history_days": 56},
+            "windows": windows,
+            "groups": {name: {"source": "events", **group} for name, group in groups.items()},
+        },
+    }
+    path = folder / "tea.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
