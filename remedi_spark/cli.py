@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from remedi_spark.adaptation.command import app as adapt_app
-from remedi_spark.errors import InputError, redact
+from remedi_spark.errors import InputError, damaged_log, redact
 from remedi_spark.exports.command import export
 from remedi_spark.options import ConfigPath, Json, Overrides, Root, load, print_json
 from remedi_spark.printing import print_ablations, print_backtest, print_metrics, print_scores
@@ -312,12 +312,12 @@ def _written(bundle: Path) -> dict[str, str]:
 
 
 def _input_error_behind(error: BaseException) -> str | None:
-    """Return the message of an :class:`InputError` that a Spark task raised, or None."""
+    """Return the message of an :class:`InputError` that a Spark task raised, or of a damaged table, or None."""
     mark = "remedi_spark.errors.InputError: "
     for line in str(error).splitlines():
         if mark in line:
             return line.split(mark, 1)[1]
-    return None
+    return damaged_log(error)
 
 
 def _refuse_foreign_bundle(model: Path) -> None:

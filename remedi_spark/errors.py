@@ -58,6 +58,29 @@ def cause(error: BaseException) -> str:
     return named[-1].removeprefix("Caused by: ") if named else f"{type(error).__name__}: {first}"
 
 
+_LOG_OF = re.compile(r"(?:file:/+(?=/))?(\S+)/_delta_log/")
+_NOT_JSON = ("JsonParseException", "JsonEOFException", "MismatchedInputException")
+
+
+def damaged_log(error: BaseException, table: str | None = None) -> str | None:
+    """Return one line for an error that Delta raised because a transaction log is not whole, else None.
+
+    Args:
+        error: what Delta or Spark raised.
+        table: where the table is; None: where the error says.
+    """
+    text = str(error)
+    named = _LOG_OF.search(text)
+    broken_json = named is not None and any(mark in text for mark in _NOT_JSON)
+    if not broken_json and "DELTA_VERSIONS_NOT_CONTIGUOUS" not in text and "DELTA_STATE_RECOVER_ERROR" not in text:
+        return None
+    where = table or (named.group(1) if named else "of this run")
+    return (
+        f"table {where}: its Delta log is damaged ({cause(error)[:200]}); restore {where}/_delta_log from a backup,"
+        " or move the table away and run again: what was made from it is made again"
+    )
+
+
 def redact(text: str) -> str:
     """Return text without passwords and tokens: those of URLs, of ``name=value``, and of the environment."""
     for name, value in os.environ.items():

@@ -15,7 +15,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import types as t
 
-from remedi_spark.errors import InputError, cause
+from remedi_spark.errors import InputError, damaged_log
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){1,2}$")
 ATTEMPTS = 5
 """How often a commit is tried while other runs commit to the same rows."""
-_DAMAGED = ("_delta_log", "DELTA_", "JsonParseException", "JsonEOFException", "MismatchedInputException")
-"""What stands in an error of a transaction log that is not whole."""
 _FILE_ENDINGS = (".parquet", ".csv", ".tsv", ".delta")
 
 
@@ -58,9 +56,7 @@ class Tables:
         """Tell whether the table has been written."""
         if self.in_catalog:
             return self.spark.catalog.tableExists(self.location(name))
-        from delta.tables import DeltaTable
-
-        return bool(DeltaTable.isDeltaTable(self.spark, self.location(name)))
+        return _is_delta(self.spark, self.location(name))
 
     def read(self, name: str) -> DataFrame:
         """Read a table that an earlier stage wrote."""
@@ -141,7 +137,9 @@ class Tables:
 
 @contextmanager
 def sound_log(where: str) -> Iterator[None]:
-    """Turn what Delta says of a damaged transaction log into one line.
+    """Turn what Delta says of a damaged transaction log into one line, as far as it looks at the log here.
+
+    Delta reads most of a log when an action runs; what it finds then, the command line turns into the same line.
 
     Raises:
         InputError: the log of the table cannot be read.
@@ -149,12 +147,10 @@ def sound_log(where: str) -> Iterator[None]:
     try:
         yield
     except (Py4JJavaError, PySparkException) as error:
-        if not any(mark in str(error) for mark in _DAMAGED):
+        message = damaged_log(error, where)
+        if message is None:
             raise
-        raise InputError(
-            f"table {where}: its Delta log is damaged ({cause(error)[:200]}); restore {where}/_delta_log from a backup,"
-            " or move the table away and run again: what was made from it is made again"
-        ) from error
+        raise InputError(message) from error
 
 
 def _conflicts() -> tuple[type[Exception], ...]:
@@ -224,7 +220,8 @@ def _read_csv(spark: SparkSession, table: str, as_text: Collection[str]) -> Data
 def _is_delta(spark: SparkSession, path: str) -> bool:
     from delta.tables import DeltaTable
 
-    return bool(DeltaTable.isDeltaTable(spark, path))
+    with sound_log(path):
+        return bool(DeltaTable.isDeltaTable(spark, path))
 
 
 def _has_parquet(path: str) -> bool:
