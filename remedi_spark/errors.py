@@ -33,6 +33,8 @@ _SECRET = re.compile(
 )
 _LOGIN = re.compile(r"(://[^/\s:@]+:)[^/\s@]+@")
 _SHORTEST_SECRET = 6
+_NO_SECRETS = ("PWD", "OLDPWD")
+"""Variables of the shell whose names read like passwords."""
 
 
 @contextmanager
@@ -84,6 +86,6 @@ def damaged_log(error: BaseException, table: str | None = None) -> str | None:
 def redact(text: str) -> str:
     """Return text without passwords and tokens: those of URLs, of ``name=value``, and of the environment."""
     for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET:
+        if name not in _NO_SECRETS and _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET:
             text = text.replace(value, "***")
     return _SECRET.sub(r"\1\3***", _LOGIN.sub(r"\1***@", text))

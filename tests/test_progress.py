@@ -82,6 +82,8 @@ def test_secrets_are_not_told(capsys: pytest.CaptureFixture[str], monkeypatch: p
         assert secret not in hidden
     assert hidden.count("ann") >= 3
     assert redact("model f00: changed since training") == "model f00: changed since training"
+    monkeypatch.setenv("OLDPWD", "/data/models")
+    assert redact("report: /data/models/report.html") == "report: /data/models/report.html"
     progress.log_to_stderr(style="json")
     progress.LOGGER.log(logging.ERROR, text)
     assert "s3cr3t" not in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""LightGBM through SynapseML is native LightGBM: same trees, same margins, same early stop."""
+"""LightGBM through SynapseML, and inside a Spark task, is LightGBM: same trees, same margins, same early stop."""
 
 from __future__ import annotations
 
@@ -48,15 +48,16 @@ def _parameters(loss: str) -> dict[str, Any]:
     return {**PARAMETERS, "objective": objective, "metric": metric, "seed": 7}
 
 
+@pytest.mark.parametrize("engine", ["synapseml", "native"])
 @pytest.mark.parametrize("refit", [False, True])
 @pytest.mark.parametrize("loss", OBJECTIVES)
 def test_trees_and_margins_are_native_ones(
-    plant: Callable[..., Planted], spark: SparkSession, loss: str, refit: bool
+    plant: Callable[..., Planted], spark: SparkSession, loss: str, refit: bool, engine: str
 ) -> None:
     rows = plant(1500, seed=1)
     if loss == "mse":
         rows = type(rows)(rows.x, rows.truth, rows.truth + rows.target, rows.weight, rows.valid)
-    config = CONFIG.model_copy(update={"refit_below": 1500 if refit else 0})
+    config = CONFIG.model_copy(update={"engine": engine, "refit_below": 1500 if refit else 0})
     fitted = LightGBMLearner(config).fit(rows.training_set(spark, loss=loss, rows=1500))
     order = np.argsort([row["row_hash"] for row in rows.frame(spark).select("row_hash").collect()])
     native = _stopped(rows, order, loss)
@@ -66,3 +67,34 @@ def test_trees_and_margins_are_native_ones(
     assert fitted.info["trees"] == (native.num_trees() if refit else native.best_iteration)
     fresh = plant(1000, seed=2).x
     np.testing.assert_allclose(load_predictor(fitted)(fresh), native.predict(fresh, raw_score=True), atol=1e-10)
+
+
+@pytest.mark.parametrize("settings", [
+    {"objective": "focal"}, {"extra_trees": True, "feature_fraction": 0.6}, {"bagging_fraction": 0.7, "lambda_l1": 1.0},
+    {"max_depth": 3, "max_bin": 31, "min_data_in_leaf": 5},
+])  # fmt: skip
+def test_both_engines_grow_the_same_trees(
+    plant: Callable[..., Planted], spark: SparkSession, settings: dict[str, Any]
+) -> None:
+    rows = plant(1500, seed=1)
+    data = rows.training_set(spark, rows=1500)
+    fitted = [
+        LightGBMLearner(CONFIG.model_copy(update={"engine": engine, **settings})).fit(data)
+        for engine in ("synapseml", "native")
+    ]
+    assert fitted[0].info == fitted[1].info
+    fresh = plant(1000, seed=2).x
+    one, other = (load_predictor(each)(fresh) for each in fitted)
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("engine", "rows", "workers", "native"),
+    [("auto", 1000, 1, True), ("auto", 10_000_000, 1, False), ("auto", 1000, 2, False), ("synapseml", 1000, 1, False),
+     ("native", 10_000_000, 1, True), ("native", 1000, 2, False)],
+)  # fmt: skip
+def test_synapseml_fits_what_is_large_or_spread(
+    plant: Callable[..., Planted], spark: SparkSession, engine: str, rows: int, workers: int, native: bool
+) -> None:
+    data = plant(10).training_set(spark, rows=rows, workers=workers)
+    assert LightGBMLearner(LightGBMConfig(engine=engine))._is_native(data) is native
