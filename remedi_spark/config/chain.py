@@ -38,7 +38,15 @@ class EncodingConfig(Section):
     it); columns with more are seen through their target encoding and frequency."""
 
 
-class LightGBMConfig(Section):
+class MemberConfig(Section):
+    """What every base model and every part of a student shares."""
+
+    inputs: Literal["all", "codes"] = "all"
+    """``codes``: without the frequency and target encodings of columns that have codes as well; members that see
+    different encodings err differently."""
+
+
+class LightGBMConfig(MemberConfig):
     """A LightGBM, trained by SynapseML or inside one Spark task."""
 
     kind: Literal["lightgbm"] = "lightgbm"
@@ -75,7 +83,7 @@ class LightGBMConfig(Section):
     were best; 0: never."""
 
 
-class XGBoostConfig(Section):
+class XGBoostConfig(MemberConfig):
     """An XGBoost model trained by ``xgboost.spark``."""
 
     kind: Literal["xgboost"] = "xgboost"
@@ -96,7 +104,7 @@ class XGBoostConfig(Section):
     """As for LightGBM."""
 
 
-class NetConfig(Section):
+class NetConfig(MemberConfig):
     """What every torch learner shares: optimiser, epochs, early stopping."""
 
     enabled: bool = True
@@ -139,7 +147,7 @@ class DeepFMConfig(NetConfig):
     hidden: tuple[int, ...] = (64, 64)
 
 
-class AdditiveConfig(Section):
+class AdditiveConfig(MemberConfig):
     """A piecewise-linear additive model with a ridge penalty: no interactions, strong where positives are few."""
 
     kind: Literal["additive"] = "additive"

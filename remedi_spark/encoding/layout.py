@@ -42,6 +42,11 @@ class Layout:
         """Positions of the slots of some kinds."""
         return [i for i, slot in enumerate(self.slots) if slot.kind in kinds]
 
+    def beside_codes(self) -> list[int]:
+        """Positions of the frequency and target encodings of columns that have codes as well."""
+        coded = {slot.feature for slot in self.slots if slot.kind == "code"}
+        return [i for i in self.where("frequency", "target") if self.slots[i].feature in coded]
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
         return {"slots": [asdict(slot) for slot in self.slots]}

@@ -22,7 +22,7 @@ from remedi_spark.spark.watchdog import time_limit
 from remedi_spark.splits.folds import inner_validation
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
         fold: the fold left out.
     """
     columns: list[Any] = [
-        F.concat("x", F.col("te")[fold]).alias(X),
+        _inputs(plan.layout, model, fold).alias(X),
         F.col(plan.target).cast("double").alias(TARGET),
         F.col(WEIGHT).alias(ROW_WEIGHT),
         inner_validation(fold, plan.validation_share).alias(VALID),
@@ -95,6 +95,15 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
         # LightGBM's ring of sockets does not survive the loss of a member; one task needs no ring.
         warn("fit", f"{what} failed on {plan.workers} workers ({cause(error)}); once more in one task")
         return fit(replace(data, workers=1))
+
+
+def _inputs(layout: Layout, model: ModelConfig, fold: int) -> Column:
+    """Return the encoded row. What the model must not see is 0 in every row, so that no learner can use it."""
+    row = F.concat("x", F.col("te")[fold])
+    hidden = layout.beside_codes() if model.inputs == "codes" else []
+    if not hidden:
+        return row
+    return F.transform(row, lambda value, i: F.when(i.isin(hidden), F.lit(0.0)).otherwise(value))
 
 
 def fit_by_fold(
