@@ -1,14 +1,14 @@
 """The contract of ``scores``: what a reader of the table may rely on, in one place.
 
 ``docs/data_contract.md`` says it in words; ``tests/exports/test_data_contract.py`` holds code, page and table together.
-A minor version adds nullable columns; whatever could break a reader raises the major version.
+A minor version adds nullable columns, or fields of a reason; whatever could break a reader raises the major version.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = "1.0"
+VERSION = "1.1"
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ SCORES = (
     Column("decile", "int", False, "Tenth of the snapshot, 1 = best.", "decile >= 1 AND decile <= 10"),
     Column("in_top_k", "boolean", False, "Whether the owner is within the contact budget."),
     Column(
-        "reasons", "array<struct<feature:string,value:string,contribution:double>>", True,
-        "Strongest features of the rows in the budget: name, value as text, contribution to the score.",
+        "reasons", "array<struct<feature:string,value:string,contribution:double,text:string>>", True,
+        "Strongest features of the rows in the budget: name, value as text, contribution to the score, and a sentence "
+        "with the value and what is usual.",
     ),
     Column("model_version", "string", False, "Hash of all that the score depends on."),
     Column("run_id", "string", False, "The scoring run; one for all rows of a snapshot and model version."),

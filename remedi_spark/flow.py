@@ -4,7 +4,7 @@
 stage                 reads                                          writes
 ====================  =============================================  ==============================================
 features              the sources of the configuration               owner_features
-samples               owner_features, or any flat table              samples, contract.json
+samples               owner_features, or any flat table              samples, contract.json, dictionary.json
 base_models           samples                                        encoded, oof_predictions, base_models/
 meta_features         oof_predictions                                meta_features
 fuser                 meta_features                                  fused_scores, fuser/
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from remedi_spark import data_contract
 from remedi_spark.bundle.bundle import load_parts, write_manifest
 from remedi_spark.config import Config
 from remedi_spark.config.features import Location
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 DURATIONS = "durations"
+SAMPLES_FILES = ("contract.json", "dictionary.json")
 
 
 def run(config: Config, *, force: bool = False) -> dict[str, Any]:
@@ -92,7 +94,8 @@ def run_features(workspace: Workspace, config: Config) -> None:
 def run_base_models(workspace: Workspace, config: Config) -> None:
     """Stage 2: owner features to samples, then K folds x M base models."""
     with _timed(workspace, "base-models"):
-        unit = Unit("samples", [config.task], ("owner_features",), ("samples",), ("contract.json",))
+        reads = ("owner_features", "feature_dictionary")
+        unit = Unit("samples", [config.task], reads, ("samples",), SAMPLES_FILES)
         workspace.ledger.once(unit, lambda: samples.from_owner_features(workspace, config))
         base_models.run(workspace, with_embargo(config))
 
@@ -115,7 +118,7 @@ def run_scores(workspace: Workspace, config: Config) -> None:
     """Stage 6: the latest snapshot's scores."""
     with _timed(workspace, "scores"):
         parts = load_model(config.scores.model or workspace.bundle)
-        settings = [_settings(config, "scores"), parts.model_version]
+        settings = [_settings(config, "scores"), parts.model_version, data_contract.VERSION]
         unit = Unit("scores", settings, ("owner_features",), ("scores",))
         workspace.ledger.once(unit, lambda: scores.run(workspace, config, parts))
 
@@ -171,7 +174,7 @@ def train(
             asdict(source),
             [_fingerprint(spark, table) for table in (source.table, source.test) if table],
         ]
-        unit = Unit("samples", about, (), ("samples",), ("contract.json",))
+        unit = Unit("samples", about, (), ("samples",), SAMPLES_FILES)
         workspace.ledger.once(unit, lambda: samples.run(workspace, source, config))
     with _timed(workspace, "base-models"):
         base_models.run(workspace, config)

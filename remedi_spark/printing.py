@@ -60,10 +60,9 @@ def print_scores(workspace: Workspace, rows: int = 5) -> None:
     scores = workspace.tables.read("scores")
     latest = scores.agg(F.max("scored_at")).collect()[0][0]
     best = scores.where((F.col("scored_at") == latest) & (F.col("rank") <= rows)).orderBy("rank")
-    first = F.element_at("reasons", 1)
     shown = best.select(
         "owner_id", "snapshot_date", F.round("score", 4).alias("score"), "rank", "decile", "in_top_k",
-        F.concat_ws(" ", first["feature"], F.lit("="), first["value"]).alias("strongest reason"),
+        F.element_at("reasons", 1)["text"].alias("strongest reason"),
     )  # fmt: skip
     typer.echo(shown.toPandas().to_string(index=False))
 

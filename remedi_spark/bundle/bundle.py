@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pandas as pd
 
 from remedi_spark.bundle.reasons import Reason, explain_rows
 from remedi_spark.bundle.store import ModelStore, checksums, read_bytes, read_json, write_json
+from remedi_spark.bundle.wording import Wording
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.errors import InputError
@@ -26,6 +27,8 @@ SCORED_WITH = ("contract.json", "encoder.json", "calibration.json", "student")
 """What a score depends on; everything else in a bundle is for people and for retraining."""
 MONITORED_WITH = ("distribution.json", "score_distribution.json")
 """What scored rows are compared with; sealed too, but no part of the model's version."""
+EXPLAINED_WITH = ("dictionary.json",)
+"""How reasons say the features; sealed likewise."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class BundleParts:
     model_version: str
     distribution: dict[str, Any] | None = None
     """Of the training rows and their scores; None in a bundle of a version that kept none."""
+    phrases: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By feature that stage 1 built, how a reason says it."""
 
 
 class Bundle:
@@ -75,6 +80,11 @@ class Bundle:
     def predictors(self) -> dict[str, list[Predictor]]:
         """By student model, one predictor a fold."""
         return {name: [load_predictor(one) for one in folds] for name, folds in self.parts.students.items()}
+
+    @cached_property
+    def wording(self) -> Wording:
+        """Says the values of features in words."""
+        return Wording(self.encoder, self.parts.distribution, self.parts.phrases)
 
     def predict(self, frame: pd.DataFrame) -> Array:
         """Return the score of each row, shape (rows,): a calibrated probability in [0, 1], or the predicted amount.
@@ -134,6 +144,7 @@ def load_parts(root: Path) -> BundleParts:
         store.load("calibration"),
         manifest["model_version"],
         _distribution(root, files),
+        {name: phrase for part in EXPLAINED_WITH if part in files for name, phrase in read_json(root / part).items()},
     )
 
 
@@ -167,7 +178,7 @@ def _distribution(root: Path, files: dict[str, str]) -> dict[str, Any] | None:
 def write_manifest(root: Path, *, students: list[str], folds: int) -> str:
     """Seal a bundle: list the files a score depends on with their checksums; return the model version."""
     patterns = [f"{part}/**/*.*" if (root / part).is_dir() else part for part in SCORED_WITH]
-    files = checksums(root, [*patterns, *MONITORED_WITH])
+    files = checksums(root, [*patterns, *MONITORED_WITH, *EXPLAINED_WITH])
     version = _version(files)
     write_json(root / MANIFEST, {"model_version": version, "students": students, "folds": folds, "files": files})
     return version
@@ -175,5 +186,6 @@ def write_manifest(root: Path, *, students: list[str], folds: int) -> str:
 
 def _version(files: dict[str, str]) -> str:
     """Return the hash of what scores depend on."""
-    scored = sorted((name, digest) for name, digest in files.items() if name not in MONITORED_WITH)
+    beside = (*MONITORED_WITH, *EXPLAINED_WITH)
+    scored = sorted((name, digest) for name, digest in files.items() if name not in beside)
     return hashlib.sha256("".join(f"{name}{digest}" for name, digest in scored).encode()).hexdigest()[:12]

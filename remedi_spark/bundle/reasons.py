@@ -8,7 +8,7 @@ proportion, so that contributions add up exactly. In probability points they are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,22 +20,28 @@ if TYPE_CHECKING:
 
 
 class Reason(NamedTuple):
-    """One feature of one row: its name, its value as text (None for null) and its contribution in probability."""
+    """One feature of one row: its name, its value as text (None for null), its contribution in probability, and value
+    and usual value in a sentence.
+    """
 
     feature: str
     value: str | None
     contribution: float
+    text: str
 
 
 def explain_rows(bundle: Bundle, canonical: pd.DataFrame, top: int) -> list[list[Reason]]:
     """Return the ``top`` features of each row by absolute contribution."""
     contributions = probability_contributions(bundle, canonical)
     strongest = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :top]
-    names, columns = bundle.contract.names, bundle.contract.columns
-    texts = {j: _texts(canonical[columns[j]]) for j in np.unique(strongest)}
-    return [
-        [Reason(names[j], texts[j][i], float(contributions[i, j])) for j in strongest[i]] for i in range(len(canonical))
-    ]
+    names, columns, say = bundle.contract.names, bundle.contract.columns, bundle.wording.say
+    values = {j: canonical[columns[j]].tolist() for j in np.unique(strongest)}
+
+    def reason(i: int, j: int) -> Reason:
+        value = values[j][i]
+        return Reason(names[j], _text(value), float(contributions[i, j]), say(j, value))
+
+    return [[reason(i, j) for j in strongest[i]] for i in range(len(canonical))]
 
 
 def probability_contributions(bundle: Bundle, canonical: pd.DataFrame) -> Array:
@@ -65,7 +71,7 @@ def margin_contributions(bundle: Bundle, canonical: pd.DataFrame) -> tuple[Array
     return contributions, reference
 
 
-def _texts(values: pd.Series) -> list[str | None]:
-    if values.dtype == object:
-        return [None if pd.isna(value) else str(value) for value in values]
-    return [None if pd.isna(value) else f"{value:.6g}" for value in values]
+def _text(value: Any) -> str | None:
+    if pd.isna(value):
+        return None
+    return value if isinstance(value, str) else f"{value:.6g}"

@@ -24,6 +24,8 @@ CalendarPart = Literal["month", "quarter", "week_of_year", "day_of_week", "day_o
 NEEDS_COLUMN = ("sum", "mean", "max", "min", "std", "distinct")
 EVER = ("days_since_last", "days_since_first")
 PLACEHOLDERS = ("category", "parent")
+LEVEL = "level"
+"""In ``called``: the level of ``each``."""
 
 
 class Location(Section):
@@ -133,6 +135,8 @@ class Measure(Section):
     """Windows in days; null: the group's. For ``trend``: the short one and the long one."""
     within: str | None = None
     """``share`` only: the group whose total is 100 %."""
+    called: str | None = None
+    """What ``of`` is called in reasons, such as ``coupon discount``; null: ``of`` as it stands."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -169,6 +173,9 @@ class Group(Section):
     """Windows in days; null: ``features.windows``."""
     measures: dict[Name, Measure] = Field(min_length=1)
     """Measures by name."""
+    called: tuple[str, str] | None = None
+    """What reasons call one event and several: ``[visit to the {level} page, visits to the {level} page]``; with
+    ``{level}`` for the level of ``each``, and ``{category}`` and ``{parent}`` as in ``where``."""
 
     @model_validator(mode="after")
     def _levels_with_each(self) -> Self:
@@ -330,8 +337,14 @@ class FeaturesConfig(Section):
                     f"groups.{key}.measures.{name}.within: {within!r} is not a group without 'each'"
                     f"{nearest(within, plain)}"
                 )
-        for placeholder in re.findall(r"\{(\w*)\}", group.where or ""):
-            if placeholder not in PLACEHOLDERS:
-                raise ValueError(f"groups.{key}.where: unknown {{{placeholder}}}; known: {{category}} and {{parent}}")
-            if getattr(self.label, placeholder) is None:
-                raise ValueError(f"groups.{key}.where uses {{{placeholder}}}, but label.{placeholder} is not set")
+        self._check_placeholders(f"groups.{key}.where", group.where or "", PLACEHOLDERS)
+        known = PLACEHOLDERS if group.each is None else (*PLACEHOLDERS, LEVEL)
+        self._check_placeholders(f"groups.{key}.called", " ".join(group.called or ()), known)
+
+    def _check_placeholders(self, where: str, text: str, known: tuple[str, ...]) -> None:
+        for placeholder in re.findall(r"\{(\w*)\}", text):
+            if placeholder not in known:
+                listed = " and ".join(f"{{{name}}}" for name in known)
+                raise ValueError(f"{where}: unknown {{{placeholder}}}; known: {listed}")
+            if placeholder != LEVEL and getattr(self.label, placeholder) is None:
+                raise ValueError(f"{where} uses {{{placeholder}}}, but label.{placeholder} is not set")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 LATEST, ALL = "latest", "all"
+_FIRST_REASONS = "array<struct<feature:string,value:string,contribution:double>>"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def select_scores(spark: SparkSession, table: str, wanted: str = LATEST) -> Sele
     Raises:
         InputError: not a scores table, or no such rows.
     """
-    frame = read_table(spark, table)
+    frame = _with_texts(read_table(spark, table))
     _require_contract(frame, table)
     frame = frame.select(*NAMES)
     slices = _slices(frame)
@@ -100,6 +101,14 @@ def _choose(slices: list[Slice], wanted: str, table: str) -> list[Slice]:
 def _day(value: Any) -> date:
     day: date = value.date() if hasattr(value, "date") else value
     return day
+
+
+def _with_texts(frame: DataFrame) -> DataFrame:
+    """Return scores that version 1.0 of the contract wrote as those of the present one: reasons without a text."""
+    if dict(frame.dtypes).get("reasons") != _FIRST_REASONS:
+        return frame
+    none = F.lit(None).cast("string")
+    return frame.withColumn("reasons", F.transform("reasons", lambda one: one.withField("text", none)))
 
 
 def _require_contract(frame: DataFrame, table: str) -> None:

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import Entry
+from remedi_spark.features.phrases import plain
 from remedi_spark.features.sources import DAY, KNOWN
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def attribute_entries(name: str, config: Attributes) -> list[Entry]:
     """Return the dictionary lines of an attribute table."""
     when = "as of the snapshot" if config.time is not None else "static, of unknown date"
     return [
-        Entry(column, f"attribute {column}, {when}", name, None, column, "unknown for this owner")
+        Entry(column, f"attribute {column}, {when}", name, None, column, "unknown for this owner", plain(column))
         for column in config.columns
     ]
 

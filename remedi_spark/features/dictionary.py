@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
+
+from remedi_spark.features.phrases import Phrase, described
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-SCHEMA = "name string, meaning string, source string, window string, unit string, null_meaning string"
+SCHEMA = (
+    "name string, meaning string, source string, window string, unit string, null_meaning string, "
+    "phrase struct<many string, one string, none string, unit string>"
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,13 @@ class Entry:
     window: str | None
     unit: str
     null_meaning: str
+    said: Phrase | None = None
+    """How a reason says the value; None: from the other fields."""
+
+    @property
+    def phrase(self) -> Phrase:
+        """How a reason says the value."""
+        return self.said or described(self.meaning, self.window, self.unit, self.null_meaning)
 
     @property
     def comment(self) -> str:
@@ -34,7 +46,15 @@ class Entry:
 
 def dictionary_frame(spark: SparkSession, entries: Iterable[Entry]) -> DataFrame:
     """Return the dictionary as a table, one row a column of ``owner_features``, in their order."""
-    return spark.createDataFrame([astuple(entry) for entry in entries], SCHEMA).coalesce(1)
+    rows = [(e.name, e.meaning, e.source, e.window, e.unit, e.null_meaning, astuple(e.phrase)) for e in entries]
+    return spark.createDataFrame(rows, SCHEMA).coalesce(1)
+
+
+def phrases(dictionary: DataFrame) -> dict[str, dict[str, Any]]:
+    """Return the phrase of every feature of a dictionary as JSON; none of one that an earlier version wrote."""
+    if "phrase" not in dictionary.columns:
+        return {}
+    return {row["name"]: row["phrase"].asDict() for row in dictionary.select("name", "phrase").collect()}
 
 
 def with_comments(frame: DataFrame, entries: Iterable[Entry]) -> DataFrame:

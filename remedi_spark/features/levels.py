@@ -31,6 +31,10 @@ class ResolvedGroup:
     """Key under ``features.groups``."""
     meaning: str
     """The events in words."""
+    one: str = "event"
+    """What a reason calls one of them."""
+    many: str = "events"
+    """What a reason calls several of them."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +98,38 @@ def resolve_groups(
 def _resolve(
     name: str, group: Group, events: DataFrame, label: LabelEvents, first_snapshot: dt.date
 ) -> list[ResolvedGroup]:
-    where = group.where or "true"
-    for placeholder, literal in label.literals.items():
-        where = where.replace(f"{{{placeholder}}}", literal)
+    where = _filled(group.where or "true", label.literals)
     column(events, where, f"features.groups.{name}.where")
     words = "all events" if where == "true" else f"events with {where}"
     if group.each is None:
-        return [ResolvedGroup(name, group.source, where, name, words)]
+        which = (f" of {group.source}" if group.source != "events" else "") if where == "true" else f" with {where}"
+        return [ResolvedGroup(name, group.source, where, name, words, *_called(group, which, label.literals))]
     require(events, group.each, f"features.groups.{name}.each")
     levels = group.levels
     if levels is None:
         known = events.filter(F.col(KNOWN) <= F.lit(first_snapshot)).filter(where)
         levels = _top_levels(known, group.each, group.top or 0)
-    return [_level_group(name, group, where, level) for level in levels]
+    return [_level_group(name, group, where, level, label) for level in levels]
 
 
-def _level_group(name: str, group: Group, where: str, level: str) -> ResolvedGroup:
+def _level_group(name: str, group: Group, where: str, level: str, label: LabelEvents) -> ResolvedGroup:
     own = f"{quoted(group.each or '')} = {sql_literal(level)}"
     both = own if where == "true" else f"({where}) AND {own}"
-    return ResolvedGroup(f"{name}_{slug(level)}", group.source, both, name, f"events with {group.each} {level}")
+    which = f" with {group.each} {level}"
+    nouns = _called(group, which, {**label.literals, "level": level})
+    return ResolvedGroup(f"{name}_{slug(level)}", group.source, both, name, f"events{which}", *nouns)
+
+
+def _called(group: Group, which: str, fillings: Mapping[str, str]) -> tuple[str, str]:
+    """Return what one event of a group and several are called."""
+    one, many = group.called or (f"event{which}", f"events{which}")
+    return (one, many) if group.called is None else (_filled(one, fillings), _filled(many, fillings))
+
+
+def _filled(text: str, fillings: Mapping[str, str]) -> str:
+    for placeholder, filling in fillings.items():
+        text = text.replace(f"{{{placeholder}}}", filling)
+    return text
 
 
 def _top_levels(events: DataFrame, name: str, top: int) -> list[str]:

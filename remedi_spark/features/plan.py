@@ -14,6 +14,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.aggregations import AGGREGATIONS, Partial, View
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.expressions import expression_type, numeric, slug
+from remedi_spark.features.phrases import aggregated
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -135,5 +136,12 @@ def _feature(
         window=" over ".join(f"{window} days" for window in windows) or None,
         unit=aggregation.unit.format(**words),
         null_meaning=aggregation.null.format(**words),
+        said=aggregated(
+            measure.aggregate,
+            (group.one, group.many),
+            measure.called or measure.of,
+            windows,
+            hundred.many if hundred else "",
+        ),
     )
     return Feature(entry, value, tuple(dict.fromkeys(readings)))

@@ -92,6 +92,24 @@ def unseen_share(expected_counts: Mapping[Hashable, float], actual_counts: Mappi
     return unseen / total if total else float("nan")
 
 
+def median_of_bins(edges: npt.ArrayLike, counts: npt.ArrayLike) -> float | None:
+    """Median of a column from its bins: the edge that half of its values do not pass; None without values.
+
+    Args:
+        edges: inner edges from :func:`stability_edges` of quantiles that have the median among them, shape (b,).
+        counts: rows in each bin, then the nulls, shape (b + 2,), as :func:`histogram` counts them.
+    """
+    cuts = np.asarray(edges, dtype=np.float64)
+    known = np.cumsum(_counts("counts", counts)[:-1])
+    if not len(cuts) or not known[-1]:
+        return None
+    # Quantiles over many rows are approximate: the median's edge may have a little less than half below it.
+    found = cuts[min(int(np.searchsorted(known / known[-1], 0.498)), len(cuts) - 1)]
+    # Below a value with a bin of its own stands the edge that only sets it apart.
+    apart = np.nextafter(found, np.inf)
+    return float(apart if apart in cuts else found)
+
+
 def histogram(values: FloatArray, edges: FloatArray) -> FloatArray:
     """Rows in each right-closed bin between the inner edges, then the nulls, shape (len(edges) + 2,)."""
     missing = np.isnan(values)

@@ -97,6 +97,8 @@ class Tables:
     ) -> None:
         """Replace the table, or with ``where`` only the rows that match the predicate, in one commit.
 
+        With ``where``, columns and fields that the table does not have yet are added to it, null in the other rows.
+
         When another run commits to the same rows meanwhile, the write is tried again: the last one to finish stands,
         whole. Readers see the table before or after a commit, never in between.
         """
@@ -107,7 +109,7 @@ class Tables:
                 writer = writer.partitionBy(*partition_by)
             # Looked up at every attempt: another run may have made the table, whose rows must stay.
             if where is not None and self.exists(name):
-                writer = writer.option("replaceWhere", where)
+                writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
             else:
                 writer = writer.option("overwriteSchema", "true")
             self._save(writer, name)

@@ -1,13 +1,14 @@
 """Entry to the chain: checked rows under inside names, from owner features or from any flat table.
 
 Writes ``samples``: owner_id, snapshot_date, label (double, null where unknown), weight, source (``train`` or ``test``),
-row_hash, f0 … fn; and ``contract.json``, which keeps the user's names.
+row_hash, f0 … fn; and ``contract.json``, which keeps the user's names; and ``dictionary.json``, which keeps how reasons
+say the features that stage 1 built.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
@@ -16,6 +17,7 @@ from remedi_spark.columns import KEY, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract, infer_features
 from remedi_spark.errors import InputError
+from remedi_spark.features.dictionary import phrases
 from remedi_spark.progress import say, warn
 from remedi_spark.sources.checks import RowFacts, check_rows
 from remedi_spark.sources.flat import FlatTable, key_columns, require_roles
@@ -40,8 +42,12 @@ class SamplesSummary:
     features: int
 
 
-def run(workspace: Workspace, source: FlatTable, config: Config) -> SamplesSummary:
+def run(
+    workspace: Workspace, source: FlatTable, config: Config, said: dict[str, dict[str, Any]] | None = None
+) -> SamplesSummary:
     """Check a flat table (and its test table), infer the features and write ``samples``.
+
+    ``said`` is how reasons say the features, as far as they are not said by their names.
 
     Raises:
         InputError: whatever is wrong with the table; nothing is written then.
@@ -66,6 +72,7 @@ def run(workspace: Workspace, source: FlatTable, config: Config) -> SamplesSumma
     finally:
         rows.unpersist()
     workspace.models(FINAL).save("contract", contract.to_dict())
+    workspace.models(FINAL).save("dictionary", said or {})
     positive = f"{facts.positives} positive, " if task.binary else ""
     say("samples", f"{facts.rows} rows, {positive}{len(contract.features)} features")
     return SamplesSummary(facts.rows, facts.labelled, facts.positives, len(contract.features))
@@ -73,8 +80,10 @@ def run(workspace: Workspace, source: FlatTable, config: Config) -> SamplesSumma
 
 def from_owner_features(workspace: Workspace, config: Config) -> SamplesSummary:
     """Write ``samples`` from the ``owner_features`` that stage 1 left."""
-    workspace.tables.read("owner_features")  # says which stage to run when it is not there
-    return run(workspace, FlatTable(workspace.tables.location("owner_features"), LABEL, OWNER, SNAPSHOT), config)
+    tables = workspace.tables
+    tables.read("owner_features")  # says which stage to run when it is not there
+    said = phrases(tables.read("feature_dictionary")) if tables.exists("feature_dictionary") else {}
+    return run(workspace, FlatTable(tables.location("owner_features"), LABEL, OWNER, SNAPSHOT), config, said)
 
 
 def _check(rows: DataFrame, contract: FeatureContract, source: FlatTable, task: Task) -> RowFacts:

@@ -36,7 +36,7 @@ from remedi_spark.spark.tables import is_csv
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-REASONS = "array<struct<feature string, value string, contribution double>>"
+REASONS = "array<struct<feature string, value string, contribution double, text string>>"
 _COUNTS = "counts"
 
 
@@ -208,5 +208,7 @@ def _counter(bundle: Bundle) -> Counter | None:
 
 
 def _reasons(bundle: Bundle, frame: pd.DataFrame, top: int) -> pa.Array:
-    kind = pa.list_(pa.struct([("feature", pa.string()), ("value", pa.string()), ("contribution", pa.float64())]))
+    text = pa.string()
+    fields = [("feature", text), ("value", text), ("contribution", pa.float64()), ("text", text)]
+    kind = pa.list_(pa.struct(fields))
     return pa.array([[reason._asdict() for reason in row] for row in bundle.explain(frame, top)], kind)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +23,11 @@ from remedi_spark.config.chain import EncodingConfig, LightGBMConfig, MLPConfig,
 from remedi_spark.encoding.contract import FeatureContract, infer_features
 from remedi_spark.encoding.fitting import encode, fit_encoder
 from remedi_spark.errors import InputError
+from remedi_spark.features.phrases import aggregated
 from remedi_spark.learners import learner_for
 from remedi_spark.learners.contract import TrainingSet
 from remedi_spark.metrics.calibrators import PlattCalibrator
+from remedi_spark.monitoring.counting import describe
 from remedi_spark.stages.scoring import scored_batch
 
 if TYPE_CHECKING:
@@ -86,6 +90,9 @@ def folder(spark: SparkSession, frame: Any, tmp_path_factory: pytest.TempPathFac
     store.save("contract", contract.to_dict())
     store.save("encoder", encoder.to_dict())
     store.save("calibration", CALIBRATOR.to_dict())
+    store.save("distribution", describe(rows, encoder, None).to_dict())
+    store.save("score_distribution", {"score_edges": [], "score_counts": []})
+    store.save("dictionary", {"spend [EUR]": asdict(aggregated("sum", ("purchase", "purchases"), "EUR", (28,)))})
     write_manifest(root, students=list(STUDENTS), folds=FOLDS)
     return root
 
@@ -113,6 +120,7 @@ def test_spark_scores_what_pandas_predicts(bundle: Bundle, folder: Path, frame: 
         stored, expected = found["reasons"][row], reasons[row]
         assert [one["feature"] for one in stored] == [one.feature for one in expected]
         assert [one["value"] for one in stored] == [one.value for one in expected]
+        assert [one["text"] for one in stored] == [one.text for one in expected]
         np.testing.assert_allclose(
             [one["contribution"] for one in stored], [one.contribution for one in expected], atol=1e-5
         )
@@ -156,12 +164,42 @@ def test_reasons_show_values_as_text(bundle: Bundle, table: pd.DataFrame) -> Non
     assert ("b.r`and", None) in values
 
 
+def test_reasons_say_what_is_usual(bundle: Bundle, table: pd.DataFrame) -> None:
+    every = bundle.explain(bundle.contract.canonical(table), top=4)
+    said = [{reason.feature: reason.text for reason in row} for row in every]
+    spend, flag = table["spend [EUR]"].median(), str(table["active"].median() > 0.5).lower()
+    brand = table["b.r`and"].value_counts().index[0]
+    assert said[0]["last seen"].startswith("last seen is not known, usual: 2026-01-2")
+    assert said[1]["last seen"].startswith("last seen is 2026-01-02, usual: 2026-01-2")
+    known = table["active"].notna().idxmax()
+    assert said[known]["active"] == f"active is {str(table['active'][known]).lower()}, usual: {flag}"
+    assert said[1]["b.r`and"] == f"b.r`and is {table['b.r`and'][1]}, usual: {brand}"
+    pattern = r"total EUR of purchases in the last 28 days: (.+), usual: (.+)"
+    value, usual = map(float, re.fullmatch(pattern, said[1]["spend [EUR]"]).groups())  # type: ignore[union-attr]
+    assert value == pytest.approx(table["spend [EUR]"][1], rel=1e-3)
+    assert abs(usual - spend) < 0.02, "within one rank in a thousand of the median"
+
+
+def test_a_bundle_without_dictionary_and_distribution_still_explains(
+    folder: Path, tmp_path: Path, table: pd.DataFrame, bundle: Bundle
+) -> None:
+    root = _copy(folder, tmp_path)
+    for name in ("dictionary", "distribution", "score_distribution"):
+        (root / f"{name}.json").unlink()
+    assert write_manifest(root, students=list(STUDENTS), folds=FOLDS) == bundle.model_version
+    old = load(root)
+    (row,) = old.explain(old.contract.canonical(table.iloc[[1]]), top=4)
+    said = {reason.feature: reason.text for reason in row}
+    assert said["spend [EUR]"] == f"spend [EUR] is {table['spend [EUR]'][1]:.4g}"
+    assert ", usual: " in said["b.r`and"]
+
+
 def _copy(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
 @pytest.mark.parametrize(
-    "name", ["encoder.json", "calibration.json", "student/net/fold_1.pt", "student/trees/fold_0.txt"]
+    "name", ["encoder.json", "calibration.json", "dictionary.json", "student/net/fold_1.pt", "student/trees/fold_0.txt"]
 )
 def test_a_changed_file_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     root = _copy(folder, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,9 @@ def test_score_columns_are_consistent(trained: Trained, remedi: Command, tmp_pat
     assert scores["percentile"].iloc[0] == 100
     explained = scores[scores["in_top_k"]]
     assert (explained["reasons"].map(len) == 3).all()
+    texts = {reason["text"] for row in explained["reasons"] for reason in row}
+    assert all(re.match(r".+ is .+, usual: .+", text) for text in texts)
+    assert any(re.match(r"visits, last 28 days is \d+, usual: [23]$", text) for text in texts)
     assert scores.loc[~scores["in_top_k"], "reasons"].isna().all()
     assert scores[["model_version", "run_id", "scored_at"]].nunique().tolist() == [1, 1, 1]
 

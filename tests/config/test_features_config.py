@@ -48,6 +48,8 @@ def test_the_smallest_declaration_is_enough() -> None:
         ({"groups": {"total": {"each": "kind"}}}, "exactly one of 'levels' and 'top'"),
         ({"groups": {"total": {"where": "kind = {category}"}}}, r"label\.category is not set"),
         ({"groups": {"total": {"where": "kind = {colour}"}}}, "unknown {colour}"),
+        ({"groups": {"total": {"called": ["{level}", "{level}"]}}}, r"called: unknown {level}; known: {category} and"),
+        ({"groups": {"total": {"called": ["a", "{parent}"]}}}, r"called uses {parent}, but label\.parent is not set"),
         ({"groups": total(aggregate="mean", of=None)}, "aggregate mean needs 'of'"),
         ({"groups": total(aggregate="share")}, "'within'"),
         ({"groups": total(aggregate="share", within="totals")}, "not a group.*did you mean 'total'"),

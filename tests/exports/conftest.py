@@ -122,6 +122,7 @@ def make_scores(
         F.lit("visits, \"last\" 28 days").alias("feature"),
         F.when(F.col("id") % 2 == 0, F.lit("Köln; 'x'\n")).alias("value"),
         F.lit(0.0125).alias("contribution"),
+        F.lit("<b>3</b> visits; 'x', usual: 0").alias("text"),
     )  # fmt: skip
     frame = spark.range(rows).select(
         F.concat(F.lit("o'\"\\,\t"), F.col("id")).alias(KEY[0]),

@@ -15,6 +15,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pyspark.sql import functions as F
 
 from remedi_spark.data_contract import COMMENTS, NAMES, VERSION
 from remedi_spark.exports.selection import reasons_as_text
@@ -25,7 +26,11 @@ ROWS = 1_000
 TYPES = {
     "owner_id": pa.string(), "snapshot_date": pa.date32(), "score": pa.float64(), "rank": pa.int64(),
     "percentile": pa.float64(), "decile": pa.int32(), "in_top_k": pa.bool_(),
-    "reasons": pa.list_(pa.struct({"feature": pa.string(), "value": pa.string(), "contribution": pa.float64()})),
+    "reasons": pa.list_(
+        pa.struct(
+            {"feature": pa.string(), "value": pa.string(), "contribution": pa.float64(), "text": pa.string()}
+        )
+    ),
     "model_version": pa.string(), "run_id": pa.string(), "scored_at": pa.timestamp("us", tz="UTC"),
 }  # fmt: skip
 
@@ -97,7 +102,8 @@ def test_parquet_and_its_manifest(table: str, remedi: Command, tmp_path: Path) -
     assert kinds == {
         "owner_id": "VARCHAR", "snapshot_date": "DATE", "score": "DOUBLE", "rank": "BIGINT", "percentile": "DOUBLE",
         "decile": "INTEGER", "in_top_k": "BOOLEAN",
-        "reasons": "STRUCT(feature VARCHAR, \"value\" VARCHAR, contribution DOUBLE)[]", "model_version": "VARCHAR",
+        "reasons": "STRUCT(feature VARCHAR, \"value\" VARCHAR, contribution DOUBLE, \"text\" VARCHAR)[]",
+        "model_version": "VARCHAR",
         "run_id": "VARCHAR", "scored_at": "TIMESTAMP WITH TIME ZONE",
     }  # fmt: skip
 
@@ -111,9 +117,22 @@ def test_csv_reads_back(table: str, remedi: Command, tmp_path: Path, spark: Any)
     assert found["owner_id"].tolist() == latest["owner_id"].tolist()
     assert found["score"].to_numpy() == pytest.approx(latest["score"].to_numpy())
     reasons = [json.loads(text) for text in found["reasons"].dropna()]
-    assert [row[0]["feature"] for row in reasons] == [row[0]["feature"] for row in latest["reasons"].dropna()]
+    assert [row[0] for row in reasons] == [dict(row[0]) for row in latest["reasons"].dropna()]
     days = export(remedi, table, tmp_path / "days", "--snapshot", "2026-01-01..2026-01-31")
     assert [one["snapshot_date"] for one in days["slices"]] == [str(date(2026, 1, 31))]
+
+
+def test_scores_of_the_contract_before_have_reasons_without_a_text(
+    table: str, remedi: Command, tmp_path: Path, spark: Any
+) -> None:
+    scores = spark.read.format("delta").load(table)
+    first = scores.withColumn("reasons", F.transform("reasons", lambda one: one.dropFields("text")))
+    manifest = export(remedi, store(first, tmp_path / "first"), tmp_path / "out", "--snapshot", "all")
+    found = spark.read.parquet(str(tmp_path / "out" / manifest["folder"]))
+    assert found.schema["reasons"].dataType == scores.schema["reasons"].dataType
+    explained = found.where("reasons IS NOT NULL")
+    assert explained.count() == scores.where("reasons IS NOT NULL").count() > 0
+    assert explained.where("reasons[0].text IS NOT NULL OR reasons[0].contribution <> 0.0125").count() == 0
 
 
 def test_an_export_replaces_the_former_one_in_one_step(table: str, remedi: Command, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
+from remedi_spark.data_contract import VERSION
 from remedi_spark.exports.connection import PASSWORD
 from tests.cli.conftest import Command
 from tests.exports.conftest import SECRET, Postgres, later, make_scores, store
@@ -68,7 +69,7 @@ def test_every_value_arrives_and_a_repetition_changes_nothing(
     again = hand_over(remedi, postgres, table, "first")
     assert changed(again) == 0
     assert content(postgres, "first") == before
-    assert postgres.query("SELECT rows, contract FROM first_loads") == [[str(ROWS), "1.0"]]
+    assert postgres.query("SELECT rows, contract FROM first_loads") == [[str(ROWS), VERSION]]
     assert SECRET not in done.out + done.err + again.out + again.err
     assert leftovers(postgres, "first") == []
 

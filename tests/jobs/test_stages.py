@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tea = {"count": {"aggregate": "count"}, "days_since_last": {"aggregate": "days_since_last"}}
     groups = {
         "total": {"measures": {"spend": {"aggregate": "sum", "of": "amount"}}},
-        "tea": {"where": "product = {category}", "measures": tea},
+        "tea": {"where": "product = {category}", "measures": tea, "called": ["tea", "teas"]},
     }
     return tea_configuration(tmp_path_factory.mktemp("stages"), _events(), [28, 56], groups)
 
@@ -56,6 +57,12 @@ def test_stages_one_by_one_then_spark_submit(configuration: Path, remedi: Comman
     assert (root / "model" / "report.html").exists()
     assert first["snapshot_date"].nunique() == 1
     assert sorted(first["rank"]) == list(range(1, len(first) + 1))
+
+    said = {reason["text"] for row in first["reasons"].dropna() for reason in row}
+    assert any(re.fullmatch(r"\d+ days? since the last tea, usual: (\d+ days?|none)", text) for text in said), said
+    assert all(
+        re.match(r"\d+ (teas?|days?) |total amount of events in the last |no tea known yet", text) for text in said
+    )
 
     done = remedi("scores", *_arguments(configuration), "--snapshot", "2026-07-01..2026-08-31")
     assert done.code == 0, done.err

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from remedi_spark.errors import InputError
-from remedi_spark.metrics.drift import categorical_stability, population_stability, psi, stability_edges, unseen_share
+from remedi_spark.metrics.drift import (
+    categorical_stability,
+    histogram,
+    median_of_bins,
+    population_stability,
+    psi,
+    stability_edges,
+    unseen_share,
+)
 
 
 def test_psi_of_a_hand_made_case():
@@ -59,6 +67,24 @@ def test_edges_are_inner_and_infinite_values_fall_into_the_outer_bins():
     reference = np.arange(100.0)
     stretched = np.concatenate([reference, [np.inf, -np.inf]])
     assert population_stability(reference, stretched) == pytest.approx(psi([10] * 10, [11, *[10] * 8, 11]))
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.3, 0.507, 0.8, 1.0])
+def test_the_median_is_found_in_the_bins(zeros):
+    rng = np.random.default_rng(0)
+    values = np.where(rng.permutation(10_001) < zeros * 10_001, 0, rng.exponential(size=10_001))
+    edges = stability_edges(np.quantile(values, np.linspace(0, 1, 11), method="inverted_cdf"))
+    with_nulls = np.concatenate([values, np.full(9_000, np.nan)])
+    assert median_of_bins(edges, histogram(with_nulls, edges)) == np.quantile(values, 0.5, method="inverted_cdf")
+
+
+def test_the_edge_that_sets_a_frequent_value_apart_is_not_the_median():
+    assert median_of_bins([np.nextafter(5.0, -np.inf), 5.0, 6.0], [499, 100, 200, 201, 0]) == 5.0
+
+
+def test_without_values_there_is_no_median():
+    assert median_of_bins([], [0, 7]) is None
+    assert median_of_bins([1.0], [0, 0, 7]) is None
 
 
 def test_unseen_levels_count():

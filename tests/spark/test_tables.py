@@ -44,6 +44,17 @@ def test_a_part_of_a_table_is_replaced_alone(spark: SparkSession, tmp_path: Path
     assert sorted(tuple(row) for row in tables.read("t").collect()) == [(first, 9), (second, 3)]
 
 
+def test_a_new_field_of_the_replaced_rows_is_added_to_the_table(spark: SparkSession, tmp_path: Path) -> None:
+    tables, found = Tables(spark, str(tmp_path)), "array<struct<a string{}>>"
+    old, new = (spark.createDataFrame(rows, f"id long, found {found.format(more)}") for rows, more in (
+        ([(1, [("x",)]), (2, None)], ""), ([(2, [("y", 0.5)])], ", b double")
+    ))  # fmt: skip
+    tables.overwrite(old, "t", where="id > 0")
+    tables.overwrite(new, "t", where="id = 2")
+    rows = tables.read("t").orderBy("id").collect()
+    assert [tuple(row["found"][0]) for row in rows] == [("x", None), ("y", 0.5)]
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_two_runs_at_once_leave_whole_snapshots(spark: SparkSession, tmp_path: Path, same: bool) -> None:
     """The table does not exist yet; both write 500 rows, to the same snapshot or each to its own."""

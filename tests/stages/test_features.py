@@ -11,6 +11,7 @@ import pytest
 
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.errors import InputError
+from remedi_spark.features.dictionary import phrases
 from remedi_spark.spark.tables import Tables
 from remedi_spark.stages import features
 
@@ -57,6 +58,7 @@ def shop(**label: Any) -> FeaturesConfig:
             "tea": {
                 "source": "events",
                 "where": "category = {category}",
+                "called": ["purchase of {category}", "purchases of {category}"],
                 "measures": {"count": {"aggregate": "count"}, "last": {"aggregate": "days_since_last"}},
             }
         },
@@ -99,6 +101,10 @@ def test_the_dictionary_describes_every_column(tables: Tables) -> None:
     assert frame.columns == ["owner_id", "snapshot_date", *entries]
     assert entries["tea_count_14d"]["window"] == "14 days"
     assert "category = 'TEA'" in entries["tea_count_14d"]["meaning"]
+    said = phrases(tables.read("feature_dictionary"))
+    assert said["tea_count_14d"]["many"] == "{value} purchases of 'TEA' in the last 14 days"
+    assert said["tea_last"]["none"] == "no purchase of 'TEA' known yet"
+    assert said["region"]["many"] == "region is {value}"
     comments = {field.name: field.metadata.get("comment", "") for field in frame.schema}
     assert comments["tea_last"].startswith("days since the latest of events with category = 'TEA'")
     assert {type(field.dataType).__name__ for field in frame.schema if field.name == "label"} == {"IntegerType"}

@@ -1,0 +1,88 @@
+"""Reasons in words: the value of a feature beside what is usual, as in ``region is North, usual: South``.
+
+Usual is the median of the training rows, from the bins that monitoring keeps of them, or the most frequent level of a
+category. A bundle without these bins says no usual number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from remedi_spark.encoding.contract import Kind
+from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder
+from remedi_spark.features.phrases import Phrase, plain
+from remedi_spark.metrics.drift import median_of_bins
+
+
+class Wording:
+    """Says the values of a bundle's features.
+
+    Args:
+        encoder: the fitted encoder.
+        distribution: of the training rows, as the bundle keeps it; None: unknown.
+        phrases: by feature, the fields of its :class:`Phrase`; others are said by their names.
+    """
+
+    def __init__(
+        self, encoder: Encoder, distribution: dict[str, Any] | None, phrases: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        self._encoder, self._distribution = encoder, distribution
+        self._phrases = [Phrase(**phrases[name]) if name in phrases else plain(name) for name in encoder.contract.names]
+
+    def say(self, feature: int, value: Any) -> str:
+        """Return a sentence about the value of a feature under inside names (a number of days for a date)."""
+        sentence = self._phrases[feature].say(shown(value, self._encoder.contract.features[feature].kind))
+        usual = self._usual[feature]
+        return sentence if usual is None else f"{sentence}, {usual}"
+
+    @cached_property
+    def _usual(self) -> list[str | None]:
+        """By feature, the end of its sentences."""
+        return [
+            self._usual_level(i) if feature.kind == "category" else self._usual_number(i, feature.kind)
+            for i, feature in enumerate(self._encoder.contract.features)
+        ]
+
+    def _usual_level(self, feature: int) -> str | None:
+        names = self._encoder.levels[feature].names
+        if not names:
+            return None
+        return self._phrases[feature].usual(None if names[0] == NULL_LEVEL else shown(names[0], "category"))
+
+    def _usual_number(self, feature: int, kind: Kind) -> str | None:
+        if self._distribution is None:
+            return None
+        counts = self._distribution["counts"][feature]
+        median = median_of_bins(self._distribution["edges"][feature], counts)
+        mostly_null = 2 * counts[-1] > sum(counts)
+        if median is None and not mostly_null:
+            return None
+        return self._phrases[feature].usual(None if mostly_null else shown(median, kind))
+
+
+def shown(value: Any, kind: Kind) -> str | None:
+    """Return a value under inside names as people write it; None for null."""
+    if pd.isna(value):
+        return None
+    match kind:
+        case "category":
+            return str(value) if str(value).strip() else "empty"
+        case "boolean":
+            return "true" if value else "false"
+        case "date":
+            return str(np.datetime64(int(value // 1), "D"))
+        case "timestamp":
+            return str(np.datetime64(round(value * 1440), "m")).replace("T", " ") + " UTC"
+        case "number":
+            return _number(value)
+
+
+def _number(value: float) -> str:
+    """Return four significant digits, or all digits before the point, without an exponent as far as that is short."""
+    whole = abs(value) < 1e15 and (abs(value) >= 1000 or value == int(value))
+    return f"{value + 0.0:.0f}" if whole else f"{value:.4g}"

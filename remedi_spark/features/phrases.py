@@ -1,0 +1,103 @@
+"""How a reason says the value of a feature in one sentence; free of Spark, because a bundle says it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VALUE = "{value}"
+"""What stands in a phrase for the value."""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A sentence about one feature, with ``{value}`` in the place of the value."""
+
+    many: str
+    one: str
+    """For a value of exactly 1."""
+    none: str
+    """For a null."""
+    unit: str = ""
+    """What is counted (``days``), said after the usual value."""
+
+    def say(self, value: str | None) -> str:
+        """Return the sentence for a value as text, None for null."""
+        return self.none if value is None else (self.one if value == "1" else self.many).replace(VALUE, value)
+
+    def usual(self, value: str | None) -> str:
+        """Return the usual value as the end of the sentence."""
+        unit = self.unit.removesuffix("s") if value == "1" else self.unit
+        return f"usual: {'none' if value is None else f'{value} {unit}'.rstrip()}"
+
+
+def plain(name: str) -> Phrase:
+    """Return the phrase of a column of which only the name is known."""
+    return Phrase(f"{name} is {VALUE}", f"{name} is {VALUE}", f"{name} is not known")
+
+
+def described(meaning: str, window: str | None, unit: str, null_meaning: str) -> Phrase:
+    """Return the phrase of a feature from its line of the dictionary."""
+    what = f"{meaning} within {window}" if window else meaning
+    days = unit == "days"
+    many, one = (f"{what}: {VALUE}{f' {noun}' if days else ''}" for noun in ("days", "day"))
+    return Phrase(many, one, f"{what}: not known ({null_meaning})", unit if days else "")
+
+
+_NO_VALUE, _UNKNOWN = "no {what}{within}", "{what}{within}: not known"
+_AGGREGATES = {
+    "count": Phrase("{value} {many}{within}", "{value} {one}{within}", ""),
+    "sum": Phrase("total {what}{within}: {value}", "", ""),
+    "mean": Phrase("mean {what}{within}: {value}", "", _NO_VALUE),
+    "max": Phrase("largest {what}{within}: {value}", "", _NO_VALUE),
+    "min": Phrase("smallest {what}{within}: {value}", "", _NO_VALUE),
+    "std": Phrase("standard deviation of {what}{within}: {value}", "", "fewer than two {many} with {of}{within}"),
+    "distinct": Phrase("number of different {what}{within}: {value}", "", ""),
+    "active_days": Phrase("{value} days with {many}{within}", "{value} day with {many}{within}", "", "days"),
+    "gap_mean": Phrase(
+        "{value} days on average between days with {many}{within}",
+        "{value} day on average between days with {many}{within}",
+        "fewer than two days with {many}{within}",
+        "days",
+    ),
+    "days_since_last": Phrase(
+        "{value} days since the last {one}", "{value} day since the last {one}", "no {one} known yet", "days"
+    ),
+    "days_since_first": Phrase(
+        "{value} days since the first {one}", "{value} day since the first {one}", "no {one} known yet", "days"
+    ),
+    "trend": Phrase(
+        "{what} a day{within}: {value} times that in the last {long} days", "", "no {what} in the last {long} days"
+    ),
+    "share": Phrase("share of {many} in {whole}{within}: {value}", "", "no {whole}{within}"),
+}
+
+
+def aggregated(
+    aggregate: str, nouns: tuple[str, str], of: str | None, windows: tuple[int, ...], whole: str = ""
+) -> Phrase:
+    """Return the phrase of an aggregate of events.
+
+    Args:
+        aggregate: its name in the configuration.
+        nouns: one event, and several, in words.
+        of: what is aggregated of an event, in words; None: events are counted.
+        windows: in days, the shortest first; empty: all known history.
+        whole: the events that a share is taken of, in words.
+    """
+    words = {
+        "value": VALUE, "one": nouns[0], "many": nouns[1], "of": of or "", "what": _of(of, nouns[1]),
+        "whole": _of(of, whole), "within": f" in the last {_days(windows[0])}" if windows else "",
+        "long": windows[-1] if windows else "",
+    }  # fmt: skip
+    pattern = _AGGREGATES[aggregate]
+    parts = (pattern.many, pattern.one or pattern.many, pattern.none or _UNKNOWN)
+    many, one, none = (part.format(**words) for part in parts)
+    return Phrase(many, one, none, pattern.unit)
+
+
+def _of(of: str | None, events: str) -> str:
+    return f"{of} of {events}" if of else events
+
+
+def _days(window: int) -> str:
+    return "day" if window == 1 else f"{window} days"
