@@ -2,8 +2,9 @@
 
 Nets by integrated gradients (Sundararajan et al., arXiv 1703.01365) on the path, in embedding space, from the reference
 row (medians and most frequent levels of the training rows) to the row, by Gauss-Legendre quadrature; trees by TreeSHAP
-(LightGBM and XGBoost's own), whose reference is the mean training row. What quadrature leaves over is spread in
-proportion, so that contributions add up exactly. In probability points they are scaled to score - reference score.
+(LightGBM and XGBoost's own), whose reference is the mean training row. What quadrature leaves over, and what the fold
+explained differs from the mean of all, is spread in proportion, so that contributions add up exactly. In probability
+points they are scaled to score - reference score.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from remedi_spark.learners.contract import Array
 
 if TYPE_CHECKING:
     from remedi_spark.bundle.bundle import Bundle
+
+
+EXPLAINED_FOLD = 0
+"""A student's fold models differ by a share of their rows alone. Contributions are those of one of them, completed to
+the margin of all: explaining a row by all of them would cost as many times more as there are folds."""
 
 
 class Reason(NamedTuple):
@@ -61,14 +67,21 @@ def margin_contributions(bundle: Bundle, canonical: pd.DataFrame) -> tuple[Array
     features = np.array([slot.feature for slot in encoder.layout.slots])
     contributions = np.zeros((len(canonical), len(encoder.contract.features)))
     reference = np.zeros(len(canonical))
-    share = 1 / (encoder.folds * len(bundle.predictors))
-    for fold in range(encoder.folds):
-        x = encoder.transform(canonical, leave_out=fold)
-        for models in bundle.predictors.values():
-            by_slot, start = models[fold].contributions(x)
-            np.add.at(contributions.T, features, share * by_slot.T)
-            reference += share * start
-    return contributions, reference
+    x = encoder.transform(canonical, leave_out=EXPLAINED_FOLD)
+    for models in bundle.predictors.values():
+        by_slot, start = models[EXPLAINED_FOLD].contributions(x)
+        np.add.at(contributions.T, features, by_slot.T / len(bundle.predictors))
+        reference += start / len(bundle.predictors)
+    return _completed(contributions, bundle.margin(canonical) - reference), reference
+
+
+def _completed(contributions: Array, change: Array) -> Array:
+    """Spread what is missing to ``change``, shape (rows,), in proportion to the size of the contributions."""
+    size = np.abs(contributions)
+    total = size.sum(axis=1)
+    missing = (change - contributions.sum(axis=1)) / np.maximum(total, 1e-12)
+    completed: Array = contributions + size * missing[:, None]
+    return completed
 
 
 def _text(value: Any) -> str | None:

@@ -16,6 +16,7 @@ import pytest
 from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
+from remedi_spark.bundle import reasons
 from remedi_spark.bundle.bundle import Bundle, load, load_parts, write_manifest
 from remedi_spark.bundle.reasons import probability_contributions
 from remedi_spark.bundle.store import ModelStore
@@ -152,6 +153,18 @@ def test_contributions_sum_to_score_less_reference(bundle: Bundle, table: pd.Dat
     assert sorted(strength, key=strength.get)[::-1][:2] == ["spend [EUR]", "b.r`and"]  # type: ignore[arg-type]
     positive = table["spend [EUR]"] > 1
     assert (contributions[positive, 0] > 0).mean() > 0.95
+
+
+def test_one_fold_explains_about_what_all_folds_do(
+    bundle: Bundle, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canonical = bundle.contract.canonical(table)
+    found = []
+    for fold in range(bundle.encoder.folds):
+        monkeypatch.setattr(reasons, "EXPLAINED_FOLD", fold)
+        found.append(probability_contributions(bundle, canonical).ravel())
+    assert not np.array_equal(found[0], found[1])
+    assert np.corrcoef(found)[0, 1:].min() > 0.8
 
 
 def test_reasons_show_values_as_text(bundle: Bundle, table: pd.DataFrame) -> None:
