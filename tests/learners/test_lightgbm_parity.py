@@ -70,8 +70,9 @@ def test_trees_and_margins_are_native_ones(
 
 
 @pytest.mark.parametrize("settings", [
-    {"objective": "focal"}, {"extra_trees": True, "feature_fraction": 0.6}, {"bagging_fraction": 0.7, "lambda_l1": 1.0},
-    {"max_depth": 3, "max_bin": 31, "min_data_in_leaf": 5},
+    {"objective": "focal"},
+    {"extra_trees": True, "feature_fraction": 0.6, "bagging_fraction": 0.7, "lambda_l1": 1.0, "max_depth": 3,
+     "max_bin": 31, "min_data_in_leaf": 5},
 ])  # fmt: skip
 def test_both_engines_grow_the_same_trees(
     plant: Callable[..., Planted], spark: SparkSession, settings: dict[str, Any]
