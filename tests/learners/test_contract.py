@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _TREES = {"num_iterations": 60, "learning_rate": 0.1, "early_stopping": 15}
 _NET = {"epochs": 6, "batch_size": 64, "learning_rate": 0.01, "embedding_dim": 4, "n_bins": 8}
-# With two workers LightGBM goes through SynapseML; that its one-worker trees are the same, test_lightgbm_parity.py shows.
+# Two workers fit LightGBM by SynapseML; that one worker grows the same trees without it, test_lightgbm_parity.py shows.
 LEARNERS: dict[str, dict[str, Any]] = {
     "additive": {"kind": "additive"},
     "lightgbm": {"kind": "lightgbm", "num_leaves": 7, **_TREES},
