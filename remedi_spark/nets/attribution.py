@@ -12,7 +12,7 @@ from torch import Tensor
 from remedi_spark.nets.training import pooled
 
 Array = npt.NDArray[np.float64]
-_POINTS = 8
+_POINTS = 4
 """Quadrature points: a ReLU net is piecewise linear along the path."""
 
 
