@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a file, and of all of the command line, in one process: they share what they have trained."""
+    """Keep the tests of a file, of the command line and of adaptation in one process: they share what they train."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByTraining(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
+            if file.startswith("tests/adaptation/"):
+                return "adaptation"
             return "command line" if file.startswith(("tests/cli/", "tests/cluster/")) else file
 
     return ByTraining(config, log)
