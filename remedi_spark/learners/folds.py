@@ -18,6 +18,7 @@ from remedi_spark.learners.contract import AMOUNT, ROW_WEIGHT, TARGET, VALID, Am
 from remedi_spark.learners.net import LABELS
 from remedi_spark.progress import warn
 from remedi_spark.spark.partitions import slots
+from remedi_spark.spark.torch_partitions import lost_executor
 from remedi_spark.spark.watchdog import time_limit
 from remedi_spark.splits.folds import inner_validation
 
@@ -90,11 +91,15 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
     try:
         return fit(data)
     except Exception as error:
-        if model.kind != "lightgbm" or plan.workers == 1:
+        if model.kind == "lightgbm" and plan.workers > 1:
+            # LightGBM's ring of sockets does not survive the loss of a member; one task needs no ring.
+            warn("fit", f"{what} failed on {plan.workers} workers ({cause(error)}); once more in one task")
+            data = replace(data, workers=1)
+        elif lost_executor(error):
+            warn("fit", f"{what} lost an executor; once more")
+        else:
             raise
-        # LightGBM's ring of sockets does not survive the loss of a member; one task needs no ring.
-        warn("fit", f"{what} failed on {plan.workers} workers ({cause(error)}); once more in one task")
-        return fit(replace(data, workers=1))
+    return fit(data)
 
 
 def _inputs(layout: Layout, model: ModelConfig, fold: int) -> Column:

@@ -9,12 +9,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+from remedi_spark.progress import warn
 
 if TYPE_CHECKING:
     from pyspark import BarrierTaskContext
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, Row
 
 PartitionFunction = Callable[[pa.Table], bytes]
+ATTEMPTS = 3
+"""How often a stage is run while executors are lost in it."""
 
 
 def run_together(frame: DataFrame, function: PartitionFunction) -> list[bytes]:
@@ -34,8 +40,29 @@ def run_together(frame: DataFrame, function: PartitionFunction) -> list[bytes]:
             result = function(pa.Table.from_batches(parts) if parts else empty)
         yield pa.RecordBatch.from_pydict({"rank": [context.partitionId()], "result": [result]})
 
-    rows = frame.mapInArrow(body, "rank long, result binary", barrier=True).collect()  # type: ignore[arg-type]
+    results = frame.mapInArrow(body, "rank long, result binary", barrier=True)  # type: ignore[arg-type]
+    rows = _surviving_lost_executors(results.collect)
     return [bytes(row["result"]) for row in sorted(rows, key=lambda row: row["rank"])]
+
+
+def _surviving_lost_executors(collect: Callable[[], list[Row]]) -> list[Row]:
+    """Run a barrier stage again when an executor was lost, as Spark does with every other kind of stage.
+
+    Spark gives a barrier stage up whose results go to the driver, because some might have arrived; here all or none do.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return collect()
+        except (Py4JJavaError, PySparkException) as error:
+            if not lost_executor(error):
+                raise
+            warn("fit", "an executor was lost in the middle of a fit; once more")
+    return collect()
+
+
+def lost_executor(error: BaseException) -> bool:
+    """Tell whether work failed because an executor was lost, so that it may well succeed on another one."""
+    return "ExecutorLostFailure" in str(error)
 
 
 def _empty(frame: DataFrame) -> pa.Table:
