@@ -61,6 +61,11 @@ def cause(error: BaseException) -> str:
 
 
 _LOG_OF = re.compile(r"(?:file:/+(?=/))?(\S+)/_delta_log/")
+_INCOMPLETE_LOG = (
+    "DELTA_VERSIONS_NOT_CONTIGUOUS", "DELTA_STATE_RECOVER_ERROR", "DELTA_TRUNCATED_TRANSACTION_LOG",
+    "DELTA_LOG_FILE_NOT_FOUND", "DELTA_MISSING_PART_FILES",
+)  # fmt: skip
+"""Delta's names for what it finds when files of a log are gone."""
 _NOT_JSON = ("JsonParseException", "JsonEOFException", "MismatchedInputException")
 
 
@@ -74,7 +79,7 @@ def damaged_log(error: BaseException, table: str | None = None) -> str | None:
     text = str(error)
     named = _LOG_OF.search(text)
     broken_json = named is not None and any(mark in text for mark in _NOT_JSON)
-    if not broken_json and "DELTA_VERSIONS_NOT_CONTIGUOUS" not in text and "DELTA_STATE_RECOVER_ERROR" not in text:
+    if not broken_json and not any(f"[{mark}]" in text for mark in _INCOMPLETE_LOG):
         return None
     where = table or (named.group(1) if named else "of this run")
     return (
