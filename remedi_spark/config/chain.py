@@ -52,8 +52,8 @@ class LightGBMConfig(MemberConfig):
     kind: Literal["lightgbm"] = "lightgbm"
     engine: Literal["auto", "synapseml", "native"] = "auto"
     """``native``: LightGBM's own library inside one Spark task; ``auto``: that up to 20 million numbers (rows x
-    inputs), SynapseML above and wherever a fit takes several workers. The trees are the same, the native fit is several
-    times faster on small tables."""
+    inputs), SynapseML above and wherever a fit takes several workers. The trees are the same but for the focal loss,
+    whose gradients SynapseML rounds to 32 bits; the native fit is several times faster on small tables."""
     enabled: bool | Literal["zeros"] = True
     """``zeros``: only where labels are amounts of 0 or more and at least one in twenty is 0."""
     objective: Literal["binary", "focal", "l2", "l1", "huber", "tweedie", "hurdle"] | None = None
