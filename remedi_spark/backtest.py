@@ -128,6 +128,7 @@ def _origin(
     settings = [config.model_dump(mode="json", include=set(SECTIONS)), embargo.days, [one.content for one in used]]
     unit = Unit(f"backtest/{day}", settings, files=(f"backtest/{day}/metrics.json",))
     workspace.ledger.once(unit, lambda: _run_origin(workspace, config, folder, day, embargo, settings))
+    workspace.ledger.flush()
     metrics = read_json(folder / "metrics.json")
     models = {
         name: {measure: _with_interval(metrics, name, measure) for measure in MEASURES} for name in metrics["models"]
@@ -146,7 +147,9 @@ def _run_origin(
     tables = Tables(workspace.tables.spark, str(folder / "rows"))
     frame = workspace.tables.read("owner_features").where(F.col(LABEL).isNotNull())
     slices = Unit("rows", settings, writes=("train", "test"))  # kept from an origin that was killed
-    Ledger(tables, folder, workspace.force).once(slices, lambda: _write_rows(frame, tables, day, embargo))
+    ledger = Ledger(tables, folder, workspace.force)
+    ledger.once(slices, lambda: _write_rows(frame, tables, day, embargo))
+    ledger.flush()
     source = FlatTable(tables.location("train"), LABEL, OWNER, SNAPSHOT, test=tables.location("test"))
     flow.train(tables.spark, source, folder, config, force=workspace.force)
     for done in ("rows", "tables"):

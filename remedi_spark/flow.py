@@ -88,7 +88,6 @@ def run_features(workspace: Workspace, config: Config) -> None:
         done = features.run(workspace.tables, config.features, force=workspace.force)
         if done["mode"] != "unchanged":
             workspace.ledger.record(unit, workspace.ledger.key(unit), done["seconds"])
-            workspace.ledger.flush()
 
 
 def run_base_models(workspace: Workspace, config: Config) -> None:
@@ -251,6 +250,7 @@ def _report_once(workspace: Workspace, config: Config, label: str) -> dict[str, 
     )  # fmt: skip
     unit = replace(unit, reads=(*unit.reads, MONITORING), files=("metrics.json", "report.html", "report.json"))
     workspace.ledger.once(unit, lambda: run_report(workspace, config, label))
+    workspace.ledger.flush()
     metrics: dict[str, Any] = workspace.models(FINAL).load("metrics")
     return metrics
 
@@ -329,8 +329,11 @@ def _timed(workspace: Workspace, stage: str) -> Iterator[None]:
     """Time a stage and keep its seconds beside the model: the stages may run in processes of their own."""
     durations = _durations(workspace)
     before, done = dict(durations), workspace.ledger.recorded
-    with timed(stage, durations):
-        yield
+    try:
+        with timed(stage, durations):
+            yield
+    finally:
+        workspace.ledger.flush()
     if workspace.ledger.recorded == done:  # skipped: keep how long it took
         durations = durations | before
     workspace.models(FINAL).save(DURATIONS, durations)

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 LEDGER = "ledger"
 SCHEMA = "unit string, key string, made string, run_id string, version string, seconds double, finished_at timestamp"
-FLUSH_SECONDS = 10.0
-"""Short units are written together: a commit for each of them would cost more than some of them do."""
+FLUSH_SECONDS = 30.0
+"""Short units are written together: a commit for each of them would cost more than some of them do.
+
+A run that is killed does at most this much again."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Ledger:
     _lock: Any = field(default_factory=threading.RLock)
 
     def once(self, unit: Unit, work: Callable[[], object]) -> bool:
-        """Do the work unless it is done; tell whether it was done now."""
+        """Do the work unless it is done; tell whether it was done now. Whoever calls this flushes in the end."""
         key = self.key(unit)
         if self.stands(unit, key):
             say(unit.name.split("/")[0], f"{unit.name}: done before, skipped (--force does it again)")
@@ -73,7 +75,6 @@ class Ledger:
         with doing(unit=unit.name):
             work()
         self.record(unit, key, time.monotonic() - started)
-        self.flush()
         return True
 
     def key(self, unit: Unit) -> str:

@@ -38,6 +38,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     settings = {
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.local.dir": str(scratch / "local"),
+        # Compiling code for a query takes longer than interpreting it for a thousand rows.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     }
     # Two slots: enough for two-worker fits. Two shuffle partitions: test data is tiny.
     config = SparkConfig(

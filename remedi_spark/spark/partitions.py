@@ -27,9 +27,9 @@ def shape(frame: DataFrame, workers: int) -> DataFrame:
 
     A gradient-boosting or torch fit depends on the order of its rows; this makes it depend on the rows alone.
     """
-    # Not coalesce(1): a barrier stage may not merge partitions without a shuffle (SPARK-24820).
-    spread = frame.repartition(1) if workers == 1 else frame.repartitionByRange(workers, ROW_HASH)
-    return spread.sortWithinPartitions(ROW_HASH)
+    # Not coalesce(1): a barrier stage may not merge partitions without a shuffle (SPARK-24820). Not repartitionByRange:
+    # it samples its bounds with a seed of its own, and the same fit done again would see other partitions.
+    return frame.repartition(workers, ROW_HASH).sortWithinPartitions(ROW_HASH)
 
 
 def slots(spark: SparkSession) -> int:

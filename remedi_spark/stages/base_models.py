@@ -182,7 +182,6 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
             failures = {name: reason for name, reason in pool.map(fit, todo) if reason}
     finally:
         rows.unpersist()
-        ledger.flush()
     return _survivors(list(models), failures)
 
 

@@ -41,7 +41,9 @@ def copier(spark: SparkSession, tmp_path: Path) -> Copier:
 def done(copier: Copier, unit: Unit = UNIT, *, force: bool = False) -> bool:
     """Whether a new process does the work."""
     times = copier.times
-    told = Ledger(copier.tables, copier.bundle, force).once(unit, copier)
+    process = Ledger(copier.tables, copier.bundle, force)
+    told = process.once(unit, copier)
+    process.flush()
     assert told == (copier.times > times)
     return told
 
