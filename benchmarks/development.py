@@ -173,7 +173,7 @@ def fit_member(bed: Bed, model: ModelConfig, config: Config, target: Array | Non
 
 def without_spark() -> Any:
     """Let learners run here what they would run in a Spark task."""
-    modules = ("lightgbm_task", "xgboost", "net")
+    modules = ("lightgbm_task", "xgboost", "catboost", "net")
     return [
         patch(f"remedi_spark.learners.{module}.{name}", stand_in)
         for module in modules

@@ -21,8 +21,9 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
+from pages import insert
 from quality_sets import NAMES, Split, prepare
-from quality_table import insert_table
+from quality_table import tables
 
 from remedi_spark.metrics.ranking import ranking_metrics
 
@@ -65,7 +66,7 @@ def table(
     results: Annotated[Path, typer.Option(help="What run wrote.")] = RESULTS,
 ) -> None:
     """Write the comparison into a page."""
-    insert_table(pd.DataFrame(_rows(results)), into)
+    insert(tables(pd.DataFrame(_rows(results))), "quality", into)
 
 
 def _rows(results: Path) -> list[dict[str, Any]]:

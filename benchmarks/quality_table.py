@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -17,13 +15,9 @@ TIE = 0.005
 """Relative differences of AP up to this count as neither won nor lost."""
 
 
-def insert_table(rows: pd.DataFrame, page: Path) -> None:
-    """Replace what stands between the marks of ``page``."""
-    text = page.read_text()
-    before, rest = text.split("<!-- quality -->", 1)
-    after = rest.split("<!-- end -->", 1)[1]
-    tables = f"{by_set(rows)}\n\n{pairs(rows)}"
-    page.write_text(f"{before}<!-- quality -->\n{tables}\n<!-- end -->{after}")
+def tables(rows: pd.DataFrame) -> str:
+    """Return both tables."""
+    return f"{by_set(rows)}\n\n{pairs(rows)}"
 
 
 def by_set(rows: pd.DataFrame) -> str:

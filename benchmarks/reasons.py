@@ -27,7 +27,16 @@ import remedi_spark
 from remedi_spark.bundle.bundle import Bundle
 
 TRAINED_ROWS = 4000
-OFF = ["lightgbm_small", "lightgbm_extra", "lightgbm_focal", "xgboost", "deepfm", "tabm"]
+OFF = [
+    "lightgbm_small",
+    "lightgbm_extra",
+    "lightgbm_focal",
+    "xgboost",
+    "catboost",
+    "catboost_categories",
+    "deepfm",
+    "tabm",
+]
 
 
 def draw(rows: int, seed: int = 0) -> pd.DataFrame:

@@ -24,8 +24,9 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
+from pages import insert
 from regression_sets import NAMES, Split, prepare
-from regression_table import insert_table
+from regression_table import table as table_of
 
 from remedi_spark.config import load_config
 from remedi_spark.config.regression import ZERO_INFLATED
@@ -94,7 +95,7 @@ def table(
     results: Annotated[Path, typer.Option(help="What run wrote.")] = RESULTS,
 ) -> None:
     """Write the comparison into a page."""
-    insert_table(pd.DataFrame(_rows(results)), into)
+    insert(table_of(pd.DataFrame(_rows(results))), "regression", into)
 
 
 @app.command()

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-BEGIN, END = "<!-- regression -->", "<!-- end -->"
 COLUMNS = (("all", "mae"), ("all", "rmse"), ("all", "gmae"), ("few", "mae"), ("few", "gmae"))
 
 
-def insert_table(results: pd.DataFrame, into: Path) -> None:
-    """Put the table between the marks of a Markdown page."""
-    text = into.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    into.write_text(f"{before}{BEGIN}\n{_table(results)}\n{END}{after}")
-
-
-def _table(results: pd.DataFrame) -> str:
+def table(results: pd.DataFrame) -> str:
+    """Return the Markdown table of a frame with one row a set, model, variant and seed."""
     titles = [f"{shot}: {metric.upper()}" for shot, metric in COLUMNS]
     lines = [f"| set | model | scale | variant | seeds | {' | '.join(titles)} | value@7.5 % |", "|---" * 11 + "|"]
     for (name, model), group in results.groupby(["set", "model"], sort=False):

@@ -20,7 +20,8 @@ from tests.tea import tea_configuration
 SETTINGS = [
     "base_models.folds=2", "evaluation.bootstrap=20", "fuser.steps=20", "fuser.seeds=1",
     *[f"base_models.models.{name}.enabled=false" for name in (
-        "lightgbm_small", "lightgbm_large", "lightgbm_extra", "lightgbm_focal", "deepfm", "tabm", "xgboost"
+        "lightgbm_small", "lightgbm_large", "lightgbm_extra", "lightgbm_focal", "deepfm", "tabm", "xgboost", "catboost",
+        "catboost_categories",
     )],
     "base_models.models.lightgbm.num_iterations=20", "base_models.models.additive.iterations=8",
     "student.models.tabm.enabled=false", "student.models.lightgbm.num_iterations=30",

@@ -17,7 +17,7 @@ from typing import Any
 from remedi_spark.errors import InputError
 from remedi_spark.learners.contract import Fitted
 
-_SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "net": "pt", "hurdle": "pair"}
+_SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "catboost": "cbm", "net": "pt", "hurdle": "pair"}
 
 
 @dataclass(frozen=True)

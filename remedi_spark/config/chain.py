@@ -104,6 +104,27 @@ class XGBoostConfig(MemberConfig):
     """As for LightGBM."""
 
 
+class CatBoostConfig(MemberConfig):
+    """A CatBoost model, trained inside one Spark task."""
+
+    kind: Literal["catboost"] = "catboost"
+    enabled: bool = True
+    categories: bool = False
+    """Read codes as categories, by CatBoost's ordered target statistics, instead of as numbers; use it with
+    ``inputs: codes``. Takes several times as long."""
+    objective: Literal["binary", "l2", "l1", "huber"] | None = None
+    """As for LightGBM."""
+    num_iterations: int = Field(default=1000, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    depth: int = Field(default=6, ge=1, le=16)
+    l2_leaf_reg: float = Field(default=3.0, ge=0)
+    early_stopping: int = Field(default=50, ge=1)
+    refit_below: int = Field(default=30_000, ge=0)
+    """As for LightGBM."""
+    max_rows: int = Field(default=1_000_000, ge=1000)
+    """Of more rows a share, chosen by hash, is trained on: one task must hold them."""
+
+
 class NetConfig(MemberConfig):
     """What every torch learner shares: optimiser, epochs, early stopping."""
 
@@ -161,7 +182,7 @@ class AdditiveConfig(MemberConfig):
 
 
 ModelConfig = Annotated[
-    LightGBMConfig | XGBoostConfig | AdditiveConfig | MLPConfig | TabMConfig | DeepFMConfig,
+    LightGBMConfig | XGBoostConfig | CatBoostConfig | AdditiveConfig | MLPConfig | TabMConfig | DeepFMConfig,
     Field(discriminator="kind"),
 ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,8 +72,16 @@ class Ensemble:
 
 
 def tree_ensemble(fitted: Fitted) -> Ensemble:
-    """Return a fitted LightGBM or XGBoost model as an ensemble."""
-    return _lightgbm(fitted) if fitted.kind == "lightgbm" else _xgboost(fitted)
+    """Return a fitted LightGBM or XGBoost model as an ensemble.
+
+    Raises:
+        InputError: another kind of model.
+    """
+    if fitted.kind not in _READERS:
+        raise InputError(
+            f"--onnx: a part of the student is a {fitted.kind} model, expected {', '.join(_READERS)} or a net"
+        )
+    return _READERS[fitted.kind](fitted)
 
 
 def _lightgbm(fitted: Fitted) -> Ensemble:
@@ -142,3 +150,6 @@ def _xgboost(fitted: Fitted) -> Ensemble:
                 place = ensemble.branch(number, node, "BRANCH_LT", feature, value, bool(default))
                 ensemble.children(place, left, right)
     return ensemble
+
+
+_READERS: dict[str, Callable[[Fitted], Ensemble]] = {"lightgbm": _lightgbm, "xgboost": _xgboost}

@@ -1,8 +1,8 @@
-"""Learners: LightGBM, XGBoost and torch nets behind one contract."""
+"""Learners: LightGBM, XGBoost, CatBoost and torch nets behind one contract."""
 
 from __future__ import annotations
 
-from remedi_spark.config.chain import AdditiveConfig, LightGBMConfig, ModelConfig, XGBoostConfig
+from remedi_spark.config.chain import AdditiveConfig, CatBoostConfig, LightGBMConfig, ModelConfig, XGBoostConfig
 from remedi_spark.learners.contract import Learner
 
 
@@ -23,6 +23,10 @@ def learner_for(config: ModelConfig, *, label_weight: float = 0.0) -> Learner:
         from remedi_spark.learners.xgboost import XGBoostLearner
 
         return XGBoostLearner(config)
+    if isinstance(config, CatBoostConfig):
+        from remedi_spark.learners.catboost import CatBoostLearner
+
+        return CatBoostLearner(config)
     if isinstance(config, AdditiveConfig):
         from remedi_spark.learners.additive import AdditiveLearner
 

@@ -70,7 +70,7 @@ class Fitted:
     """A fitted model as bytes, free of Spark.
 
     Attributes:
-        kind: which predictor reads the payload (``lightgbm``, ``xgboost``, ``net``, ``hurdle``).
+        kind: which predictor reads the payload (``lightgbm``, ``xgboost``, ``catboost``, ``net``, ``hurdle``).
         payload: the native model.
         info: JSON-able facts of the fit (best iteration, validation curve); ``label_scale`` where the native model
             gives the log of an amount, which the predictor brings to that scale.

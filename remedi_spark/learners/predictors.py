@@ -102,9 +102,16 @@ def _hurdle(fitted: Fitted) -> Predictor:
     return HurdlePredictor(occurs, amount)
 
 
+def _catboost(fitted: Fitted) -> Predictor:
+    from remedi_spark.learners.catboost import CatBoostPredictor
+
+    return CatBoostPredictor(fitted)
+
+
 _LOADERS: dict[str, Callable[[Fitted], Predictor]] = {
     "lightgbm": LightGBMPredictor,
     "xgboost": XGBoostPredictor,
+    "catboost": _catboost,
     "net": NetPredictor,
     "hurdle": _hurdle,
 }

@@ -11,7 +11,8 @@ import contextlib
 import importlib
 
 LIBRARIES = (
-    "numpy", "pandas", "pyarrow", "torch", "torch._dynamo", "tabm", "lightgbm", "xgboost", "xgboost.spark", "synapse.ml"
+    "numpy", "pandas", "pyarrow", "torch", "torch._dynamo", "tabm", "lightgbm", "xgboost", "xgboost.spark", "catboost",
+    "synapse.ml",
 )  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
     )  # fmt: skip
     store, ledger = workspace.models(phase.name), workspace.ledger
     # The nets first: they take longest, so that the short fits fill the gaps at the end.
-    order = sorted(models, key=lambda name: models[name].kind in ("lightgbm", "xgboost"))
+    order = sorted(models, key=lambda name: models[name].kind in ("lightgbm", "xgboost", "catboost"))
     todo = _not_done(workspace, phase.name, {name: models[name] for name in order}, plan)
 
     def fit(unit: tuple[str, int]) -> tuple[str, str | None]:

@@ -46,7 +46,18 @@ if TYPE_CHECKING:
 
 EXPLAINED_ROWS = 500
 EFFECTS = 6
-PACKAGES = ("remedi_spark", "pyspark", "delta-spark", "synapseml", "lightgbm", "xgboost", "torch", "numpy", "pandas")
+PACKAGES = (
+    "remedi_spark",
+    "pyspark",
+    "delta-spark",
+    "synapseml",
+    "lightgbm",
+    "xgboost",
+    "catboost",
+    "torch",
+    "numpy",
+    "pandas",
+)
 _KINDS = dict.fromkeys(("mean", "rank_mean", "stack_lr", "stack"), "baseline") | {
     "fuser": "fuser", "student": "student"
 }  # fmt: skip

@@ -15,7 +15,8 @@ from remedi_spark.cli import main
 FAST = [
     "base_models.folds=2",
     *[f"base_models.models.{name}.enabled=false" for name in (
-        "lightgbm_small", "lightgbm_large", "lightgbm_extra", "lightgbm_focal", "deepfm", "tabm"
+        "lightgbm_small", "lightgbm_large", "lightgbm_extra", "lightgbm_focal", "deepfm", "tabm",
+        "catboost", "catboost_categories",
     )],
     "base_models.models.lightgbm.num_iterations=40",
     "base_models.models.xgboost.num_iterations=40",

@@ -20,10 +20,10 @@ from tests.cli.test_bad_input import refused
 SETTINGS = [
     "base_models.folds=2",
     *[f"base_models.models.{name}.enabled=false" for name in (
-        "lightgbm_small", "lightgbm_extra", "deepfm", "tabm", "additive"
+        "lightgbm_small", "lightgbm_extra", "deepfm", "tabm", "additive", "catboost"
     )],
     *[f"base_models.models.{name}.num_iterations=40" for name in (
-        "lightgbm", "lightgbm_tweedie", "lightgbm_hurdle", "xgboost"
+        "lightgbm", "lightgbm_tweedie", "lightgbm_hurdle", "xgboost", "catboost_categories"
     )],
     "base_models.models.mlp={kind: mlp, epochs: 6, hidden: [16]}",
     "student.models.mlp={kind: mlp, epochs: 12, hidden: [16]}",
@@ -70,7 +70,7 @@ def bundle(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def test_every_kind_of_member_takes_part_and_the_signal_is_found(bundle: Trained) -> None:
     metrics = json.loads((bundle.bundle / "metrics.json").read_text())
-    members = {"lightgbm", "lightgbm_tweedie", "lightgbm_hurdle", "xgboost", "mlp"}
+    members = {"lightgbm", "lightgbm_tweedie", "lightgbm_hurdle", "xgboost", "catboost_categories", "mlp"}
     assert set(metrics["models"]) == members | {"mean", "stack", "fuser", "student"}
     assert all(set(found) == {"mae", "rmse", "gmae", "spearman", "value_at_k"} for found in metrics["models"].values())
     truth = np.exp(3 + 0.8 * bundle.frame["income"]) / (1 + np.exp(-4 * bundle.frame["visits"]))

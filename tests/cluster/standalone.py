@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from remedi_spark.spark.session import PACKAGES, use_java
+from tests.interpreted import INTERPRETED
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = float(os.environ.get("REMEDI_TEST_PATIENCE", "300"))
@@ -87,6 +88,7 @@ class Standalone:
             "spark.task.reaper.enabled": "true", "spark.task.reaper.killTimeout": "20s",
             "spark.dynamicAllocation.enabled": "false", "spark.sql.shuffle.partitions": "2",
             "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
+            **INTERPRETED,
         }  # fmt: skip
         command = [
             str(self.home / "bin" / "spark-submit"), "--master", self.url, "--driver-memory", "1500m",

@@ -19,6 +19,7 @@ from remedi_spark.features.build import build_owner_features, prepare
 from remedi_spark.features.contract import find, good_rows, judged, quarantined
 from remedi_spark.spark.tables import Tables
 from remedi_spark.stages import features
+from tests.interpreted import compiled
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -197,16 +198,17 @@ def test_an_owner_with_a_million_events(spark: SparkSession) -> None:
     events = heavy.unionByName(light.filter("owner > 0"))
     config = plain(sources={"events": {"arrival_time": None}})
     blueprint = prepare(spark, config, {"events": events})
-    partials = compute_partials(blueprint, "events")
-    assert partials.values is not None
-    assert partials.days.filter("owner_id = '0'").count() == 120
-    assert partials.values.filter("owner_id = '0'").count() <= 120 * 3 * 2
-    row = build_owner_features(spark, config, {"events": events}).filter(
-        "owner_id = '0' AND snapshot_date = DATE '2024-03-08'"
-    ).collect()[0]  # fmt: skip
-    expected = heavy.filter("at >= '2024-03-02' AND at < '2024-03-09'").count()
-    assert row["total_count_7d"] == row["total_spend_7d"] == expected
-    assert row["total_items_7d"] == 3
+    with compiled(spark):
+        partials = compute_partials(blueprint, "events")
+        assert partials.values is not None
+        assert partials.days.filter("owner_id = '0'").count() == 120
+        assert partials.values.filter("owner_id = '0'").count() <= 120 * 3 * 2
+        row = build_owner_features(spark, config, {"events": events}).filter(
+            "owner_id = '0' AND snapshot_date = DATE '2024-03-08'"
+        ).collect()[0]  # fmt: skip
+        expected = heavy.filter("at >= '2024-03-02' AND at < '2024-03-09'").count()
+        assert row["total_count_7d"] == row["total_spend_7d"] == expected
+        assert row["total_items_7d"] == 3
 
 
 def test_a_log_that_is_empty_for_a_day_or_altogether(spark: SparkSession) -> None:

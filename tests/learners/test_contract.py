@@ -32,6 +32,8 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "lightgbm": {"kind": "lightgbm", "num_leaves": 7, **_TREES},
     "focal": {"kind": "lightgbm", "objective": "focal", "num_leaves": 7, **_TREES},
     "xgboost": {"kind": "xgboost", "max_depth": 3, **_TREES},
+    "catboost": {"kind": "catboost", "depth": 4, **_TREES},
+    "catboost_categories": {"kind": "catboost", "depth": 4, "inputs": "codes", "categories": True, **_TREES},
     "mlp": {"kind": "mlp", "hidden": (16,), **_NET},
     "tabm": {"kind": "tabm", "members": 4, "blocks": 1, "width": 16, **_NET},
     "deepfm": {"kind": "deepfm", "hidden": (16,), **_NET},

@@ -1,0 +1,149 @@
+"""CatBoost (Prokhorenkova et al., arXiv 1706.09516) inside one Spark task: symmetric trees, and categories by ordered
+target statistics.
+
+Its trees ask the same question at every node of a level, which keeps them smooth: where the later period differs from
+the rows trained on, it was the member that ranked best.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import ROW_HASH
+from remedi_spark.config.chain import CatBoostConfig
+from remedi_spark.encoding.fitting import matrix
+from remedi_spark.encoding.layout import Layout
+from remedi_spark.learners.amounts import amount_objective
+from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, Array, FitError, Fitted, TrainingSet, X
+from remedi_spark.spark.partitions import shape
+from remedi_spark.spark.torch_partitions import run_together
+
+COLUMNS = (X, TARGET, ROW_WEIGHT, VALID)
+LOSSES = {"logistic": "Logloss", "l2": "RMSE", "l1": "MAE", "huber": "Huber:delta=1"}
+"""CatBoost's loss, which early stopping looks at too."""
+_HASHES = 1_000_003
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Slots of the encoded row that are read as numbers, and those that are read as categories."""
+
+    numbers: list[int]
+    categories: list[int]
+
+    @classmethod
+    def of(cls, layout: Layout, *, native: bool) -> Columns:
+        """Return all slots, codes as categories if ``native``."""
+        codes = layout.where("code") if native else []
+        return cls([i for i in range(layout.width) if i not in set(codes)], codes)
+
+    def pool(self, x: Array, target: Any = None, weight: Any = None) -> Any:
+        """Return encoded rows, (n, width), as CatBoost takes them."""
+        from catboost import FeaturesData, Pool
+
+        names = np.array([str(code).encode() for code in range(int(x[:, self.categories].max(initial=0)) + 1)], object)
+        numbers = np.ascontiguousarray(x[:, self.numbers], dtype=np.float32) if self.numbers else None
+        categories = names[x[:, self.categories].astype(np.intp)] if self.categories else None
+        rows = FeaturesData(num_feature_data=numbers, cat_feature_data=categories)
+        return Pool(rows, label=target, weight=weight, thread_count=1)
+
+
+@dataclass(frozen=True)
+class CatBoostLearner:
+    """Fits a :class:`CatBoostConfig`."""
+
+    config: CatBoostConfig
+
+    def fit(self, data: TrainingSet) -> Fitted:
+        """Fit on all rows, or on a share of ``max_rows`` by hash, and keep the trees up to the best round."""
+        frame, share = data.frame, self.config.max_rows / max(data.rows, 1)
+        if share < 1:
+            frame = frame.where(F.pmod(ROW_HASH, F.lit(_HASHES)) < F.lit(int(share * _HASHES)))
+        columns = Columns.of(data.layout, native=self.config.categories)
+        refit = data.rows <= self.config.refit_below
+        work = _training_function(self._parameters(data), columns, data.layout.width, self.config, refit)
+        payload = run_together(shape(frame, 1).select(*COLUMNS), work)[0]
+        trees = load(payload).tree_count_
+        if trees < 1:
+            raise FitError("CatBoost ended without a single tree")
+        return Fitted("catboost", payload, {"trees": int(trees), "categories": columns.categories})
+
+    def _parameters(self, data: TrainingSet) -> dict[str, Any]:
+        config = self.config
+        objective = "logistic" if data.loss == "logistic" else amount_objective(config.objective)
+        return {
+            "loss_function": LOSSES[objective], "learning_rate": config.learning_rate, "depth": config.depth,
+            "l2_leaf_reg": config.l2_leaf_reg, "random_seed": data.seed, "thread_count": 1, "verbose": False,
+            "allow_writing_files": False, "allow_const_label": True,
+        }  # fmt: skip
+
+
+def _training_function(
+    parameters: dict[str, Any], columns: Columns, width: int, config: CatBoostConfig, refit: bool
+) -> Callable[[pa.Table], bytes]:
+    """Return what the task runs; it captures plain values only."""
+    rounds, patience = config.num_iterations, config.early_stopping
+
+    def work(table: pa.Table) -> bytes:
+        from catboost import CatBoost
+
+        rows = table.combine_chunks()
+        x = matrix(rows[X].combine_chunks(), width)
+        target, weight, valid = (rows[name].to_numpy() for name in (TARGET, ROW_WEIGHT, VALID))
+
+        def part(chosen: Any) -> Any:
+            return columns.pool(x[chosen], target[chosen], weight[chosen])
+
+        model = CatBoost({**parameters, "iterations": rounds})
+        model.fit(part(~valid), eval_set=part(valid), early_stopping_rounds=patience, use_best_model=True)
+        if refit and model.tree_count_:
+            best = model.tree_count_
+            model = CatBoost({**parameters, "iterations": best})
+            model.fit(part(np.ones(len(target), dtype=bool)))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.cbm"
+            model.save_model(str(path))
+            return path.read_bytes()
+
+    return work
+
+
+def load(payload: bytes) -> Any:
+    """Return CatBoost's own model; nothing in the payload is executed."""
+    from catboost import CatBoost
+
+    return CatBoost().load_model(blob=payload)
+
+
+class CatBoostPredictor:
+    """A native CatBoost model."""
+
+    def __init__(self, fitted: Fitted) -> None:
+        self._model = load(fitted.payload)
+        self._categories = list(fitted.info["categories"])
+
+    def __call__(self, x: Array) -> Array:
+        """Return margins."""
+        if not len(x):
+            return np.empty(0)
+        return np.asarray(self._model.predict(self._columns(x).pool(x), "RawFormulaVal", thread_count=1))
+
+    def contributions(self, x: Array) -> tuple[Array, Array]:
+        """Return SHAP values and the expected margin."""
+        columns = self._columns(x)
+        values = self._model.get_feature_importance(columns.pool(x), type="ShapValues", thread_count=1)
+        by_slot = np.zeros(x.shape)
+        by_slot[:, [*columns.numbers, *columns.categories]] = values[:, :-1]
+        return by_slot, np.asarray(values[:, -1], dtype=np.float64)
+
+    def _columns(self, x: Array) -> Columns:
+        known = set(self._categories)
+        return Columns([i for i in range(x.shape[1]) if i not in known], self._categories)
