@@ -28,7 +28,8 @@ SETTINGS = (
     "base_models.models.deepfm.enabled=false", "base_models.models.lightgbm_extra.enabled=false",
     "base_models.models.lightgbm_focal.enabled=false", "base_models.models.tabm.max_steps=200",
     "base_models.models.catboost_categories.enabled=false", "base_models.models.catboost.num_iterations=60",
-    "student.models.tabm.max_steps=200", "base_models.models.lightgbm.num_iterations=60",
+    "student.models.tabm.enabled=true", "student.models.tabm.max_steps=200",
+    "base_models.models.lightgbm.num_iterations=60",
     "base_models.models.lightgbm_small.num_iterations=60", "base_models.models.xgboost.num_iterations=60",
 )  # fmt: skip
 

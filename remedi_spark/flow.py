@@ -55,6 +55,7 @@ from remedi_spark.stages import (
     scores,
     student,
 )
+from remedi_spark.stages.student_parts import student_parts
 from remedi_spark.tracking import registry
 from remedi_spark.tracking.registry import load_model
 from remedi_spark.workspace import FINAL, Workspace
@@ -321,7 +322,7 @@ def label_name(config: Config) -> str:
 def seal(workspace: Workspace, config: Config) -> str:
     """Write the manifest of the bundle; return the model version."""
     folds = config.base_models.folds
-    return write_manifest(workspace.bundle, students=list(config.student.enabled), folds=folds)
+    return write_manifest(workspace.bundle, students=student_parts(workspace, config), folds=folds)
 
 
 @contextmanager

@@ -236,7 +236,10 @@ class StudentConfig(Section):
     """Stage 5: one model on raw features that mimics the teacher."""
 
     models: dict[str, ModelConfig]
-    """What the student is made of, by name; their margins are averaged."""
+    """What learns from the teacher, by name; the margins of all parts of the student are averaged."""
+    members: tuple[str, ...] = ()
+    """Base models that are parts of the student as they are, fitted to the labels; those that are switched off or were
+    dropped are left out."""
     label_weight: float = Field(default=0.0, ge=0, le=1)
     """Share of the label's log-loss mixed into a net's MSE on the teacher's logits."""
 
@@ -249,6 +252,8 @@ class StudentConfig(Section):
     def _some(self) -> Self:
         if not self.enabled:
             raise ValueError("every model of the student is switched off; enable one")
+        if both := sorted({*self.models} & {*self.members}):
+            raise ValueError(f"{both[0]!r} is in models and in members; give the one that learns another name")
         return self
 
 

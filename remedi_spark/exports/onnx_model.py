@@ -70,6 +70,8 @@ def build_model(bundle: Bundle) -> onnx.ModelProto:
         graph.splice(export_nets(nets, encoder.folds, encoder.layout.width, OPSET), "x", stacked)
         parts.append("nets")
     total = graph.add("Sum", *parts) if len(parts) > 1 else parts[0]
+    if shift := sum(fitted.info.get("shift", 0.0) for folds in students.values() for fitted in folds):
+        total = graph.add("Add", total, graph.number(shift))
     margin = graph.add("Div", total, graph.number(encoder.folds * len(students)))
     score = _calibrate(graph, bundle.calibrator.to_dict(), margin)
     graph.nodes.append(helper.make_node("Identity", [score], ["score"]))

@@ -78,8 +78,10 @@ def tree_ensemble(fitted: Fitted) -> Ensemble:
         InputError: another kind of model.
     """
     if fitted.kind not in _READERS:
+        expected = ", ".join(_READERS)
         raise InputError(
-            f"--onnx: a part of the student is a {fitted.kind} model, expected {', '.join(_READERS)} or a net"
+            f"--onnx: a part of the student is a {fitted.kind} model, expected {expected} or a net; train with "
+            "--set student.members=[] and without such a part"
         )
     return _READERS[fitted.kind](fitted)
 

@@ -73,7 +73,7 @@ class Fitted:
         kind: which predictor reads the payload (``lightgbm``, ``xgboost``, ``catboost``, ``net``, ``hurdle``).
         payload: the native model.
         info: JSON-able facts of the fit (best iteration, validation curve); ``label_scale`` where the native model
-            gives the log of an amount, which the predictor brings to that scale.
+            gives the log of an amount, which the predictor brings to that scale; ``shift``, added to every margin.
     """
 
     kind: str

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from remedi_spark.learners.amounts import on_scale
+from remedi_spark.learners.amounts import Mapped, on_scale
 from remedi_spark.learners.contract import Array, Fitted, Predictor
 
 
 def load_predictor(fitted: Fitted) -> Predictor:
     """Return the predictor of a fitted model; load it once per task, not once per batch."""
-    return on_scale(_LOADERS[fitted.kind](fitted), fitted.info)
+    predictor, shift = on_scale(_LOADERS[fitted.kind](fitted), fitted.info), float(fitted.info.get("shift", 0.0))
+    return Mapped(predictor, lambda margin: margin + shift) if shift else predictor
 
 
 class LightGBMPredictor:

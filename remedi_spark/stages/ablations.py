@@ -24,6 +24,7 @@ from remedi_spark.nets.fuser import EXPERTS
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.splits.holdout import TEST, TRAIN
+from remedi_spark.stages.student_parts import student_members
 from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
 
@@ -80,6 +81,7 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
         )  # fmt: skip
     finally:
         rows.unpersist()
+    models |= student_members(workspace, config, phase)
     test = encoded.where(F.col(PART) == TEST).select(*CARRIED, "x", "te")
     margins = score_by_fold(test, models, encoder.layout)
     return margins.withColumn(STUDENT, mean_margin(list(models))).drop(*models)

@@ -1,9 +1,10 @@
 """Stage 5: distil the teacher into a student that reads raw features only.
 
-Reads ``encoded`` and ``fused_scores``. The student learns the teacher's margins (log-odds) by MSE on labelled and
-unlabelled training rows: at a prior of 0.5 % the gradients of an MSE on probabilities would be tiny. It is fitted fold
-by fold and averaged, like a base model. Its calibration is chosen and fitted on the *teacher's* out-of-fold margins:
-the student's own are not honest, because the teacher's scores of the other folds were learned with this fold's labels.
+Reads ``encoded``, ``fused_scores``, and the base models that are parts of the student. The other parts learn the
+teacher's margins (log-odds) by MSE on labelled and unlabelled training rows: at a prior of 0.5 % the gradients of an MSE
+on probabilities would be tiny. They are fitted fold by fold and averaged, like a base model. The student's calibration
+is chosen and fitted on the *teacher's* out-of-fold margins: its own are not honest, because the teacher's scores of the
+other folds were learned with this fold's labels.
 Writes ``student_scores``: every row's ``student`` margin.
 """
 
@@ -24,6 +25,7 @@ from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.splits.holdout import TEST, TRAIN
 from remedi_spark.stages.scoring import score_canonical
+from remedi_spark.stages.student_parts import student_members, student_parts
 from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
 
@@ -64,6 +66,10 @@ def _distil(workspace: Workspace, config: Config, phase: str) -> None:
         models = fit_by_fold(rows, settings.enabled, plan, keep)
     finally:
         rows.unpersist()
+    for name, fitted in student_members(workspace, config, phase).items():
+        models[name] = fitted
+        for fold, one in enumerate(fitted):
+            store.save_fitted(one, "student", name, f"fold_{fold}")
     margins = score_by_fold(encoded.select(*CARRIED, "x", "te"), models, encoder.layout)
     student = margins.withColumn("student", mean_margin(list(models)))
     workspace.write(phase, "student_scores", student.drop(*models))
@@ -83,7 +89,7 @@ def _describe(workspace: Workspace, config: Config) -> None:
     Out-of-fold scores would not do: each is of one fold's model, and the mean of all is less spread.
     """
     store = workspace.models(FINAL)
-    students = load_students(store, config.student.enabled, config.base_models.folds)
+    students = load_students(store, student_parts(workspace, config), config.base_models.folds)
     parts = BundleParts(store.load("encoder"), students, store.load("calibration"), model_version="")
     share = DESCRIBED_ROWS / max(1, store.load("training")["rows"])
     trained = F.col(LABEL).isNotNull() & (F.col("source") != TEST) & (uniform(OWNER, config.seed) < share)

@@ -92,7 +92,8 @@ def _parameters(config: Config) -> dict[str, Any]:
     models = [name for name, model in config.base_models.models.items() if model.enabled]
     return {
         "seed": config.seed, "folds": config.base_models.folds, "base_models": ",".join(models),
-        "student": ",".join(config.student.enabled), "budget": config.scores.budget, "remedi_spark": __version__,
+        "student": ",".join([*config.student.enabled, *config.student.members]),
+        "budget": config.scores.budget, "remedi_spark": __version__,
     }  # fmt: skip
 
 
