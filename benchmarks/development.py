@@ -194,13 +194,14 @@ def try_set(name: str, bed: Bed, config: Config) -> list[dict[str, Any]]:
         rows.append(row)
         typer.echo(json.dumps(row))
 
-    logits, fresh = [], []
+    logits, fresh, as_they_are = [], [], {}
     for member, model in config.base_models.models.items():
         if not model.enabled:
             continue
         start = time.process_time()
         own, others = fit_member(bed, model, config)
         add(member, own, others, time.process_time() - start)
+        as_they_are[member] = others
         platt = PlattCalibrator.fit(own, bed.label)
         logits.append(platt.a * own + platt.b)
         fresh.append(platt.a * others + platt.b)
@@ -219,6 +220,7 @@ def try_set(name: str, bed: Bed, config: Config) -> list[dict[str, Any]]:
         start = time.process_time()
         parts.append(fit_member(bed, model, config, target=teacher)[1])
         add(f"student: {part}", None, parts[-1], time.process_time() - start)
+    parts += [as_they_are[name] for name in config.student.members if name in as_they_are]
     add("student", None, np.mean(parts, axis=0))
     return rows
 
