@@ -2,9 +2,9 @@
 
 Reads ``encoded``, ``fused_scores``, and the base models that are parts of the student. The other parts learn the
 teacher's margins (log-odds) by MSE on labelled and unlabelled training rows: at a prior of 0.5 % the gradients of an
-MSE on probabilities would be tiny. They are fitted fold by fold and averaged, like a base model. The student's calibration
-is chosen and fitted on the *teacher's* out-of-fold margins: its own are not honest, because the teacher's scores of the
-other folds were learned with this fold's labels.
+MSE on probabilities would be tiny. They are fitted fold by fold and averaged, like a base model. The calibration is
+chosen and fitted on the *teacher's* out-of-fold margins: the student's own are not honest, because the teacher's scores
+of the other folds were learned with this fold's labels.
 Writes ``student_scores``: every row's ``student`` margin.
 """
 
