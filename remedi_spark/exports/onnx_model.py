@@ -22,14 +22,18 @@ from remedi_spark.bundle.store import write_bytes
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder
 from remedi_spark.errors import InputError
+from remedi_spark.exports.onnx_catboost import catboost_margin
 from remedi_spark.exports.onnx_nets import export_nets
 from remedi_spark.exports.onnx_trees import tree_ensemble
+from remedi_spark.learners.contract import Fitted
 from remedi_spark.metrics.calibrators import ISOTONIC_SLOPE
 from remedi_spark.metrics.label_scale import LARGEST_ANGLE, LabelScale
 
 NULL = "<null>"
 """What stands for a null category; ONNX's texts have none."""
 OPSET, ML_OPSET, IR_VERSION = 20, 3, 9
+OURS, NETS, SCORE = "/", "nets", "score"
+"""How names inside the graph begin, what the nets' names begin with, the output."""
 
 
 def export_onnx(bundle: Bundle, path: Path) -> Path:
@@ -55,20 +59,24 @@ def build_model(bundle: Bundle) -> onnx.ModelProto:
     """Return the student of a bundle as a checked ONNX model.
 
     Raises:
-        InputError: a category has a level ``<null>``, or a model has no like in ONNX.
+        InputError: a category has a level ``<null>``, a feature has a name of the graph's own, or a model has no like
+            in ONNX.
     """
     encoder, students = bundle.encoder, bundle.parts.students
-    graph = _Graph()
+    for name in bundle.contract.names:
+        if name == SCORE or name.startswith((OURS, NETS)):
+            raise InputError(f"--onnx: feature {name!r} has a name that the graph needs for itself; rename the column")
+    graph = Graph()
     encoded = _encode(graph, encoder)
     parts = []
     for name, folds in students.items():
         if folds[0].kind != "net":
-            parts += [_trees(graph, fitted, encoded[k], f"{name}_{k}") for k, fitted in enumerate(folds)]
+            parts += [_trees(graph, fitted, encoder, encoded[k], f"{OURS}{name}_{k}") for k, fitted in enumerate(folds)]
     nets = [folds for folds in students.values() if folds[0].kind == "net"]
     if nets:
         stacked = graph.add("Concat", *[graph.add("Unsqueeze", x, graph.ints([1])) for x in encoded], axis=1)
         graph.splice(export_nets(nets, encoder.folds, encoder.layout.width, OPSET), "x", stacked)
-        parts.append("nets")
+        parts.append(NETS)
     total = graph.add("Sum", *parts) if len(parts) > 1 else parts[0]
     if shift := sum(fitted.info.get("shift", 0.0) for folds in students.values() for fitted in folds):
         total = graph.add("Add", total, graph.number(shift))
@@ -78,7 +86,7 @@ def build_model(bundle: Bundle) -> onnx.ModelProto:
     return _model(graph, bundle)
 
 
-class _Graph:
+class Graph:
     """Nodes and constants under names that are counted up."""
 
     def __init__(self) -> None:
@@ -90,13 +98,13 @@ class _Graph:
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node; return the name of its output."""
-        out = f"v{len(self.nodes)}"
+        out = f"{OURS}v{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [out], domain=domain, **attributes))
         return out
 
     def constant(self, values: npt.NDArray[Any]) -> str:
         """Add a constant; return its name."""
-        name = f"c{len(self.constants)}"
+        name = f"{OURS}c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(values, name))
         return name
 
@@ -110,15 +118,15 @@ class _Graph:
 
     def splice(self, model: onnx.ModelProto, entry: str, source: str) -> None:
         """Take in another model's graph, fed with ``source`` at its input ``entry``."""
-        inner = compose.add_prefix(model, "nets_", rename_outputs=False)
-        self.nodes.append(helper.make_node("Identity", [source], [f"nets_{entry}"]))
+        inner = compose.add_prefix(model, f"{NETS}_", rename_outputs=False)
+        self.nodes.append(helper.make_node("Identity", [source], [f"{NETS}_{entry}"]))
         self.nodes += inner.graph.node
         self.constants += inner.graph.initializer
         self.functions += inner.functions
         self.domains |= {one.domain: one.version for one in inner.opset_import if one.domain not in self.domains}
 
 
-def _encode(graph: _Graph, encoder: Encoder) -> list[str]:
+def _encode(graph: Graph, encoder: Encoder) -> list[str]:
     """Return each fold's encoded rows, (rows, width); the twin of :meth:`Encoder.transform`."""
     contract = encoder.contract
     rows: dict[int, str] = {}
@@ -138,11 +146,11 @@ def _encode(graph: _Graph, encoder: Encoder) -> list[str]:
     return encoded
 
 
-def _finite(graph: _Graph, name: str) -> str:
+def _finite(graph: Graph, name: str) -> str:
     return graph.add("Where", graph.add("IsInf", name), graph.number(np.nan), name)
 
 
-def _positions(graph: _Graph, encoder: Encoder, feature: int) -> str:
+def _positions(graph: Graph, encoder: Encoder, feature: int) -> str:
     names, title = encoder.levels[feature].names, encoder.contract.names[feature]
     if NULL in names:
         raise InputError(
@@ -155,7 +163,9 @@ def _positions(graph: _Graph, encoder: Encoder, feature: int) -> str:
     )  # fmt: skip
 
 
-def _trees(graph: _Graph, fitted: Any, x: str, name: str) -> str:
+def _trees(graph: Graph, fitted: Fitted, encoder: Encoder, x: str, name: str) -> str:
+    if fitted.kind == "catboost":
+        return catboost_margin(graph, fitted, encoder.layout, x, name)
     ensemble = tree_ensemble(fitted)
     if ensemble.dtype == np.float32:
         x = graph.add("Cast", x, to=TensorProto.FLOAT)
@@ -164,7 +174,7 @@ def _trees(graph: _Graph, fitted: Any, x: str, name: str) -> str:
     return graph.add("Add", margin, graph.number(ensemble.start))
 
 
-def _calibrate(graph: _Graph, stored: dict[str, Any], z: str) -> str:
+def _calibrate(graph: Graph, stored: dict[str, Any], z: str) -> str:
     """Return the score; the twin of the calibrators of :mod:`remedi_spark.metrics.calibrators`."""
     if stored["kind"] == "isotonic":
         return _isotonic(graph, stored, z)
@@ -181,7 +191,7 @@ def _calibrate(graph: _Graph, stored: dict[str, Any], z: str) -> str:
     return graph.add("Sigmoid", z)
 
 
-def _amount(graph: _Graph, stored: dict[str, Any], z: str) -> str:
+def _amount(graph: Graph, stored: dict[str, Any], z: str) -> str:
     """Return a regression's prediction; the twin of :class:`remedi_spark.metrics.label_scale.LabelScale`."""
     learned = graph.add("Add", graph.add("Mul", z, graph.number(stored["spread"])), graph.number(stored["center"]))
     if stored["scale"] == "asinh":
@@ -192,7 +202,7 @@ def _amount(graph: _Graph, stored: dict[str, Any], z: str) -> str:
     return graph.add("Max", learned, graph.number(stored["lowest"]))
 
 
-def _log_sigmoid(graph: _Graph, z: str) -> str:
+def _log_sigmoid(graph: Graph, z: str) -> str:
     """min(z, 0) - log(1 + exp(-|z|)), which overflows nowhere."""
     small = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
     return graph.add(
@@ -200,7 +210,7 @@ def _log_sigmoid(graph: _Graph, z: str) -> str:
     )
 
 
-def _isotonic(graph: _Graph, stored: dict[str, Any], z: str) -> str:
+def _isotonic(graph: Graph, stored: dict[str, Any], z: str) -> str:
     x, y = (np.asarray(stored[name], dtype=np.float64) for name in ("logits", "probabilities"))
     if len(x) == 1:
         line = graph.add("Add", graph.add("Mul", z, graph.number(0.0)), graph.number(y[0]))
@@ -225,7 +235,7 @@ def _isotonic(graph: _Graph, stored: dict[str, Any], z: str) -> str:
     )  # fmt: skip
 
 
-def _model(graph: _Graph, bundle: Bundle) -> onnx.ModelProto:
+def _model(graph: Graph, bundle: Bundle) -> onnx.ModelProto:
     score = helper.make_tensor_value_info("score", TensorProto.DOUBLE, ["rows"])
     body = helper.make_graph(graph.nodes, "student", graph.inputs, [score], graph.constants)
     opsets = [helper.make_opsetid(domain, version) for domain, version in graph.domains.items()]

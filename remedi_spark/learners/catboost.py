@@ -50,7 +50,8 @@ class Columns:
         from catboost import FeaturesData, Pool
 
         names = np.array([str(code).encode() for code in range(int(x[:, self.categories].max(initial=0)) + 1)], object)
-        numbers = np.ascontiguousarray(x[:, self.numbers], dtype=np.float32) if self.numbers else None
+        with np.errstate(over="ignore"):  # what no float32 holds is infinite, which a tree can compare
+            numbers = np.ascontiguousarray(x[:, self.numbers], dtype=np.float32) if self.numbers else None
         categories = names[x[:, self.categories].astype(np.intp)] if self.categories else None
         rows = FeaturesData(num_feature_data=numbers, cat_feature_data=categories)
         return Pool(rows, label=target, weight=weight, thread_count=1)
@@ -108,12 +109,17 @@ def _training_function(
             best = model.tree_count_
             model = CatBoost({**parameters, "iterations": best})
             model.fit(part(np.ones(len(target), dtype=bool)))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.cbm"
-            model.save_model(str(path))
-            return path.read_bytes()
+        return serialized(model)
 
     return work
+
+
+def serialized(model: Any) -> bytes:
+    """Return a model in CatBoost's own format."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.cbm"
+        model.save_model(str(path))
+        return path.read_bytes()
 
 
 def load(payload: bytes) -> Any:

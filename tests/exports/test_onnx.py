@@ -14,12 +14,14 @@ import onnxruntime
 import pandas as pd
 import pytest
 import xgboost
+from catboost import CatBoost
 
 from remedi_spark.bundle.bundle import Bundle, BundleParts
 from remedi_spark.encoding.contract import Feature, FeatureContract
 from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.errors import InputError
 from remedi_spark.exports.onnx_model import NULL, build_model, export_onnx, onnx_inputs
+from remedi_spark.learners.catboost import Columns, serialized
 from remedi_spark.learners.contract import Fitted
 from remedi_spark.learners.net import payload
 from remedi_spark.metrics.calibrators import (
@@ -97,6 +99,12 @@ def _fit(kind: str, x: Any, target: Any, encoder: Encoder, seed: int) -> Fitted:
         settings = {"max_depth": 4, "nthread": 1, "seed": seed, "base_score": -1.5}
         trees = xgboost.train(settings, xgboost.DMatrix(x, target), 20)
         return Fitted("xgboost", bytes(trees.save_raw("ubj")), {"trees": 15})
+    if kind.startswith("catboost"):
+        columns = Columns.of(encoder.layout, native=kind == "catboost_categories")
+        settings = {"loss_function": "RMSE", "iterations": 60, "depth": 5, "learning_rate": 0.2, "random_seed": seed,
+                    "thread_count": 1, "verbose": False, "allow_writing_files": False}  # fmt: skip
+        model = CatBoost(settings).fit(columns.pool(x, target))
+        return Fitted("catboost", serialized(model), {"categories": columns.categories, "shift": 0.125})
     spec = {"tabm": TABM, "mlp": MLP, "deepfm": DEEPFM}[kind]
     rows = Rows(x, target, np.ones(len(x)), np.arange(len(x)) % 5 == 0, None)
     recipe = Recipe(loss="mse", epochs=2, max_steps=40, batch_size=64, learning_rate=0.02, weight_decay=0.0,
@@ -114,7 +122,7 @@ def parts() -> BundleParts:
     fold = np.arange(ROWS) % FOLDS
     encoder = _encoder(frame, label, fold)
     students: dict[str, list[Fitted]] = {}
-    for kind in ("tabm", "mlp", "deepfm", "lightgbm", "xgboost"):
+    for kind in ("tabm", "mlp", "deepfm", "lightgbm", "xgboost", "catboost", "catboost_categories"):
         for k in range(FOLDS):
             x = encoder.transform(CONTRACT.canonical(frame), leave_out=k)
             students.setdefault(kind, []).append(_fit(kind, x, margin, encoder, k))
@@ -128,7 +136,7 @@ def run(model: Any, inputs: dict[str, Any]) -> Any:
     return onnxruntime.InferenceSession(content, options).run(["score"], inputs)[0]
 
 
-@pytest.mark.parametrize("only", ["tabm", "lightgbm", "xgboost"])
+@pytest.mark.parametrize("only", ["tabm", "lightgbm", "xgboost", "catboost", "catboost_categories"])
 def test_each_kind_of_student_on_odd_rows(only: str, parts: BundleParts) -> None:
     bundle = Bundle(replace(parts, students={only: parts.students[only]}))
     model = build_model(bundle)
@@ -172,6 +180,20 @@ def test_the_file_says_what_it_is(parts: BundleParts) -> None:
     about = session.get_modelmeta().custom_metadata_map
     assert (about["model_version"], about["null"]) == ("v1", NULL)
     assert json.loads(about["features"])["last seen"] == "date"
+
+
+def _renamed(parts: BundleParts, name: str) -> Bundle:
+    tree = json.loads(json.dumps(parts.encoder))
+    tree["contract"]["features"][0]["name"] = name
+    return Bundle(replace(parts, encoder=tree, students={"lightgbm": parts.students["lightgbm"]}))
+
+
+def test_names_of_features_may_be_like_those_inside(parts: BundleParts) -> None:
+    for name in ("v1", "c0", "lightgbm_0"):
+        assert name in {one.name for one in build_model(_renamed(parts, name)).graph.input}
+    for name in ("score", "nets_x", "/v1"):
+        with pytest.raises(InputError, match="rename the column"):
+            build_model(_renamed(parts, name))
 
 
 def test_a_level_that_reads_as_null_is_refused(parts: BundleParts) -> None:
