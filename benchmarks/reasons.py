@@ -3,7 +3,7 @@
     python benchmarks/reasons.py --model run/complete_journey/model --table owner_features.parquet
     python benchmarks/reasons.py
 
-Without --model, the default student (of two quick base models) is trained on owners drawn here. Prints JSON: seconds
+Without --model, the default student (of three quick base models) is trained on owners drawn here. Prints JSON: seconds
 are the median of the repeats, ``ratio`` is scored and explained over scored alone; ``parts`` does the same for each
 model of the student by itself.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,3 +188,20 @@ def test_a_damaged_delta_log_is_one_line(spark: SparkSession, tmp_path: Path, da
         assert message is not None
         assert re.match(rf"table {tmp_path}/copy: its Delta log is damaged .* restore {tmp_path}/copy", message)
         assert "\n" not in message
+
+
+def test_the_last_commit_is_the_one_of_the_history(spark: SparkSession, tmp_path: Path) -> None:
+    from delta.tables import DeltaTable
+
+    tables = Tables(spark, str(tmp_path))
+    stamps = set()
+    for version in range(3):
+        tables.overwrite(spark.range(version + 1), "numbers")
+        last = DeltaTable.forPath(spark, tables.location("numbers")).history(1).selectExpr(
+            "version", "unix_millis(timestamp) AS milliseconds"
+        ).collect()[0]  # fmt: skip
+        assert tables.version("numbers") == last["version"] == version
+        listed = datetime.fromisoformat(tables.stamp("numbers").split(" of ")[1])
+        assert int(listed.timestamp() * 1000) == pytest.approx(last["milliseconds"], abs=1)
+        stamps.add(tables.stamp("numbers"))
+    assert len(stamps) == 3
