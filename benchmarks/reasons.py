@@ -33,7 +33,6 @@ OFF = [
     "lightgbm_focal",
     "xgboost",
     "catboost",
-    "catboost_categories",
     "deepfm",
     "tabm",
 ]
