@@ -33,7 +33,7 @@ NULL = "<null>"
 """What stands for a null category; ONNX's texts have none."""
 OPSET, ML_OPSET, IR_VERSION = 20, 3, 9
 OURS, NETS, SCORE = "/", "nets", "score"
-"""How names inside the graph begin, what the nets' names begin with, the output."""
+"""How names inside the graph begin, the nets' output and (with ``_``) how their names begin, the output."""
 
 
 def export_onnx(bundle: Bundle, path: Path) -> Path:
@@ -64,7 +64,7 @@ def build_model(bundle: Bundle) -> onnx.ModelProto:
     """
     encoder, students = bundle.encoder, bundle.parts.students
     for name in bundle.contract.names:
-        if name == SCORE or name.startswith((OURS, NETS)):
+        if name in (SCORE, NETS) or name.startswith((OURS, f"{NETS}_")):
             raise InputError(f"--onnx: feature {name!r} has a name that the graph needs for itself; rename the column")
     graph = Graph()
     encoded = _encode(graph, encoder)

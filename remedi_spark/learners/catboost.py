@@ -19,14 +19,13 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import ROW_HASH
 from remedi_spark.config.chain import CatBoostConfig
-from remedi_spark.encoding.fitting import matrix
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.learners.amounts import amount_objective
-from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, Array, FitError, Fitted, TrainingSet, X
+from remedi_spark.learners.contract import Array, FitError, Fitted, TrainingSet
+from remedi_spark.learners.task_rows import COLUMNS, task_rows
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_together
 
-COLUMNS = (X, TARGET, ROW_WEIGHT, VALID)
 LOSSES = {"logistic": "Logloss", "l2": "RMSE", "l1": "MAE", "huber": "Huber:delta=1"}
 """CatBoost's loss, which early stopping looks at too."""
 _HASHES = 1_000_003
@@ -96,9 +95,7 @@ def _training_function(
     def work(table: pa.Table) -> bytes:
         from catboost import CatBoost
 
-        rows = table.combine_chunks()
-        x = matrix(rows[X].combine_chunks(), width)
-        target, weight, valid = (rows[name].to_numpy() for name in (TARGET, ROW_WEIGHT, VALID))
+        x, target, weight, valid = task_rows(table, width)
 
         def part(chosen: Any) -> Any:
             return columns.pool(x[chosen], target[chosen], weight[chosen])

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from remedi_spark.encoding.fitting import matrix
-from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
+from remedi_spark.learners.contract import TrainingSet
+from remedi_spark.learners.task_rows import COLUMNS, task_rows
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_together
 
 if TYPE_CHECKING:
     import lightgbm
-
-COLUMNS = (X, TARGET, ROW_WEIGHT, VALID)
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,7 @@ def _training_function(plan: TaskFit, width: int) -> Callable[[pa.Table], bytes]
     """Return what the task runs; it captures plain values only."""
 
     def work(table: pa.Table) -> bytes:
-        rows = table.combine_chunks()
-        x = matrix(rows[X].combine_chunks(), width)
-        target, weight, valid = (rows[name].to_numpy() for name in (TARGET, ROW_WEIGHT, VALID))
-        return _train(plan, x, target, weight, np.asarray(valid, dtype=bool)).encode()
+        return _train(plan, *task_rows(table, width)).encode()
 
     return work
 

@@ -15,13 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from remedi_spark.config.chain import XGBoostConfig
-from remedi_spark.encoding.fitting import matrix
 from remedi_spark.learners.amounts import amount_objective, log_of_amounts
 from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, FitError, Fitted, TrainingSet, X
+from remedi_spark.learners.task_rows import COLUMNS, task_rows
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_together
 
-COLUMNS = (X, TARGET, ROW_WEIGHT, VALID)
 OBJECTIVES = {
     "logistic": ("binary:logistic", "logloss"),
     "l2": ("reg:squarederror", "rmse"),
@@ -100,9 +99,7 @@ def _training_function(
     def work(table: pa.Table) -> bytes:
         import xgboost
 
-        rows = table.combine_chunks()
-        x = matrix(rows[X].combine_chunks(), width)
-        target, weight, valid = (rows[name].to_numpy() for name in (TARGET, ROW_WEIGHT, VALID))
+        x, target, weight, valid = task_rows(table, width)
 
         def part(chosen: Any) -> Any:
             return xgboost.DMatrix(x[chosen], label=target[chosen], weight=weight[chosen])

@@ -189,9 +189,9 @@ def _renamed(parts: BundleParts, name: str) -> Bundle:
 
 
 def test_names_of_features_may_be_like_those_inside(parts: BundleParts) -> None:
-    for name in ("v1", "c0", "lightgbm_0"):
+    for name in ("v1", "c0", "lightgbm_0", "netsales"):
         assert name in {one.name for one in build_model(_renamed(parts, name)).graph.input}
-    for name in ("score", "nets_x", "/v1"):
+    for name in ("score", "nets", "nets_x", "/v1"):
         with pytest.raises(InputError, match="rename the column"):
             build_model(_renamed(parts, name))
 
