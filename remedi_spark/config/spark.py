@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from remedi_spark.config.section import Section
@@ -14,6 +16,8 @@ class SparkConfig(Section):
     """Master of a local session, for example ``local[2]``; null: all cores."""
     driver_memory: str = "6g"
     """Heap of the local session's JVM."""
+    compiler: Literal["quick", "full"] = "quick"
+    """How the local session's JVM compiles: ``quick`` for small data, ``full`` from some millions of events on."""
     shuffle_partitions: int = Field(default=8, ge=1)
     """Partitions of a shuffle in the local session."""
     packages: tuple[str, ...] = ()

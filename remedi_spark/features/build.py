@@ -157,15 +157,22 @@ def read_tables(spark: SparkSession, config: FeaturesConfig, frames: Mapping[str
     return {**sources, **attributes}
 
 
-def compute_partials(blueprint: Blueprint, source: str, events: DataFrame | None = None) -> Partials:
-    """Aggregate the events of a source (or those given, a part of them) to what all snapshots are read from."""
+def compute_partials(
+    blueprint: Blueprint, source: str, events: DataFrame | None = None, *, by_owner: bool = False
+) -> Partials:
+    """Aggregate the events of a source (or those given, a part of them) to what all snapshots are read from.
+
+    ``by_owner`` brings an owner's events together first: aggregates that are read at once need not be moved again.
+    """
     config = blueprint.config
     rows = blueprint.events[source] if events is None else events
+    rows = rows.repartition(OWNER) if by_owner else rows
     own = [reading for reading in blueprint.readings if reading.cell.group.source == source]
     cells = dict.fromkeys(reading.cell for reading in own if reading.view != "distinct")
     label = [label_partial(rows, config.label, blueprint.lookups.label)] if source == config.label.source else []
     distinct = list(dict.fromkeys(reading.cell for reading in own if reading.view == "distinct"))
-    return Partials(daily_partials(rows, cells, label), daily_values(rows, distinct) if distinct else None)
+    values = daily_values(rows, distinct) if distinct else None
+    return Partials(daily_partials(rows, cells, label), values, by_owner)
 
 
 def assemble(
@@ -182,7 +189,8 @@ def assemble(
     """
     config = blueprint.config
     grid = blueprint.grid if days is None else blueprint.grid.only(days)
-    kept = partials or {source: compute_partials(blueprint, source) for source in blueprint.events}
+    alone = len(blueprint.events) == 1
+    kept = partials or {source: compute_partials(blueprint, source, by_owner=alone) for source in blueprint.events}
     rows = _eligible(blueprint, read_snapshots(kept, blueprint.readings, grid, label_reading(config.label)))
     values = rows.select(
         OWNER,

@@ -11,7 +11,7 @@ from remedi_spark.features.aggregations import SCALE, fixed_point
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.expressions import numeric
 from remedi_spark.features.readings import Label
-from remedi_spark.features.windows import Partials, read_snapshots
+from remedi_spark.features.sources import DAY
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -37,8 +37,13 @@ def label_reading(config: LabelConfig) -> Label:
 
 
 def relabel(rows: DataFrame, days: DataFrame, config: LabelConfig, grid: Grid) -> DataFrame:
-    """Replace the label of rows of (owner, snapshot, …); everything else stays."""
-    totals = read_snapshots({config.source: Partials(days)}, (), grid, label_reading(config))
+    """Replace the label of rows of (owner, snapshot, …); everything else stays.
+
+    Labels are rare and their windows short: unlike features they are added up from repeated rows.
+    """
+    counted = days.where(F.col(TOTAL).isNotNull()).select(OWNER, DAY, TOTAL)
+    first, last = (F.date_sub(DAY, config.gap_days + step) for step in (config.horizon_days, 1))
+    totals = grid.explode(counted, first, last).groupBy(OWNER, SNAPSHOT).agg(F.sum(TOTAL).alias(TOTAL))
     joined = rows.drop(LABEL).join(totals, [OWNER, SNAPSHOT], "left")
     return joined.withColumn(LABEL, label_value(config, grid)).select(*rows.columns)
 

@@ -39,6 +39,8 @@ class Partials:
 
     days: DataFrame
     values: DataFrame | None = None
+    by_owner: bool = False
+    """Whether all rows of an owner are in one partition."""
 
 
 def read_snapshots(
@@ -67,7 +69,8 @@ def read_snapshots(
     reader = Reader(tuple((day - EPOCH).days for day in grid.days), wants, label)
     columns = {want.name: _SQL_TYPES[want.type] for want in wants} | ({label.column: "bigint"} if label else {})
     schema = ", ".join([f"{OWNER} string", f"{SNAPSHOT} date", *(f"`{name}` {kind}" for name, kind in columns.items())])
-    sent = union.repartition(OWNER).sortWithinPartitions(OWNER)
+    placed = len(rows) == 1 and all(part.by_owner for part in partials.values())
+    sent = (union if placed else union.repartition(OWNER)).sortWithinPartitions(OWNER)
     found = sent.mapInArrow(reader, schema)  # type: ignore[arg-type]
     together = {reading.name: _squares(reading.name) for reading in readings if reading.cell.partial == "squares"}
     return found.withColumns(together) if together else found

@@ -93,12 +93,10 @@ def _delta_settings() -> Settings:
 
 
 def _local_settings(config: SparkConfig) -> Settings:
-    # Spark compiles new code for every query: on a few cores, compiling it twice costs more than it gains.
+    # Spark compiles new code for every query: on a few cores and small data, compiling it twice does not pay.
     # That compiler's own code cache of 48 MB is full after some minutes of this, and compiling then stops for good.
-    java = (
-        "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseParallelGC"
-        f" -Dderby.stream.error.file={os.devnull}"
-    )
+    tiers = "-XX:TieredStopAtLevel=1 " if config.compiler == "quick" else ""
+    java = f"{tiers}-XX:ReservedCodeCacheSize=256m -XX:+UseParallelGC -Dderby.stream.error.file={os.devnull}"
     return {
         "spark.jars.packages": ",".join((*PACKAGES, *config.packages)),
         "spark.driver.memory": config.driver_memory,
@@ -110,6 +108,9 @@ def _local_settings(config: SparkConfig) -> Settings:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(config.shuffle_partitions),
         "spark.sql.session.timeZone": "UTC",
+        # The JVM never compiles a method above 8,000 bytes of bytecode, which a row of many features makes: below that
+        # Spark cuts the code into pieces.
+        "spark.sql.codegen.hugeMethodLimit": "8000",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
         # Delta's own bookkeeping queries are tiny: 50 tasks for each would dominate a small job.
