@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remedi_spark.bundle.reasons import Reason, explain_rows
+from remedi_spark.bundle.reasons import Explainer, Reason
 from remedi_spark.bundle.store import ModelStore, checksums, read_bytes, read_json, write_json
 from remedi_spark.bundle.wording import Wording
 from remedi_spark.encoding.contract import FeatureContract
@@ -86,6 +86,11 @@ class Bundle:
         """Says the values of features in words."""
         return Wording(self.encoder, self.parts.distribution, self.parts.phrases)
 
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Says what features contribute to a score."""
+        return Explainer(self)
+
     def predict(self, frame: pd.DataFrame) -> Array:
         """Return the score of each row, shape (rows,): a calibrated probability in [0, 1], or the predicted amount.
 
@@ -110,9 +115,15 @@ class Bundle:
                 total += folds[fold](x)
         return total / (self.encoder.folds * len(self.predictors))
 
-    def explain(self, canonical: pd.DataFrame, top: int) -> list[list[Reason]]:
-        """Return the ``top`` strongest features of each row; see :mod:`remedi_spark.bundle.reasons`."""
-        return explain_rows(self, canonical, top)
+    def explain(self, canonical: pd.DataFrame, top: int, scores: Array | None = None) -> list[list[Reason]]:
+        """Return the ``top`` strongest features of each row; see :mod:`remedi_spark.bundle.reasons`.
+
+        Args:
+            canonical: rows under inside names.
+            top: reasons a row, at most.
+            scores: of the rows, shape (rows,), from :meth:`score`; None: they are computed here.
+        """
+        return self.explainer.reasons(canonical, top, scores)
 
 
 def load(path: str | Path) -> Bundle:

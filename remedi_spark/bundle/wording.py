@@ -1,7 +1,6 @@
 """Reasons in words: the value of a feature beside what is usual, as in ``region is North, usual: South``.
 
-Usual is the median of the training rows, from the bins that monitoring keeps of them, or the most frequent level of a
-category. A bundle without these bins says no usual number.
+What is usual, :mod:`remedi_spark.bundle.usual` tells; where it is not known, the sentence ends with the value.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from remedi_spark.bundle.usual import usual_values
 from remedi_spark.encoding.contract import Kind
-from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder
+from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.features.phrases import Phrase, plain
-from remedi_spark.metrics.drift import median_of_bins
 
 
 class Wording:
@@ -43,26 +42,11 @@ class Wording:
     @cached_property
     def _usual(self) -> list[str | None]:
         """By feature, the end of its sentences."""
+        features, usual = self._encoder.contract.features, usual_values(self._encoder, self._distribution)
         return [
-            self._usual_level(i) if feature.kind == "category" else self._usual_number(i, feature.kind)
-            for i, feature in enumerate(self._encoder.contract.features)
+            phrase.usual(shown(one.value, feature.kind)) if one.known else None
+            for phrase, feature, one in zip(self._phrases, features, usual, strict=True)
         ]
-
-    def _usual_level(self, feature: int) -> str | None:
-        names = self._encoder.levels[feature].names
-        if not names:
-            return None
-        return self._phrases[feature].usual(None if names[0] == NULL_LEVEL else shown(names[0], "category"))
-
-    def _usual_number(self, feature: int, kind: Kind) -> str | None:
-        if self._distribution is None:
-            return None
-        counts = self._distribution["counts"][feature]
-        median = median_of_bins(self._distribution["edges"][feature], counts)
-        mostly_null = 2 * counts[-1] > sum(counts)
-        if median is None and not mostly_null:
-            return None
-        return self._phrases[feature].usual(None if mostly_null else shown(median, kind))
 
 
 def shown(value: Any, kind: Kind) -> str | None:

@@ -11,7 +11,6 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from remedi_spark.bundle.bundle import Bundle, BundleParts
-from remedi_spark.bundle.reasons import probability_contributions
 from remedi_spark.encoding.contract import FeatureContract
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def importance(canonical: DataFrame, parts: BundleParts) -> list[tuple[str, floa
         for batch in batches:
             bundle = bundle or Bundle(shared.value)
             frame = batch.select(bundle.contract.columns).to_pandas()
-            sizes = np.abs(probability_contributions(bundle, frame)).sum(axis=0)
+            sizes = np.abs(bundle.explainer.contributions(frame)).sum(axis=0)
             yield pa.RecordBatch.from_pydict({"position": np.arange(len(sizes)), "size": sizes})
 
     by_task = canonical.mapInArrow(run, "position long, size double")  # type: ignore[arg-type]

@@ -7,11 +7,8 @@ table that ``Gather`` reads. The arithmetic is that of CatBoost's own evaluator 
 
 from __future__ import annotations
 
-import json
 import math
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +18,7 @@ from onnx import TensorProto
 from remedi_spark.errors import InputError
 from remedi_spark.exports.onnx_trees import Ensemble
 from remedi_spark.learners.catboost import Columns, load
+from remedi_spark.learners.catboost_json import as_json, statistic_of_split
 
 if TYPE_CHECKING:
     from remedi_spark.encoding.layout import Layout
@@ -50,10 +48,7 @@ class Model:
         every_code = np.zeros((max([1, *sizes]), layout.width))
         for slot, size in zip(columns.categories, sizes, strict=True):
             every_code[:, slot] = np.minimum(np.arange(len(every_code)), size - 1)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.json"
-            load(fitted.payload).save_model(str(path), format="json", pool=columns.pool(every_code))
-            return cls(json.loads(path.read_text(encoding="utf-8")), columns, sizes)
+        return cls(as_json(load(fitted.payload), columns.pool(every_code)), columns, sizes)
 
     @property
     def features(self) -> dict[str, Any]:
@@ -185,7 +180,7 @@ def _ensemble(model: Model, inputs: _Inputs) -> Ensemble:
     """Return the symmetric trees; the place of a leaf has a bit for every level, the first one lowest."""
     scale, bias = model.tree["scale_and_bias"]
     ensemble = Ensemble(np.float32, start=float(np.ravel(bias)[0]))
-    statistics = _statistic_of_split(model)
+    statistics = statistic_of_split(model.features)
     for number, tree in enumerate(model.tree["oblivious_trees"]):
         splits = tree["splits"] or []
         conditions = [_condition(split, model, inputs, statistics) for split in splits]
@@ -212,16 +207,3 @@ def _condition(
     if split["split_type"] == "OneHotFeature":
         return inputs.is_level(split["cat_feature_index"], split["value"]), 0.5, False
     return inputs.statistic(statistics[split["split_index"]]), float(np.float32(split["border"])), False
-
-
-def _statistic_of_split(model: Model) -> dict[int, int]:
-    """Return which statistic a split of that index reads: borders of numbers come first, then levels, then these."""
-    features = model.features
-    index = sum(len(one["borders"] or []) for one in features["float_features"])
-    index += sum(len(one.get("values") or []) for one in features.get("categorical_features", []))
-    found = {}
-    for number, ctr in enumerate(features.get("ctrs") or []):
-        for _ in ctr["borders"]:
-            found[index] = number
-            index += 1
-    return found

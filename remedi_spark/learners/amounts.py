@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.config.regression import OF_TASK
 from remedi_spark.learners.contract import AMOUNT, TARGET, Array, Predictor, TrainingSet
+from remedi_spark.learners.reference import Reference
 from remedi_spark.metrics.label_scale import LabelScale
 
 _LARGEST_LOG = 300.0
@@ -49,11 +50,11 @@ class Mapped:
         """Return the function of the margins."""
         return self._function(self._inner(x))
 
-    def contributions(self, x: Array) -> tuple[Array, Array]:
+    def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
         """Return contributions in proportion to the inner ones, which add up to the change of the function."""
-        by_slot, start = self._inner.contributions(x)
-        total = by_slot.sum(axis=1)
+        inner, start = self._inner.contributions(x, reference)
+        total = inner.sum(axis=1)
         base = self._function(start)
         change = self._function(start + total) - base
         share: Array = np.divide(change, total, out=np.zeros_like(total), where=np.abs(total) > 1e-12)
-        return by_slot * share[:, None], base
+        return inner * share[:, None], base

@@ -21,7 +21,10 @@ from remedi_spark.columns import ROW_HASH
 from remedi_spark.config.chain import CatBoostConfig
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.learners.amounts import amount_objective
+from remedi_spark.learners.catboost_json import as_json, slots_of_splits
+from remedi_spark.learners.catboost_reasons import DEEPEST, CatBoostReasons
 from remedi_spark.learners.contract import Array, FitError, Fitted, TrainingSet
+from remedi_spark.learners.reference import Reference
 from remedi_spark.learners.task_rows import COLUMNS, task_rows
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_together
@@ -132,6 +135,7 @@ class CatBoostPredictor:
     def __init__(self, fitted: Fitted) -> None:
         self._model = load(fitted.payload)
         self._categories = list(fitted.info["categories"])
+        self._reasons: CatBoostReasons | None = None
 
     def __call__(self, x: Array) -> Array:
         """Return margins."""
@@ -139,13 +143,27 @@ class CatBoostPredictor:
             return np.empty(0)
         return np.asarray(self._model.predict(self._columns(x).pool(x), "RawFormulaVal", thread_count=1))
 
-    def contributions(self, x: Array) -> tuple[Array, Array]:
-        """Return SHAP values and the expected margin."""
+    def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
+        """Return baseline Shapley values and the reference row's margin; of deep trees, TreeSHAP's."""
         columns = self._columns(x)
+        if max(self._model.get_tree_leaf_counts()) > 1 << DEEPEST:
+            return self._tree_shap(columns, x, reference)
+        if self._reasons is None or self._reasons.reference is not reference:
+            splits = slots_of_splits(as_json(self._model), columns.numbers, columns.categories)
+            (leaves,) = self._leaves(columns, reference.row[None])
+            self._reasons = CatBoostReasons(self._model, splits, leaves, reference)
+        start = np.repeat(self(reference.row[None]), len(x))
+        return self._reasons(x, self._leaves(columns, x)), start
+
+    def _tree_shap(self, columns: Columns, x: Array, reference: Reference) -> tuple[Array, Array]:
         values = self._model.get_feature_importance(columns.pool(x), type="ShapValues", thread_count=1)
         by_slot = np.zeros(x.shape)
         by_slot[:, [*columns.numbers, *columns.categories]] = values[:, :-1]
-        return by_slot, np.asarray(values[:, -1], dtype=np.float64)
+        return reference.by_feature(by_slot), np.asarray(values[:, -1], dtype=np.float64)
+
+    def _leaves(self, columns: Columns, x: Array) -> Any:
+        """Return the leaf of each row in each tree, (n, trees)."""
+        return self._model.calc_leaf_indexes(columns.pool(x), thread_count=1).astype(np.intp)
 
     def _columns(self, x: Array) -> Columns:
         known = set(self._categories)

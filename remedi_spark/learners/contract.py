@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from remedi_spark.encoding.layout import Layout
+from remedi_spark.learners.reference import Reference
 from remedi_spark.metrics.label_scale import LabelScale
 
 if TYPE_CHECKING:
@@ -100,8 +101,11 @@ class Predictor(Protocol):
         """Return one margin a row."""
         ...
 
-    def contributions(self, x: Array) -> tuple[Array, Array]:
-        """Return what each slot adds to the margin, (n, width), and the margin it is added to, (n,)."""
+    def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
+        """Return what each feature adds to the margin, (n, features), and the margin it is added to, (n,).
+
+        That is the reference row's, unless the model explains rows against one of its own.
+        """
         ...
 
 

@@ -17,6 +17,7 @@ from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.learners.amounts import Mapped, log_of_amounts
 from remedi_spark.learners.contract import TARGET, Array, Fitted, Predictor, TrainingSet
 from remedi_spark.learners.lightgbm import LightGBMLearner
+from remedi_spark.learners.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class HurdlePredictor:
         """Return logs of amounts."""
         return self._chance(x) + self._amount(x)
 
-    def contributions(self, x: Array) -> tuple[Array, Array]:
+    def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
         """Return the two parts' contributions to the log, which add up."""
-        chance, base = self._chance.contributions(x)
-        amount, mean = self._amount.contributions(x)
+        chance, base = self._chance.contributions(x, reference)
+        amount, mean = self._amount.contributions(x, reference)
         return chance + amount, base + mean

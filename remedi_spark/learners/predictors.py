@@ -11,6 +11,8 @@ import numpy as np
 
 from remedi_spark.learners.amounts import Mapped, on_scale
 from remedi_spark.learners.contract import Array, Fitted, Predictor
+from remedi_spark.learners.lightgbm_reasons import LightGBMReasons
+from remedi_spark.learners.reference import Reference
 
 
 def load_predictor(fitted: Fitted) -> Predictor:
@@ -25,7 +27,9 @@ class LightGBMPredictor:
     def __init__(self, fitted: Fitted) -> None:
         import lightgbm
 
-        self._booster = lightgbm.Booster(model_str=fitted.payload.decode())
+        self._text = fitted.payload.decode()
+        self._booster = lightgbm.Booster(model_str=self._text)
+        self._reasons: LightGBMReasons | None = None
         # A custom objective's starting score is not in its trees.
         self._start = float(fitted.info.get("init_score", 0.0))
 
@@ -35,10 +39,12 @@ class LightGBMPredictor:
             return np.empty(0)
         return np.asarray(self._booster.predict(x, raw_score=True, num_threads=1), dtype=np.float64) + self._start
 
-    def contributions(self, x: Array) -> tuple[Array, Array]:
-        """Return TreeSHAP values and the expected margin."""
-        values = np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1))
-        return values[:, :-1], values[:, -1] + self._start
+    def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
+        """Return exact baseline Shapley values and the reference row's margin."""
+        if self._reasons is None or self._reasons.reference is not reference:
+            self._reasons = LightGBMReasons(self._text, reference)
+        values, start = self._reasons(x)
+        return values, start + self._start
 
 
 class XGBoostPredictor:
@@ -56,10 +62,10 @@ class XGBoostPredictor:
         """Return margins."""
         return self._predict(x, output_margin=True) if len(x) else np.empty(0)
 
-    def contributions(self, x: Array) -> tuple[Array, Array]:
-        """Return TreeSHAP values and the expected margin."""
+    def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
+        """Return TreeSHAP values and the expected margin: the mean training row is what rows are explained against."""
         values = self._predict(x, pred_contribs=True)
-        return values[:, :-1], values[:, -1]
+        return reference.by_feature(values[:, :-1]), values[:, -1]
 
     def _predict(self, x: Array, **how: bool) -> Array:
         import xgboost
@@ -88,11 +94,12 @@ class NetPredictor:
 
         return margin(self._net, x, pool=self._pool)
 
-    def contributions(self, x: Array) -> tuple[Array, Array]:
-        """Return integrated gradients and the reference row's margin."""
+    def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
+        """Return integrated gradients from the net's own reference row, and that row's margin."""
         from remedi_spark.nets.attribution import integrated_gradients
 
-        return integrated_gradients(self._net, x, pool=self._pool)
+        by_slot, start = integrated_gradients(self._net, x, pool=self._pool)
+        return reference.by_feature(by_slot), start
 
 
 def _hurdle(fitted: Fitted) -> Predictor:

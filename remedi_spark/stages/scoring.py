@@ -76,7 +76,7 @@ class Batch:
         budget = F.ceil(F.col("rows") * F.lit(config.budget)) if top_k is None else F.lit(top_k)
         ranked = add_rank(self.scores(), "score").withColumn("in_top_k", F.col("rank") <= budget)
         if config.reasons:
-            top = join_rows(self.canonical, ranked.where("in_top_k").select(*KEY, "in_top_k")).drop("in_top_k")
+            top = join_rows(self.canonical, ranked.where("in_top_k").select(*KEY, "score"))
             ranked = join_rows(ranked, _explained(top, self.parts, config.reasons), "left")
         else:
             ranked = ranked.withColumn("reasons", F.lit(None).cast(REASONS))
@@ -174,7 +174,7 @@ def _scored(rows: DataFrame, parts: BundleParts) -> DataFrame:
 
 
 def _explained(rows: DataFrame, parts: BundleParts, top: int) -> DataFrame:
-    """Return keys and reasons."""
+    """Return keys and reasons of rows with their scores."""
     shared = rows.sparkSession.sparkContext.broadcast(parts)
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -182,8 +182,8 @@ def _explained(rows: DataFrame, parts: BundleParts, top: int) -> DataFrame:
         for batch in batches:
             bundle = bundle or _load(shared.value)
             frame = batch.select(bundle.contract.columns).to_pandas()
-            keys = [batch.column(key) for key in KEY]
-            yield pa.RecordBatch.from_arrays([*keys, _reasons(bundle, frame, top)], [*KEY, "reasons"])
+            keys, scores = [batch.column(key) for key in KEY], batch.column("score").to_numpy()
+            yield pa.RecordBatch.from_arrays([*keys, _reasons(bundle, frame, top, scores)], [*KEY, "reasons"])
 
     return rows.mapInArrow(run, _schema(rows, f"reasons {REASONS}"))  # type: ignore[arg-type]
 
@@ -207,8 +207,8 @@ def _counter(bundle: Bundle) -> Counter | None:
     return Counter(bundle.encoder, distribution.edges, distribution.score_edges)
 
 
-def _reasons(bundle: Bundle, frame: pd.DataFrame, top: int) -> pa.Array:
+def _reasons(bundle: Bundle, frame: pd.DataFrame, top: int, scores: Any) -> pa.Array:
     text = pa.string()
     fields = [("feature", text), ("value", text), ("contribution", pa.float64()), ("text", text)]
     kind = pa.list_(pa.struct(fields))
-    return pa.array([[reason._asdict() for reason in row] for row in bundle.explain(frame, top)], kind)
+    return pa.array([[reason._asdict() for reason in row] for row in bundle.explain(frame, top, scores)], kind)

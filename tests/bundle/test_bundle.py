@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,10 @@ import pytest
 from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
-from remedi_spark.bundle import reasons
 from remedi_spark.bundle.bundle import Bundle, load, load_parts, write_manifest
-from remedi_spark.bundle.reasons import probability_contributions
+from remedi_spark.bundle.reasons import Explainer
 from remedi_spark.bundle.store import ModelStore
+from remedi_spark.bundle.usual import usual_owner
 from remedi_spark.config.chain import EncodingConfig, LightGBMConfig, MLPConfig, ScoresConfig
 from remedi_spark.encoding.contract import FeatureContract, infer_features
 from remedi_spark.encoding.fitting import encode, fit_encoder
@@ -145,7 +145,7 @@ def test_other_columns_their_order_and_unseen_levels_do_no_harm(bundle: Bundle, 
 
 def test_contributions_sum_to_score_less_reference(bundle: Bundle, table: pd.DataFrame) -> None:
     canonical = bundle.contract.canonical(table)
-    contributions = probability_contributions(bundle, canonical)
+    contributions = bundle.explainer.contributions(canonical)
     assert contributions.shape == (600, 4)
     references = bundle.score(canonical) - contributions.sum(axis=1)
     np.testing.assert_allclose(references, references[0], atol=1e-5)
@@ -155,14 +155,27 @@ def test_contributions_sum_to_score_less_reference(bundle: Bundle, table: pd.Dat
     assert (contributions[positive, 0] > 0).mean() > 0.95
 
 
-def test_one_fold_explains_about_what_all_folds_do(
-    bundle: Bundle, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trees_explain_the_change_from_the_usual_owner(bundle: Bundle, table: pd.DataFrame) -> None:
+    trees = Bundle(replace(bundle.parts, students={"trees": bundle.parts.students["trees"]}))
+    owner = usual_owner(trees.encoder, trees.parts.distribution)
+    assert not trees.explainer.contributions(owner).any()
+    canonical = trees.contract.canonical(table)
+    scores = trees.score(canonical)
+    contributions = trees.explainer.contributions(canonical, scores)
+    np.testing.assert_allclose(contributions.sum(axis=1), scores - trees.score(owner), atol=1e-12)
+    as_usual = (canonical == owner.iloc[0]) | (canonical.isna() & owner.iloc[0].isna())
+    assert as_usual.any().all()
+    assert not contributions[as_usual].any()
+
+
+def test_known_scores_change_no_reason(bundle: Bundle, table: pd.DataFrame) -> None:
     canonical = bundle.contract.canonical(table)
-    found = []
-    for fold in range(bundle.encoder.folds):
-        monkeypatch.setattr(reasons, "EXPLAINED_FOLD", fold)
-        found.append(probability_contributions(bundle, canonical).ravel())
+    assert bundle.explain(canonical, 3, bundle.score(canonical)) == bundle.explain(canonical, 3)
+
+
+def test_one_fold_explains_about_what_all_folds_do(bundle: Bundle, table: pd.DataFrame) -> None:
+    canonical = bundle.contract.canonical(table)
+    found = [Explainer(bundle, fold).contributions(canonical).ravel() for fold in range(bundle.encoder.folds)]
     assert not np.array_equal(found[0], found[1])
     assert np.corrcoef(found)[0, 1:].min() > 0.8
 

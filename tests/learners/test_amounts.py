@@ -11,6 +11,7 @@ import pytest
 
 from remedi_spark.learners.contract import Fitted
 from remedi_spark.learners.predictors import load_predictor
+from remedi_spark.learners.reference import Reference
 from remedi_spark.metrics.label_scale import LabelScale
 
 SCALE = LabelScale("asinh", 15.0, 0.4, 1.3, 0.0)
@@ -47,9 +48,11 @@ def test_a_hurdle_is_the_chance_times_the_amount(
 
 def test_contributions_add_up_to_the_margin(hurdle: Fitted, parts: Any) -> None:
     predictor, x = load_predictor(hurdle), parts[0]
-    by_slot, start = predictor.contributions(x)
-    np.testing.assert_allclose(by_slot.sum(1) + start, predictor(x), atol=1e-9)
-    strongest = np.abs(by_slot).mean(0).argsort()
+    usual = Reference(np.zeros(3), np.arange(3))
+    contributions, start = predictor.contributions(x, usual)
+    np.testing.assert_allclose(start, predictor(usual.row[None])[0], atol=1e-9)
+    np.testing.assert_allclose(contributions.sum(1) + start, predictor(x), atol=1e-9)
+    strongest = np.abs(contributions).mean(0).argsort()
     assert strongest[0] == 2  # the column of noise matters least
 
 

@@ -18,6 +18,8 @@ from remedi_spark.config.chain import ModelConfig
 from remedi_spark.learners import learner_for
 from remedi_spark.learners.contract import Fitted
 from remedi_spark.learners.predictors import load_predictor
+from remedi_spark.learners.reference import Reference
+from tests.learners.conftest import LAYOUT
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -111,10 +113,11 @@ def test_a_stored_model_is_the_same_model(fitted: Fitted, fresh: Planted, tmp_pa
 
 def test_contributions_sum_to_margin_less_reference(fitted: Fitted, fresh: Planted) -> None:
     predictor = load_predictor(fitted)
-    by_slot, reference = predictor.contributions(fresh.x[:200])
-    assert by_slot.shape == (200, 4)
-    np.testing.assert_allclose(by_slot.sum(1) + reference, predictor(fresh.x[:200]), atol=1e-4)
-    strongest = np.abs(by_slot).mean(0).argsort()[::-1][:2]
+    usual = Reference.of(np.array([0.0, 0.0, 0.0, 0.0]), LAYOUT)
+    contributions, reference = predictor.contributions(fresh.x[:200], usual)
+    assert contributions.shape == (200, 4)
+    np.testing.assert_allclose(contributions.sum(1) + reference, predictor(fresh.x[:200]), atol=1e-4)
+    strongest = np.abs(contributions).mean(0).argsort()[::-1][:2]
     assert set(strongest) == {0, 1}
 
 

@@ -13,6 +13,7 @@ from remedi_spark.adaptation.meta_model import pack, with_linear_term
 from remedi_spark.encoding.layout import Layout, Slot
 from remedi_spark.learners.contract import Fitted
 from remedi_spark.learners.predictors import load_predictor
+from remedi_spark.learners.reference import Reference
 from remedi_spark.meta_learning.arms import BayesArm, Support, fit_arm, margins_of
 from remedi_spark.meta_learning.basis import Basis, fit_basis
 from remedi_spark.meta_learning.gaussian_head import GaussianPrior
@@ -95,7 +96,7 @@ def test_the_students_net_scores_and_explains_as_the_arm_does(
     payload = pack(*with_linear_term(spec, net.state_dict(), fitted.basis, fitted.head))
     student = load_predictor(Fitted("net", payload, {}))
     np.testing.assert_allclose(student(x), margins, atol=1e-5)
-    contributions, base = student.contributions(x)
+    contributions, base = student.contributions(x, Reference.of(np.zeros(6), LAYOUT))
     np.testing.assert_allclose(base + contributions.sum(1), margins, atol=1e-4)
     assert (contributions[:, 4] == 0).all(), "a constant is not read"
     assert torch.load(io.BytesIO(payload), weights_only=True)["spec"]["kind"] == "with_linear_term"
