@@ -231,7 +231,7 @@ def importance(report: Report) -> go.Figure:
     names = [label(entry.feature) for entry in ordered]
     positions = list(range(len(ordered)))
     figure = _figure(
-        {"title": "share of the contributions", "tickformat": ".1~%", "rangemode": "tozero"},
+        {"tickformat": ".1~%", "rangemode": "tozero", "nticks": 5, "tickangle": 0},
         {"tickvals": positions, "ticktext": names, "showgrid": False},
         height=70 + 22 * len(ordered),
         bargap=0.35,
@@ -340,13 +340,12 @@ def training_by_model(report: Report) -> list[tuple[str, list[TrainingCurve]]]:
 
 
 def training(curves: Sequence[TrainingCurve]) -> go.Figure:
-    """Return the curves of one model: a pair of lines a fold, training dotted, validation solid."""
-    y = {"title": label(curves[0].loss), "nticks": 4}
-    figure = _figure({"title": "iteration", "nticks": 5}, y, height=210, showlegend=False)
+    """Return the curves of one model: a line a fold, validation solid, and training dotted where it is known."""
+    figure = _figure({"title": "iteration", "nticks": 5}, {"nticks": 4}, height=210, showlegend=False)
     for curve in curves:
         step = max(1, len(curve.iteration) // CURVE_POINTS)
         lines = (("train", curve.train, MUTED, "dot"), ("validation", curve.valid, ACCENT, "solid"))
-        for name, values, color, dash in lines:
+        for name, values, color, dash in (line for line in lines if line[1]):
             figure.add_scatter(
                 x=curve.iteration[::step],
                 y=values[::step],

@@ -64,7 +64,7 @@ def test_the_page_opens_with_the_plain_sentence(page: Page, report: Report) -> N
     student = next(model for model in report.models if model.kind == "student")
     said = "".join(page.texts["h1"])
     assert f"reaches {student.metrics['recall_at_k']:.0%}".removesuffix("%") in said
-    assert report.head.measured_on in page.texts["p"]
+    assert f"Measured on {report.head.measured_on}." in page.texts["p"]
 
 
 def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
