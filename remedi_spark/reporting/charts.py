@@ -231,7 +231,7 @@ def importance(report: Report) -> go.Figure:
     names = [label(entry.feature) for entry in ordered]
     positions = list(range(len(ordered)))
     figure = _figure(
-        {"tickformat": ".1~%", "rangemode": "tozero", "nticks": 5, "tickangle": 0},
+        {"tickformat": ".1~%", "rangemode": "tozero", "nticks": 4, "tickangle": 0},
         {"tickvals": positions, "ticktext": names, "showgrid": False},
         height=70 + 22 * len(ordered),
         bargap=0.35,
