@@ -25,7 +25,8 @@ from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
 from remedi_spark.ledger import Ledger, Unit
 from remedi_spark.progress import say
-from remedi_spark.reporting.backtest import render_backtest
+from remedi_spark.reporting.backtest import MEASURES, render_backtest
+from remedi_spark.reporting.formatting import metric
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.tables import Tables
 
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from remedi_spark.config import Config
     from remedi_spark.workspace import Workspace
 
-MEASURES = ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k")
 SECTIONS = ("encoding", "base_models", "meta_features", "fuser", "student", "scores", "evaluation", "seed")
 """What of the configuration an origin depends on, beside its rows."""
+AMOUNT_SECTIONS = ("task", "regression")
+"""What an origin depends on as well where labels are amounts."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Snapshot:
     day: date
     rows: int
     positives: int
+    """Rows whose label is not 0: without any, there is nothing that a list could hold."""
     content: str
     """A hash of the rows that does not depend on their order."""
 
@@ -61,16 +64,15 @@ def backtest(config: Config, origins: int, *, every_days: int | None = None, for
         force: do finished origins again.
 
     Returns:
-        What ``backtest.json`` holds: ``origins`` (day, rows, positives, k, and by model each measure with its
-        interval) and ``summary`` (by model and measure: mean over the origins, its 95 % interval, worst and best).
+        What ``backtest.json`` holds: ``origins`` (day, rows, k, positives or, of amounts, their total, and by model
+        each measure with its interval) and ``summary`` (by model and measure: mean over the origins, its 95 %
+        interval, worst and best).
 
     Raises:
         InputError: fewer origins are possible, or an origin has too few positives.
     """
     if config.features is None:
         raise InputError("backtest: the configuration has no section 'features'; expected events to roll origins over")
-    if config.task != "classification":
-        raise InputError(f"backtest: found task {config.task}, expected classification, whose measures it compares")
     workspace = flow.open_workspace(config, force=force)
     flow.run_features(workspace, config)
     known = _snapshots(workspace)
@@ -79,8 +81,8 @@ def backtest(config: Config, origins: int, *, every_days: int | None = None, for
     chosen = choose_origins(known, origins, embargo, timedelta(days=every_days or label.horizon_days))
     found = [_origin(workspace, config, day, known, embargo) for day in chosen]
     tree = {
-        "label": flow.label_name(config), "budget": config.scores.budget, "embargo_days": embargo.days,
-        "origins": found, "summary": summarise(found),
+        "task": config.task, "label": flow.label_name(config), "budget": config.scores.budget,
+        "embargo_days": embargo.days, "origins": found, "summary": summarise(found),
     }  # fmt: skip
     write_json(workspace.bundle / "backtest.json", tree)
     write_bytes(workspace.bundle / "backtest.html", render_backtest(tree).encode())
@@ -115,7 +117,7 @@ def _snapshots(workspace: Workspace) -> list[Snapshot]:
     """Return the labelled snapshots with a hash of each one's rows, from one pass."""
     frame = workspace.tables.read("owner_features").where(F.col(LABEL).isNotNull())
     content = F.sum(F.xxhash64(*sorted(frame.columns)).cast("decimal(38,0)")).cast("string")
-    counted = frame.groupBy(SNAPSHOT).agg(F.count("*"), F.sum((F.col(LABEL) > 0).cast("long")), content)
+    counted = frame.groupBy(SNAPSHOT).agg(F.count("*"), F.sum((F.col(LABEL) != 0).cast("long")), content)
     return sorted((Snapshot(*row) for row in counted.collect()), key=lambda one: one.day)
 
 
@@ -125,19 +127,33 @@ def _origin(
     """Train and judge one origin, unless that is done; return its measures."""
     folder = workspace.bundle / "backtest" / day.isoformat()
     used = [one for one in known if one.day == day or one.day <= day - embargo]
-    settings = [config.model_dump(mode="json", include=set(SECTIONS)), embargo.days, [one.content for one in used]]
+    sections = {*SECTIONS, *(AMOUNT_SECTIONS if config.task == "regression" else ())}
+    settings = [config.model_dump(mode="json", include=sections), embargo.days, [one.content for one in used]]
     unit = Unit(f"backtest/{day}", settings, files=(f"backtest/{day}/metrics.json",))
     workspace.ledger.once(unit, lambda: _run_origin(workspace, config, folder, day, embargo, settings))
     workspace.ledger.flush()
     metrics = read_json(folder / "metrics.json")
-    models = {
-        name: {measure: _with_interval(metrics, name, measure) for measure in MEASURES} for name in metrics["models"]
-    }
+    models = {name: _measures(metrics, name) for name in metrics["models"]}
     kinds = read_json(folder / "phases.json")["phases"]
     base = sorted({name for phase in kinds.values() for name in phase["models"]})
-    head = {name: metrics[name] for name in ("rows", "positives", "k", "prior")}
     trained = sum(one.rows for one in used if one.day != day)
-    return {"day": day.isoformat(), **head, "trained_on": trained, "base_models": base, "models": models}
+    return {"day": day.isoformat(), **_head(metrics), "trained_on": trained, "base_models": base, "models": models}
+
+
+def _head(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of an origin's rows."""
+    if metrics["task"] == "classification":
+        return {name: metrics[name] for name in ("rows", "positives", "k", "prior")}
+    few = int(metrics["shots"]["student"]["few"]["rows"])
+    return {**{name: metrics[name] for name in ("rows", "total", "k")}, "few_rows": few}
+
+
+def _measures(metrics: dict[str, Any], model: str) -> dict[str, list[float | None]]:
+    """Return each measure of a model with its interval."""
+    values, intervals = dict(metrics["models"][model]), metrics["intervals"].get(model, {})
+    if metrics["task"] == "regression":
+        values["few_mae"] = metrics["shots"][model]["few"]["mae"]
+    return {name: [values[name], *intervals.get(name, (None, None))] for name in MEASURES[metrics["task"]]}
 
 
 def _run_origin(
@@ -161,30 +177,26 @@ def _write_rows(frame: DataFrame, tables: Tables, day: date, embargo: timedelta)
     tables.overwrite(frame.where(F.col(SNAPSHOT) == F.lit(day)), "test")
 
 
-def _with_interval(metrics: dict[str, Any], model: str, measure: str) -> list[float | None]:
-    low, high = metrics["intervals"].get(model, {}).get(measure, (None, None))
-    return [metrics["models"][model][measure], low, high]
-
-
 def summarise(origins: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return, by model and measure, mean over the origins, its 95 % interval, the worst and the best.
 
     The interval is Student's, over origins as if they were independent; training rows overlap, so it is too narrow
     rather than too wide.
     """
-    names = [name for name in origins[0]["models"] if all(name in one["models"] for one in origins)]
+    first = origins[0]["models"]
     return {
-        name: {measure: _mean([one["models"][name][measure][0] for one in origins]) for measure in MEASURES}
-        for name in names
+        name: {measure: _mean(measure, [one["models"][name][measure][0] for one in origins]) for measure in first[name]}
+        for name in first
+        if all(name in one["models"] for one in origins)
     }
 
 
-def _mean(values: Sequence[float | None]) -> dict[str, float | None]:
+def _mean(measure: str, values: Sequence[float | None]) -> dict[str, float | None]:
     known = np.array([value for value in values if value is not None and math.isfinite(value)])
     if len(known) < 2:
         return dict.fromkeys(("mean", "low", "high", "worst", "best"))
     half = float(student_t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
     mean = float(known.mean())
-    return {
-        "mean": mean, "low": mean - half, "high": mean + half, "worst": float(known.min()), "best": float(known.max())
-    }  # fmt: skip
+    ends = float(known.min()), float(known.max())
+    worst, best = ends if metric(measure).best == "high" else ends[::-1]
+    return {"mean": mean, "low": mean - half, "high": mean + half, "worst": worst, "best": best}

@@ -37,9 +37,9 @@ from remedi_spark.config.loading import validate
 from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
 from remedi_spark.features.changes import fingerprint
-from remedi_spark.ledger import Unit
+from remedi_spark.ledger import LEDGER, Unit
 from remedi_spark.monitoring.history import MONITORING
-from remedi_spark.progress import timed
+from remedi_spark.progress import say, timed
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.session import get_session
 from remedi_spark.spark.tables import Tables, is_catalog_name
@@ -73,10 +73,22 @@ def run(config: Config, *, force: bool = False) -> dict[str, Any]:
     What the ledger knows as done is skipped, unless ``force``.
     """
     workspace = open_workspace(config, force=force)
+    explain_first_run(workspace, config)
     for name, stage in STAGES.items():
         if name != "report":
             stage(workspace, config)
     return _report_once(workspace, config, label_name(config))
+
+
+def explain_first_run(workspace: Workspace, config: Config) -> None:
+    """Say, where nothing has run yet, what is about to happen and where its results will be."""
+    if workspace.tables.exists(LEDGER):
+        return
+    say("first run", f"who comes first? {label_name(config)}")
+    for stage in STAGES.values():
+        say("first run", (stage.__doc__ or "").split("\n")[0].removesuffix("."))
+    where = f"tables below {config.root}, model and report.html below {workspace.bundle}"
+    say("first run", f"{where}; killed at any moment, the same command goes on")
 
 
 def run_features(workspace: Workspace, config: Config) -> None:

@@ -67,21 +67,29 @@ def print_scores(workspace: Workspace, rows: int = 5) -> None:
     typer.echo(shown.toPandas().to_string(index=False))
 
 
+_BACKTEST = {
+    "classification": (("ap", "AP"), ("lift_at_k", "lift"), "positives"),
+    "regression": (("mae", "MAE"), ("value_at_k", "value at K"), "total"),
+}
+"""What a backtest prints, by task: the leading measure, the worth of the list, and the count beside the rows."""
+
+
 def print_backtest(tree: dict[str, Any]) -> None:
     """Print the student's measures at every origin, and every model's mean over them."""
+    (lead, short), (worth, worth_name), counted = _BACKTEST[tree["task"]]
     typer.echo(f"\n{tree['label']}: {len(tree['origins'])} origins, embargo {tree['embargo_days']} days\n")
-    typer.echo(f"{'origin':<12}{'rows':>9}{'positives':>10}{'student AP':>12}{'95 % interval':>20}{'lift':>8}")
+    typer.echo(f"{'origin':<12}{'rows':>9}{counted:>12}{'student ' + short:>13}{'95 % interval':>20}{worth_name:>12}")
     for one in tree["origins"]:
-        (ap, low, high), lift = one["models"]["student"]["ap"], one["models"]["student"]["lift_at_k"][0]
+        (value, low, high), list_worth = one["models"]["student"][lead], one["models"]["student"][worth][0]
         typer.echo(
-            f"{one['day']:<12}{one['rows']:>9}{one['positives']:>10}{_shown(ap):>12}"
-            f"{_shown(low) + ' to ' + _shown(high):>20}{_shown(lift):>8}"
+            f"{one['day']:<12}{one['rows']:>9}{one[counted]:>12.0f}{_shown(value):>13}"
+            f"{_shown(low) + ' to ' + _shown(high):>20}{_shown(list_worth):>12}"
         )
-    typer.echo(f"\n{'model':<16}{'mean AP':>10}{'95 % interval':>20}{'mean lift':>12}")
+    typer.echo(f"\n{'model':<26}{'mean ' + short:>10}{'95 % interval':>20}{'mean ' + worth_name:>17}")
     for name, values in tree["summary"].items():
-        ap, lift = values["ap"], values["lift_at_k"]
-        interval = _shown(ap["low"]) + " to " + _shown(ap["high"])
-        typer.echo(f"{name:<16}{_shown(ap['mean']):>10}{interval:>20}{_shown(lift['mean']):>12}")
+        one, mean_worth = values[lead], values[worth]["mean"]
+        interval = _shown(one["low"]) + " to " + _shown(one["high"])
+        typer.echo(f"{name:<26}{_shown(one['mean']):>10}{interval:>20}{_shown(mean_worth):>17}")
 
 
 def _shown(value: float | None) -> str:

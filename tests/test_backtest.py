@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark.backtest import MEASURES, Snapshot, choose_origins, summarise
+from remedi_spark.backtest import Snapshot, choose_origins, summarise
 from remedi_spark.errors import InputError
-from remedi_spark.reporting.backtest import render_backtest
+from remedi_spark.reporting.backtest import MEASURES, TITLES, render_backtest
 from tests.cli.conftest import Command
 from tests.tea import tea_configuration
 
@@ -26,6 +26,10 @@ SETTINGS = [
     "base_models.models.lightgbm.num_iterations=20", "base_models.models.additive.iterations=8",
     "student.models.tabm.enabled=false", "student.models.lightgbm.num_iterations=30",
 ]  # fmt: skip
+OF_AMOUNTS = [
+    *SETTINGS, *[f"base_models.models.{name}.enabled=false" for name in ("lightgbm_tweedie", "lightgbm_hurdle")]
+]  # fmt: skip
+TASKS = ("classification", "regression")
 
 
 def snapshots(count: int, every: int = 7) -> list[Snapshot]:
@@ -47,10 +51,12 @@ def test_origins_are_the_latest_that_do_not_overlap() -> None:
 
 def test_the_interval_is_students() -> None:
     values = (0.2, 0.3, 0.4)
-    origins = [{"models": {"student": {measure: [value, None, None] for measure in MEASURES}}} for value in values]
-    found = summarise(origins)["student"]["ap"]
+    origins = [{"models": {"student": {name: [value, None, None] for name in ("ap", "mae")}}} for value in values]
+    found = summarise(origins)["student"]
     half = 4.302652729911275 * 0.1 / np.sqrt(3)  # t of 97.5 % with 2 degrees of freedom
-    assert found == pytest.approx({"mean": 0.3, "low": 0.3 - half, "high": 0.3 + half, "worst": 0.2, "best": 0.4})
+    mean = {"mean": 0.3, "low": 0.3 - half, "high": 0.3 + half}
+    assert found["ap"] == pytest.approx({**mean, "worst": 0.2, "best": 0.4})
+    assert found["mae"] == pytest.approx({**mean, "worst": 0.4, "best": 0.2}), "the larger error is the worse one"
 
 
 def _events(owners: int = 300, days: int = 224, seed: int = 0) -> pd.DataFrame:
@@ -61,31 +67,42 @@ def _events(owners: int = 300, days: int = 224, seed: int = 0) -> pd.DataFrame:
     likes = (owner % 5 == 0) | ((owner % 5 == 1) & (day >= 140))
     product = np.where(likes & (rng.random(count) < 0.4), "TEA", "BREAD")
     at = pd.Timestamp("2026-01-01") + pd.to_timedelta(day, unit="D")
-    return pd.DataFrame({"owner": owner, "at": at, "product": product})
+    value = np.round((1 + owner % 7) * np.exp(0.3 * rng.normal(size=count)), 2)
+    return pd.DataFrame({"owner": owner, "at": at, "product": product, "value": value})
 
 
-@pytest.fixture(scope="module")
-def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _configuration(folder: Path, *, spent: bool) -> Path:
     count = {"count": {"aggregate": "count"}}
-    groups = {"all": {"measures": count}, "tea": {"where": "product = {category}", "measures": count}}
-    return tea_configuration(tmp_path_factory.mktemp("backtest"), _events(), [28], groups)
+    groups = {"all": {"measures": count}, "tea": {"where": "product = 'TEA'", "measures": count}}
+    if spent:
+        groups["tea"]["measures"] = {**count, "spend": {"aggregate": "sum", "of": "value"}}
+    return tea_configuration(folder, _events(), [28], groups, spent=spent)
+
+
+def _arguments(configuration: Path, settings: list[str]) -> list[str]:
+    given = [part for value in settings for part in ("--set", value)]
+    return ["backtest", "--config", str(configuration), "--origins", "2", "--every", "28", *given]
+
+
+def _judged(configuration: Path, origin: str, spark: Any) -> tuple[pd.DataFrame, int]:
+    """Return the labelled rows of an origin's day, and how many were to be learned from."""
+    rows = spark.read.format("delta").load(str(configuration.parent / "run" / "owner_features")).toPandas()
+    rows, day = rows[rows["label"].notna()], pd.Timestamp(origin).date()
+    return rows[rows["snapshot_date"] == day], int((rows["snapshot_date"] <= day - timedelta(days=14)).sum())
 
 
 @pytest.mark.slow
-def test_every_origin_is_honest_and_is_done_once(configuration: Path, remedi: Command, spark: Any) -> None:
-    settings = [part for value in SETTINGS for part in ("--set", value)]
-    arguments = ["backtest", "--config", configuration, "--origins", "2", "--every", "28", *settings]
+def test_every_origin_is_honest_and_is_done_once(remedi: Command, spark: Any, tmp_path: Path) -> None:
+    configuration = _configuration(tmp_path, spent=False)
+    arguments = _arguments(configuration, SETTINGS)
     done = remedi(*arguments)
     assert done.code == 0, done.err
     bundle = configuration.parent / "run" / "model"
     tree = json.loads((bundle / "backtest.json").read_text())
-    rows = spark.read.format("delta").load(str(configuration.parent / "run" / "owner_features")).toPandas()
-    rows = rows[rows["label"].notna()]
     for one in tree["origins"]:
-        origin = pd.Timestamp(one["day"]).date()
-        judged = rows[rows["snapshot_date"] == origin]
+        judged, learned_from = _judged(configuration, one["day"], spark)
         assert (one["rows"], one["positives"]) == (len(judged), judged["label"].sum())
-        assert one["trained_on"] == (rows["snapshot_date"] <= origin - timedelta(days=14)).sum()
+        assert one["trained_on"] == learned_from
         assert one["models"]["student"]["auc"][0] > 0.7, "tea drinkers buy tea"
     assert tree["origins"][0]["day"] < tree["origins"][1]["day"]
     assert "student" in done.out and tree["origins"][0]["day"] in done.out
@@ -100,13 +117,71 @@ def test_every_origin_is_honest_and_is_done_once(configuration: Path, remedi: Co
     assert not list((bundle / "backtest").glob("*/tables")), "an origin leaves its models and figures only"
 
 
-def test_text_of_the_page_is_escaped() -> None:
-    values = {measure: [0.5, 0.4, 0.6] for measure in MEASURES}
-    name = "</script><img src=x onerror=alert(1)>"
+@pytest.mark.slow
+def test_amounts_roll_as_labels_do(remedi: Command, spark: Any, tmp_path: Path) -> None:
+    configuration = _configuration(tmp_path, spent=True)
+    arguments = _arguments(configuration, OF_AMOUNTS)
+    done = remedi(*arguments)
+    assert done.code == 0, done.err
+    bundle = configuration.parent / "run" / "model"
+    tree = json.loads((bundle / "backtest.json").read_text())
+    for one in tree["origins"]:
+        judged, learned_from = _judged(configuration, one["day"], spark)
+        assert (one["rows"], one["trained_on"]) == (len(judged), learned_from)
+        assert one["total"] == pytest.approx(judged["label"].sum())
+        metrics = json.loads((bundle / "backtest" / one["day"] / "metrics.json").read_text())
+        assert one["few_rows"] == metrics["shots"]["student"]["few"]["rows"]
+        for name, measures in one["models"].items():
+            assert set(measures) == set(MEASURES["regression"])
+            values = {**metrics["models"][name], "few_mae": metrics["shots"][name]["few"]["mae"]}
+            assert {measure: found[0] for measure, found in measures.items()} == values
+            for measure, (value, low, high) in measures.items():
+                assert measure == "few_mae" or low <= value <= high, (name, measure)
+        student = one["models"]["student"]
+        assert student["spearman"][0] > 0.25, "tea drinkers spend on tea"
+        assert student["value_at_k"][0] > 2 * tree["budget"]
+    assert "student MAE" in done.out and tree["origins"][0]["day"] in done.out
+    assert "of the whole value, between" in (bundle / "backtest.html").read_text()
+
+    again = remedi(*arguments, "--json")
+    assert again.code == 0, again.err
+    assert json.loads(again.out) == tree
+    assert again.err.count("done before, skipped") >= 2
+
+
+def _tree(task: str, name: str) -> dict[str, Any]:
+    """Return a backtest of three origins with one base model."""
+    values = {measure: [0.5, 0.4, 0.6] for measure in MEASURES[task]}
+    counts = {"positives": 2, "prior": 0.2} if task == "classification" else {"total": 7.5, "few_rows": 3}
+    models = {"student": values, "fuser": values, name: values}
     origins = [
-        {"day": f"2026-0{i}-01", "rows": 10, "positives": 2, "k": 1, "prior": 0.2, "trained_on": 5,
-         "base_models": [name], "models": {"student": values, "fuser": values, name: values}}
+        {"day": f"2026-0{i}-01", "rows": 10, "k": 1, "trained_on": 5, "base_models": [name], "models": models, **counts}
         for i in (1, 2, 3)
-    ]  # fmt: skip
-    tree = {"label": name, "budget": 0.075, "embargo_days": 28, "origins": origins, "summary": summarise(origins)}
-    assert name not in render_backtest(tree)
+    ]
+    return {
+        "task": task, "label": name, "budget": 0.075, "embargo_days": 28, "origins": origins,
+        "summary": summarise(origins),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_text_of_the_page_is_escaped(task: str) -> None:
+    name = "</script><img src=x onerror=alert(1)>"
+    assert name not in render_backtest(_tree(task, name))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_measure_with_a_title_has_its_curve(task: str) -> None:
+    page = render_backtest(_tree(task, "lightgbm"))
+    assert [name for name in TITLES if f'data-figure="{name}"' in page] == [
+        name for name in TITLES if name in MEASURES[task]
+    ]
+
+
+def test_a_measure_that_no_origin_has_leaves_a_gap_not_an_error() -> None:
+    tree = _tree("regression", "lightgbm")
+    for one in tree["origins"]:
+        for measures in one["models"].values():
+            measures["few_mae"] = [None, None, None]  # no test row with a rare label
+    tree["summary"] = summarise(tree["origins"])
+    assert "–" in render_backtest(tree)

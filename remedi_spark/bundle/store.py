@@ -52,8 +52,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(path)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)  # half a file is nobody's
+        raise
 
 
 def write_json(path: Path, tree: Any) -> None:

@@ -102,14 +102,31 @@ def _intervals(
     rng = np.random.default_rng(seed)
     number = by_owner.shape[1]
     value = _TopValue.of(labels, scores, k / len(labels))
+    label_places, score_places = (np.unique(side, return_inverse=True)[1] for side in (labels, scores))
     drawn = []
     for _ in range(resamples):
         times = np.bincount(rng.integers(0, number, number), minlength=number)
         rows, absolute, squared, logs = by_owner @ times
-        drawn.append((absolute / rows, np.sqrt(squared / rows), np.exp(logs / rows), value.share(times[owners])))
+        weights = times[owners]
+        agreement = _correlation(_ranks(label_places, weights), _ranks(score_places, weights), weights)
+        drawn.append((absolute / rows, np.sqrt(squared / rows), np.exp(logs / rows), agreement, value.share(weights)))
     low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
-    names = ("mae", "rmse", "gmae", "value_at_k")
+    names = ("mae", "rmse", "gmae", "spearman", "value_at_k")
     return {name: [plain(low[i]), plain(high[i])] for i, name in enumerate(names)}
+
+
+def _ranks(places: npt.NDArray[np.intp], weights: npt.NDArray[np.int64]) -> Array:
+    """Mean rank of each row among rows that count ``weights`` times; ``places`` number the distinct values upwards."""
+    rows = np.bincount(places, weights=weights)
+    ranks: Array = (np.cumsum(rows) - (rows - 1) / 2)[places]
+    return ranks
+
+
+def _correlation(one: Array, other: Array, weights: npt.NDArray[np.int64]) -> float:
+    """Weighted Pearson correlation; nan when either side is constant."""
+    one, other = (side - side @ weights / weights.sum() for side in (one, other))
+    spread = (one**2 @ weights) * (other**2 @ weights)
+    return float((one * other) @ weights / np.sqrt(spread)) if spread > 0 else math.nan
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, OWNER
@@ -101,14 +102,59 @@ def measure_by(rows: DataFrame, score: Column, group: Column, budget: float) -> 
     long = rows.select(group.cast("string").alias("level"), LABEL, score.alias("score"))
 
     def work(frame: pd.DataFrame) -> pd.DataFrame:
-        labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
-        metrics = ranking_metrics(labels, scores, max(1, math.ceil(budget * len(labels))))
-        kept = {name: plain(metrics[name]) for name in ("ap", "recall_at_k", "lift_at_k")}
-        facts = {"level": frame["level"].iloc[0], "rows": len(labels), "positives": int(labels.sum()), **kept}
+        facts = {"level": frame["level"].iloc[0], **_list_facts(frame, max(1, math.ceil(budget * len(frame))))}
         return pd.DataFrame({"facts": [json.dumps(facts)]})
 
     found = long.where(F.col("level").isNotNull()).groupBy("level").applyInPandas(work, "facts string").collect()
     return sorted((json.loads(row["facts"]) for row in found), key=lambda facts: str(facts["level"]))
+
+
+def measure_segments(
+    rows: DataFrame, score: Column, columns: dict[str, Column], cut: float, levels: int
+) -> list[dict[str, Any]]:
+    """Return what :func:`measure_by` does for the most frequent levels of each column, largest first.
+
+    On the list is who scores ``cut`` or more, in every segment the same: recall and lift say how it serves each.
+
+    Args:
+        rows: labelled rows and what ``score`` and ``columns`` refer to.
+        score: of the model.
+        columns: by name; null is the level ``(missing)``.
+        cut: lowest score on the list.
+        levels: how many of each column.
+    """
+    pairs = [
+        F.struct(F.lit(name).alias("column"), F.coalesce(column.cast("string"), F.lit("(missing)")).alias("level"))
+        for name, column in columns.items()
+    ]
+    long = rows.select(LABEL, score.alias("score"), F.explode(F.array(*pairs)).alias("at")).select(
+        LABEL, "score", "at.*"
+    )
+    frequent = Window.partitionBy("column").orderBy(F.desc("count"), "level")
+    kept = long.groupBy("column", "level").count().withColumn("place", F.row_number().over(frequent))
+    kept = kept.where(F.col("place") <= levels).select("column", "level")
+
+    def work(frame: pd.DataFrame) -> pd.DataFrame:
+        where = {name: frame[name].iloc[0] for name in ("column", "level")}
+        facts = {**where, **_list_facts(frame, int((frame["score"] >= cut).sum()))}
+        return pd.DataFrame({"facts": [json.dumps(facts)]})
+
+    by_level = long.join(F.broadcast(kept), ["column", "level"]).groupBy("column", "level")
+    found = [json.loads(row["facts"]) for row in by_level.applyInPandas(work, "facts string").collect()]
+    order = list(columns)
+    return sorted(found, key=lambda facts: (order.index(facts["column"]), -facts["rows"], facts["level"]))
+
+
+def _list_facts(frame: pd.DataFrame, k: int) -> dict[str, Any]:
+    """Return rows and positives of a group, AP, and recall and lift of its best ``k``, which may be none."""
+    labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
+    metrics = ranking_metrics(labels, scores, max(1, k))
+    positives = int(labels.sum())
+    at_k = (metrics["recall_at_k"], metrics["lift_at_k"]) if k else (0.0 if positives else math.nan, math.nan)
+    return {
+        "rows": len(labels), "positives": positives, "ap": plain(metrics["ap"]),
+        "recall_at_k": plain(at_k[0]), "lift_at_k": plain(at_k[1]),
+    }  # fmt: skip
 
 
 def fidelity(rows: DataFrame, student: str, teacher: str, k: int) -> dict[str, float]:

@@ -37,8 +37,19 @@ OURS, NETS, SCORE = "/", "nets", "score"
 
 
 def export_onnx(bundle: Bundle, path: Path) -> Path:
-    """Write the student of a bundle to an ONNX file, whole or not at all."""
-    write_bytes(path, build_model(bundle).SerializeToString())
+    """Write the student of a bundle to an ONNX file, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written (a full disk, no right to); a former one stands as it was.
+    """
+    content = build_model(bundle).SerializeToString()
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        former = "; the former file stands as it was" if path.exists() else ""
+        raise InputError(
+            f"--onnx {path}: {error.strerror or error}; expected room and the right to write{former}"
+        ) from error
     return path
 
 

@@ -8,7 +8,13 @@ from typing import Any
 from remedi_spark.monitoring.measures import Measure, tell
 
 
-def health(measures: Sequence[Measure], compared: str, rows: int, past: Sequence[Measure] = ()) -> dict[str, Any]:
+def health(
+    measures: Sequence[Measure],
+    compared: str,
+    rows: int,
+    past: Sequence[Measure] = (),
+    sources: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
     """Return what :class:`remedi_spark.reporting.DataHealth` is made from.
 
     Args:
@@ -16,6 +22,7 @@ def health(measures: Sequence[Measure], compared: str, rows: int, past: Sequence
         compared: which rows these are, in words.
         rows: how many.
         past: realised figures of past scores.
+        sources: name, rows and quarantined rows of each table that the features were built from.
     """
     features: dict[str, dict[str, float | None]] = {}
     for one in measures:
@@ -23,7 +30,7 @@ def health(measures: Sequence[Measure], compared: str, rows: int, past: Sequence
             features.setdefault(one.name, {})[one.metric] = one.value
     beyond = [f"Beyond its limit: {tell(one)}" for one in measures if one.state != "ok"]
     return {
-        "inputs": [{"name": compared, "rows": rows}],
+        "inputs": [*sources, {"name": compared, "rows": rows}],
         "features": [{"feature": name, **found} for name, found in features.items()],
         "notes": [*_score(measures, compared), *beyond, *_realised(past)],
     }

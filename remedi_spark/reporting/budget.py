@@ -117,10 +117,10 @@ def comparison(report: Report) -> str:
     models = compared(report)
     parts = []
     single = next((model for model in models[1:] if model.role == "single"), None)
-    recall = single.result.metrics.get("recall_at_k") if single else None
-    if single and recall is not None:
+    reached = _strength(single.result)[0] if single else -math.inf
+    if single and math.isfinite(reached):
         parts.append(
-            f"The best single model, {single.result.name}, reaches {fmt.percent(recall, 2)} at the same budget."
+            f"The best single model, {single.result.name}, reaches {fmt.percent(reached, 2)} at the same budget."
         )
     kept = report.retention.ap if report.retention else None
     if kept is not None:

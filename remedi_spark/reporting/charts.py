@@ -44,7 +44,7 @@ def figures(report: Report) -> dict[str, Figure]:
         drawn["gate"] = gate(report)
     if report.importance:
         drawn["importance"] = importance(report)
-    drawn |= {f"effect-{n}": effect(entry) for n, entry in enumerate(report.effects[:SHOWN_EFFECTS])}
+    drawn |= {f"effect-{n}": effect(entry, report.head.task) for n, entry in enumerate(report.effects[:SHOWN_EFFECTS])}
     if report.over_time:
         drawn["over-time"] = over_time(report)
     if report.label_bins:
@@ -231,7 +231,7 @@ def importance(report: Report) -> go.Figure:
     names = [label(entry.feature) for entry in ordered]
     positions = list(range(len(ordered)))
     figure = _figure(
-        {"title": "share of the contributions", "tickformat": ".1~%", "rangemode": "tozero"},
+        {"tickformat": ".1~%", "rangemode": "tozero", "nticks": 4, "tickangle": 0},
         {"tickvals": positions, "ticktext": names, "showgrid": False},
         height=70 + 22 * len(ordered),
         bargap=0.35,
@@ -247,14 +247,16 @@ def importance(report: Report) -> go.Figure:
     return figure
 
 
-def effect(entry: Effect) -> go.Figure:
-    """Return the mean score along a feature: a line over numbers, bars over levels."""
+def effect(entry: Effect, task: str) -> go.Figure:
+    """Return the mean score, a probability or an amount, along a feature: a line over numbers, bars over levels."""
     numeric = all(isinstance(value, float) for value in entry.values)
-    return _effect_of_number(entry) if numeric else _effect_of_level(entry)
+    ticks, hover = (".2~%", ".2%") if task == "classification" else (".3~s", ".3~s")
+    score = {"rangemode": "tozero", "tickformat": ticks, "nticks": 4}
+    return _effect_of_number(entry, score, hover) if numeric else _effect_of_level(entry, score, hover)
 
 
-def _effect_of_number(entry: Effect) -> go.Figure:
-    figure = _figure({"nticks": 5}, {"rangemode": "tozero", "tickformat": ".2~%", "nticks": 4}, 190, showlegend=False)
+def _effect_of_number(entry: Effect, score: dict[str, Any], hover: str) -> go.Figure:
+    figure = _figure({"nticks": 5}, score, 190, showlegend=False)
     most = max(entry.rows, default=0) or 1
     return figure.add_scatter(
         x=entry.values,
@@ -263,18 +265,18 @@ def _effect_of_number(entry: Effect) -> go.Figure:
         line={"color": ACCENT, "width": 2},
         marker={"color": ACCENT, "size": [3 + 6 * (rows / most) ** 0.5 for rows in entry.rows]},
         customdata=entry.rows,
-        hovertemplate="%{x}: %{y:.2%}<br>%{customdata:,} rows<extra></extra>",
+        hovertemplate=f"%{{x}}: %{{y:{hover}}}<br>%{{customdata:,}} rows<extra></extra>",
     )
 
 
-def _effect_of_level(entry: Effect) -> go.Figure:
+def _effect_of_level(entry: Effect, score: dict[str, Any], hover: str) -> go.Figure:
     """Return bars for the levels with the most rows, in the order given, first on top."""
     common = sorted(range(len(entry.values)), key=lambda n: -entry.rows[n])[:SHOWN_LEVELS]
     shown = sorted(common, reverse=True)
     positions = list(range(len(shown)))
     names = [label(entry.values[n], 16) for n in shown]
     figure = _figure(
-        {"rangemode": "tozero", "tickformat": ".2~%", "nticks": 4},
+        score,
         {"tickvals": positions, "ticktext": names, "showgrid": False},
         190,
         showlegend=False,
@@ -287,7 +289,7 @@ def _effect_of_level(entry: Effect) -> go.Figure:
         marker={"color": ACCENT},
         customdata=[entry.rows[n] for n in shown],
         hovertext=[label(entry.values[n], 200) for n in shown],
-        hovertemplate="%{hovertext}: %{x:.2%}<br>%{customdata:,} rows<extra></extra>",
+        hovertemplate=f"%{{hovertext}}: %{{x:{hover}}}<br>%{{customdata:,}} rows<extra></extra>",
     )
 
 
@@ -310,7 +312,18 @@ def label_density(report: Report) -> go.Figure:
     figure = _figure(
         {"title": label(report.head.label)},
         {"title": "training rows", "type": "log"},
-        yaxis2={"title": {"text": "weight"}, "overlaying": "y", "side": "right", "showgrid": False, "automargin": True},
+        yaxis2={
+            "title": {"text": "weight", "font": {"color": MUTED, "size": 12}, "standoff": 8},
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "automargin": True,
+            "fixedrange": True,
+            "rangemode": "tozero",
+            "tickmode": "auto",
+            "nticks": 5,
+            "tickformat": ".2~g",
+        },
         hovermode="x unified",
     )
     rows = [entry.rows for entry in report.label_bins]
@@ -340,13 +353,12 @@ def training_by_model(report: Report) -> list[tuple[str, list[TrainingCurve]]]:
 
 
 def training(curves: Sequence[TrainingCurve]) -> go.Figure:
-    """Return the curves of one model: a pair of lines a fold, training dotted, validation solid."""
-    y = {"title": label(curves[0].loss), "nticks": 4}
-    figure = _figure({"title": "iteration", "nticks": 5}, y, height=210, showlegend=False)
+    """Return the curves of one model: a line a fold, validation solid, and training dotted where it is known."""
+    figure = _figure({"title": "iteration", "nticks": 5}, {"nticks": 4}, height=210, showlegend=False)
     for curve in curves:
         step = max(1, len(curve.iteration) // CURVE_POINTS)
         lines = (("train", curve.train, MUTED, "dot"), ("validation", curve.valid, ACCENT, "solid"))
-        for name, values, color, dash in lines:
+        for name, values, color, dash in (line for line in lines if line[1]):
             figure.add_scatter(
                 x=curve.iteration[::step],
                 y=values[::step],

@@ -36,6 +36,9 @@ METRICS = {
     "mae": Metric("MAE", "number", "low", "mean absolute error"),
     "rmse": Metric("RMSE", "number", "low", "root of the mean squared error"),
     "gmae": Metric("GM", "number", "low", "geometric mean of the absolute errors"),
+    "few_mae": Metric(
+        "Few-shot MAE", "number", "low", "mean absolute error where few training rows had a label like it"
+    ),
     "spearman": Metric("Spearman", "number", "high", "rank correlation of prediction and truth"),
 }
 

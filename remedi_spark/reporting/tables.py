@@ -64,11 +64,15 @@ def budget_table(report: Report) -> Table:
     return Table(caption.format(head.buyers), columns, rows, identifier="budget-table")
 
 
+_ERRORS = {"regression": ("mae", "spearman")}
+
+
 def headline_table(report: Report) -> Table:
-    """Return recall, precision and lift with their intervals: student, fuser, best single model, random."""
+    """Return what the list is worth with intervals, in a regression errors too: student, fuser, best single, random."""
     head = report.head
     known = {name for model in compared(report) for name in model.result.metrics}
-    names = [name for name in ("recall_at_k", "precision_at_k", "lift_at_k", "value_at_k") if name in known]
+    wanted = ("recall_at_k", "precision_at_k", "lift_at_k", "value_at_k", *_ERRORS.get(head.task, ()))
+    names = [name for name in wanted if name in known]
     rows = [
         [Cell(model.title, strong=index == 0), *(_measured(model.result, name) for name in names)]
         for index, model in enumerate(compared(report))
@@ -78,8 +82,9 @@ def headline_table(report: Report) -> Table:
         "precision_at_k": head.prior,
         "lift_at_k": 1.0,
         "value_at_k": head.budget,
+        "spearman": 0.0,
     }
-    rows.append([Cell("Contact at random"), *(_plain(name, chance[name]) for name in names)])
+    rows.append([Cell("Contact at random"), *(_plain(name, chance.get(name)) for name in names)])
     return Table(
         f"Best {fmt.budget(head.budget)}: {fmt.count(head.k)} of {fmt.count(head.rows)} {head.owners}",
         ["", *(fmt.metric(name).title for name in names)],

@@ -20,8 +20,9 @@ from remedi_spark.columns import KEY, LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
-from remedi_spark.evaluation.drivers import effects, importance
-from remedi_spark.evaluation.measures import compare_models, fidelity, gate_use, measure_by
+from remedi_spark.evaluation.drivers import LEVELS, effects, importance
+from remedi_spark.evaluation.measures import compare_models, fidelity, gate_use, measure_by, measure_segments
+from remedi_spark.features.state import read_state
 from remedi_spark.metrics.label_scale import score_map_from_dict
 from remedi_spark.monitoring.counting import count_rows
 from remedi_spark.monitoring.distribution import Distribution
@@ -43,9 +44,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from remedi_spark.reporting import Report
+    from remedi_spark.spark.tables import Tables
 
 EXPLAINED_ROWS = 500
 EFFECTS = 6
+SEGMENTS = 4
+"""Text features, the strongest ones, by whose levels the student is measured."""
 PACKAGES = (
     "remedi_spark",
     "pyspark",
@@ -185,7 +189,7 @@ def _report(
         "fidelity": metrics["fidelity"],
         **sections,
         "experts": gate_use(rows, list(EXPERTS), "student"),
-        **_drivers(workspace, contract, rows),
+        **_drivers(workspace, contract, rows, metrics),
         "over_time": _over_time(rows, config.scores.budget, contract) if metrics["positives"] is not None else [],
         "data_health": _health(workspace, config, contract, phase, rows),
         "training_curves": _curves(workspace, phase, config.task),
@@ -204,16 +208,31 @@ def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict
     }  # fmt: skip
 
 
-def _drivers(workspace: Workspace, contract: FeatureContract, rows: DataFrame) -> dict[str, Any]:
+def _drivers(
+    workspace: Workspace, contract: FeatureContract, rows: DataFrame, metrics: dict[str, Any]
+) -> dict[str, Any]:
     scored = join_rows(rows.select("owner_id", SNAPSHOT, LABEL, "student"), workspace.tables.read("samples"))
     share = EXPLAINED_ROWS / max(1, rows.count())
     sample = scored.where(uniform("owner_id", 7) < share).select(*contract.columns)
     ordered = importance(sample, load_parts(workspace.bundle))
-    strongest = [name for name, _ in ordered[:EFFECTS]]
+    names = [name for name, _ in ordered]
     return {
         "importance": [{"feature": name, "importance": size} for name, size in ordered],
-        "effects": effects(scored, contract, strongest, "student"),
+        "effects": effects(scored, contract, names[:EFFECTS], "student"),
+        "segments": _segments(scored, contract, names, metrics["k"]) if metrics["positives"] is not None else [],
     }
+
+
+def _segments(scored: DataFrame, contract: FeatureContract, names: list[str], k: int) -> list[dict[str, Any]]:
+    """Measure the student by the levels of the strongest text features."""
+    columns = dict(zip(contract.names, contract.columns, strict=True))
+    texts = {feature.name for feature in contract.features if feature.kind == "category"}
+    chosen = {name: F.col(columns[name]) for name in names if name in texts}
+    chosen = dict(list(chosen.items())[:SEGMENTS])
+    if not chosen:
+        return []
+    cut = scored.select("student").orderBy(F.desc("student")).limit(k).agg(F.min("student")).collect()[0][0]
+    return measure_segments(scored, F.col("student"), chosen, cut, LEVELS)
 
 
 def _over_time(rows: DataFrame, budget: float, contract: FeatureContract) -> list[dict[str, Any]]:
@@ -227,12 +246,13 @@ def _health(
     workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame
 ) -> dict[str, Any] | None:
     """Say how the rows scored last differ from training or, where none were scored, the measured rows."""
-    parts = load_parts(workspace.bundle)
+    parts, read = load_parts(workspace.bundle), sources_read(workspace.tables)
     found = latest(workspace.tables, parts.model_version)
     if found is not None:
         snapshot, measures, past = found
         scored = next(int(one.value or 0) for one in measures if one.metric == "rows")
-        return health(measures, f"rows scored of {snapshot}" if snapshot else "rows scored last", scored, past)
+        compared = f"rows scored of {snapshot}" if snapshot else "rows scored last"
+        return health(measures, compared, scored, past, read)
     if parts.distribution is None:
         return None
     distribution = Distribution.from_dict(parts.distribution)
@@ -241,7 +261,14 @@ def _health(
     # What is shipped has learned from the measured rows too, unless they came in a table of their own.
     then = replace(distribution if phase == FINAL else distribution.without(now), score_edges=[], score_counts=[])
     drift = list(against_training(now, then, contract.names, config.monitoring))
-    return health(drift, "rows measured on", now.rows)
+    return health(drift, "rows measured on", now.rows, sources=read)
+
+
+def sources_read(tables: Tables) -> list[dict[str, Any]]:
+    """Return rows and quarantined rows of every table that stage 1 has read; none where features came ready made."""
+    state = read_state(tables)
+    found = state.findings.items() if state is not None else ()
+    return [{"name": name, "rows": facts["rows"], "quarantined": facts["failed"]} for name, facts in found]
 
 
 def _curves(workspace: Workspace, phase: str, task: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from remedi_spark.bundle.bundle import BundleParts
@@ -19,7 +20,7 @@ from remedi_spark.columns import SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
-from remedi_spark.errors import InputError
+from remedi_spark.errors import InputError, cause
 from remedi_spark.monitoring.history import MONITORING, after_training, earlier, realised, rows_before, to_frame
 from remedi_spark.monitoring.measures import Measure, Scored, against_training, row_counts, tell
 from remedi_spark.progress import run_id, say, warn
@@ -58,7 +59,24 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
                 monitor.done()
             say("scores", f"{batch.rows} owners of snapshot {day}")
             total += batch.rows
+    if tables.in_catalog:
+        offer_latest(tables)
     return total
+
+
+def offer_latest(tables: Tables) -> None:
+    """Make the view ``scores_latest`` beside ``scores`` in a catalog: the last run of the last snapshot."""
+    scores, last = tables.location("scores"), "snapshot_date, scored_at, run_id"
+    view = (
+        f"CREATE OR REPLACE VIEW {tables.location('scores_latest')} "
+        "COMMENT 'The last scoring run of the last snapshot.' AS "
+        f"SELECT * FROM {scores} WHERE run_id = (SELECT max(struct({last})).run_id FROM {scores}) "
+        f"AND snapshot_date = (SELECT max(snapshot_date) FROM {scores})"
+    )
+    try:
+        tables.spark.sql(view)
+    except PySparkException as error:  # scores are written; a schema without the right to make views keeps them
+        warn("scores", f"no view {tables.location('scores_latest')}: {cause(error)}")
 
 
 def score(spark: SparkSession, table: str, model: str, out: str, config: Config, top_k: int | None = None) -> int:

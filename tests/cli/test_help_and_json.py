@@ -66,6 +66,15 @@ def test_results_as_json(trained: Trained, remedi: Command) -> None:
     assert {"state", "what", "found", "fix"} == set(findings[0])
 
 
+def test_the_report_opens_in_a_browser(trained: Trained, remedi: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(typer, "launch", opened.append)
+    assert remedi("report", "--model", trained.bundle).code == 0
+    assert opened == []
+    assert remedi("report", "--model", trained.bundle, "--open").code == 0
+    assert opened == [str(trained.bundle / "report.html")]
+
+
 def test_a_trained_student_as_onnx(trained: Trained, remedi: Command, tmp_path: Path) -> None:
     done = remedi("export", "--onnx", tmp_path / "student.onnx", "--model", trained.bundle, "--json")
     assert done.code == 0, done.err

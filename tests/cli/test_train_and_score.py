@@ -44,6 +44,18 @@ def test_constant_column_is_left_out_and_awkward_names_are_kept(trained: Trained
     assert {"visits, last 28 days", 'model "quoted" [x]', "größe {m}", "last `seen`"} <= set(names)
 
 
+def test_the_report_says_where_the_list_does_less_well(trained: Trained) -> None:
+    metrics = json.loads((trained.bundle / "metrics.json").read_text())
+    segments = json.loads((trained.bundle / "report.json").read_text())["segments"]
+    cities = [one for one in segments if one["column"] == "city.name"]
+    assert {"Köln", 'quo"te', "(missing)"} <= {one["level"] for one in cities}
+    assert sum(one["rows"] for one in cities) == metrics["rows"]
+    assert sum(one["positives"] for one in cities) == metrics["positives"]
+    best = max(cities, key=lambda one: one["positives"])
+    assert best["level"] == "Köln", "where most buyers live"
+    assert "By city.name" in (trained.bundle / "report.html").read_text()
+
+
 def test_scores_equal_the_bundle_without_spark(trained: Trained, remedi: Command, tmp_path: Path) -> None:
     out = tmp_path / "scores.parquet"
     assert remedi("score", "--table", trained.table, "--model", trained.bundle, "--out", out).code == 0

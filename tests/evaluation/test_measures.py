@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, brier_score_loss, ndcg_score, roc_auc_score
 
-from remedi_spark.evaluation.measures import fidelity, gate_use, measure_by, measure_models
+from remedi_spark.evaluation.measures import fidelity, gate_use, measure_by, measure_models, measure_segments
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -98,6 +98,36 @@ def test_a_level_without_positives_is_told_not_lost(spark: SparkSession) -> None
     rows = spark.createDataFrame([("a", 0.0, 0.1), ("a", 0.0, 0.2)], "level string, label double, p double")
     (found,) = measure_by(rows, F.col("p"), F.col("level"), budget=0.5)
     assert (found["rows"], found["positives"], found["ap"], found["recall_at_k"]) == (2, 0, None, None)
+
+
+def test_segments_share_one_list(frame: Any, table: pd.DataFrame) -> None:
+    cut = float(np.sort(table["p"])[-K])
+    columns = {"level": F.col("level"), "tens": F.floor(F.col("owner_id") / 10)}
+    found = measure_segments(frame, F.col("p"), columns, cut, levels=3)
+    assert [(one["column"], one["level"]) for one in found[:3]] == [
+        ("level", "a"), ("level", "b"), ("level", "(missing)")
+    ]  # fmt: skip
+    assert len(found) == 6, "the most frequent levels only"
+    level = table["level"].fillna("(missing)")
+    listed = 0.0
+    for one in found[:3]:
+        part = table[level == one["level"]]
+        top = part[part["p"] >= cut]
+        assert (one["rows"], one["positives"]) == (len(part), part["label"].sum())
+        assert one["recall_at_k"] == pytest.approx(top["label"].sum() / part["label"].sum())
+        assert one["lift_at_k"] == pytest.approx(top["label"].mean() / part["label"].mean())
+        assert one["ap"] == pytest.approx(average_precision_score(part["label"], part["p"]))
+        listed += one["recall_at_k"] * one["positives"]
+    assert listed == pytest.approx(table["label"][table["p"] >= cut].sum()), "levels share out the list's positives"
+
+
+def test_a_segment_that_nobody_lists_has_recall_0_and_no_lift(spark: SparkSession) -> None:
+    rows = spark.createDataFrame(
+        [("a", 1.0, 0.1), ("b", 0.0, 0.9), ("b", 1.0, 0.8)], "at string, label double, p double"
+    )
+    b, a = measure_segments(rows, F.col("p"), {"at": F.col("at")}, 0.5, levels=8)
+    assert (b["level"], b["recall_at_k"], b["lift_at_k"]) == ("b", 1.0, 1.0)
+    assert (a["level"], a["recall_at_k"], a["lift_at_k"]) == ("a", 0.0, None)
 
 
 def test_fidelity_is_spearman_and_the_shared_top(frame: Any, table: pd.DataFrame) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -167,6 +169,24 @@ def test_the_whole_student_and_every_calibrator(parts: BundleParts, tmp_path: Pa
         np.testing.assert_allclose(found, bundle.predict(frame), rtol=1e-6, atol=1e-5, err_msg=str(calibrator))
         one = {name: values[[3]] for name, values in inputs.items()}
         np.testing.assert_allclose(run(str(path), one), found[[3]], rtol=1e-6, atol=1e-7)
+
+
+def test_a_disk_that_fills_up_leaves_the_former_file(parts: BundleParts, tmp_path: Path) -> None:
+    """This process may write no file above 1 kB: what it then gets from the system is what a full disk gives."""
+    bundle = Bundle(replace(parts, students={"lightgbm": parts.students["lightgbm"]}))
+    path = tmp_path / "student.onnx"
+    path.write_bytes(b"former")
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, kept[1]))
+    try:
+        with pytest.raises(InputError, match=r"--onnx .*the former file stands as it was"):
+            export_onnx(bundle, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes() == b"former"
+    assert list(tmp_path.iterdir()) == [path], "no half a file beside it"
 
 
 def test_the_file_says_what_it_is(parts: BundleParts) -> None:

@@ -81,7 +81,10 @@ def test_stages_one_by_one_then_spark_submit(configuration: Path, remedi: Comman
     assert honest.eq(0).all(), "the model has learned from the labels of all these snapshots"
     assert not (figures["part"] == "realised").any()
     health = json.loads((root / "model" / "report.json").read_text())["data_health"]
-    assert health["inputs"][0] == {"name": f"rows scored of {latest}", "rows": len(first), "quarantined": 0}
+    assert health["inputs"] == [
+        {"name": "events", "rows": 12_000, "quarantined": 0},
+        {"name": f"rows scored of {latest}", "rows": len(first), "quarantined": 0},
+    ]
     assert all(one["psi"] is not None for one in health["features"])
 
     _submit("scores.py", configuration, "--force")

@@ -225,7 +225,7 @@ def report() -> m.Report:
             run_id="2026-03-01T02-00-7f3a",
             model_version="7",
             generated_at="2026-03-01T02:04:41+00:00",
-            measured_on="Measured on the snapshots from 20 July to 3 September, which no stage was fitted on.",
+            measured_on="the snapshots from 20 July to 3 September, which no stage was fitted on",
             rows=ROWS,
             positives=int(y.sum()),
             prior=y.mean(),

@@ -85,6 +85,9 @@ def test_headline_of_a_regression_speaks_of_value() -> None:
     assert found is not None
     assert "reaches 40\u202f% of the whole value, 4.0 times as much" in found.sentence
     assert not budget.has_budget(Report(head=head, models=models, gains=[CURVE]))
+    single = m.ModelResult(name="tree", kind="base", metrics={"value_at_k": 0.35})
+    told = budget.comparison(Report(head=head, models=[*models, single]))
+    assert told.replace("\u202f", " ") == "The best single model, tree, reaches 35 % at the same budget."
 
 
 def test_without_a_measured_model_there_is_no_headline() -> None:

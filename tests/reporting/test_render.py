@@ -64,7 +64,7 @@ def test_the_page_opens_with_the_plain_sentence(page: Page, report: Report) -> N
     student = next(model for model in report.models if model.kind == "student")
     said = "".join(page.texts["h1"])
     assert f"reaches {student.metrics['recall_at_k']:.0%}".removesuffix("%") in said
-    assert report.head.measured_on in page.texts["p"]
+    assert f"Measured on {report.head.measured_on}." in page.texts["p"]
 
 
 def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
@@ -193,6 +193,13 @@ def test_a_regression_report_shows_its_shots(report: Report) -> None:
     student = m.ModelResult(name="student", kind="student", metrics={"value_at_k": 0.4, "mae": 3.25})
     shots = [m.Shot(model="student", shot="few", rows=12, mae=9.5, rmse=11.0, gmae=7.25)]
     bins = [m.LabelBin(label=float(i), rows=400 - i, weight=1.0, error=2.0 + i) for i in range(5)]
-    page = Page(render(Report(head=head, models=[student], shots=shots, label_bins=bins)))
-    assert {"label-density", "label-error"} == set(page.data["figures"])
+    effects = [
+        m.Effect(feature="visits", values=[0.0, 3.0], mean_score=[12.0, 450.0], rows=[9, 5]),
+        m.Effect(feature="city", values=["Köln", "Łódź"], mean_score=[12.0, 450.0], rows=[9, 5]),
+    ]
+    page = Page(render(Report(head=head, models=[student], shots=shots, label_bins=bins, effects=effects)))
+    assert {"label-density", "label-error", "effect-0", "effect-1"} == set(page.data["figures"])
     assert {"9.50", "7.25", "3.25"} <= set(page.texts["span"])
+    assert "MAE" in page.texts["th"], "beside the worth of the list"
+    drawn = [json.dumps(page.data["figures"][f"effect-{n}"]) for n in (0, 1)]  # type: ignore[index]
+    assert not any('%"' in one or ".2%" in one for one in drawn), "450 is an amount, not 45,000 per cent"

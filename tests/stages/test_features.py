@@ -14,6 +14,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import phrases
 from remedi_spark.spark.tables import Tables
 from remedi_spark.stages import features
+from remedi_spark.stages.report import sources_read
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -92,6 +93,15 @@ def test_the_stage_writes_its_tables_and_can_run_again(tables: Tables) -> None:
     assert summary["snapshots"] == 7  # six with a label (1 Feb … 22 Mar: 14 days fit before 9 April), and 1 April
     assert summary["quarantined"] == 1
     assert "tiny_shop" not in sys.modules
+
+
+def test_the_report_tells_what_was_read_and_set_aside(tables: Tables) -> None:
+    assert sources_read(tables) == [], "features that came ready made"
+    features.run(tables, shop())
+    found = {one["name"]: one for one in sources_read(tables)}
+    assert found["events"]["quarantined"] == 1
+    assert found["events"]["rows"] == tables.read("events").count()
+    assert (found["owner_attributes"]["rows"], found["owner_attributes"]["quarantined"]) == (5, 0)
 
 
 def test_the_dictionary_describes_every_column(tables: Tables) -> None:

@@ -1,0 +1,34 @@
+"""A first run says what it does; a later one only does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remedi_spark import flow
+from remedi_spark.config import load_config
+from remedi_spark.ledger import LEDGER
+from remedi_spark.spark.tables import Tables
+from remedi_spark.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CONFIG = Path(__file__).parents[2] / "conf" / "complete_journey.yaml"
+
+
+def test_every_stage_is_explained_once(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(flow, "say", lambda stage, message: said.append(f"{stage}: {message}"))
+    workspace = Workspace(Tables(spark, str(tmp_path)), tmp_path / "model")
+    config = load_config(CONFIG)
+    flow.explain_first_run(workspace, config)
+    assert "INFANT FORMULA within 28 days" in said[0]
+    assert [line.startswith("first run: Stage") for line in said] == [False, *[True] * len(flow.STAGES), False]
+    assert str(tmp_path / "model") in said[-1]
+    said.clear()
+    workspace.tables.overwrite(spark.range(1), LEDGER)
+    flow.explain_first_run(workspace, config)
+    assert said == []
