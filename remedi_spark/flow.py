@@ -107,9 +107,15 @@ def run_base_models(workspace: Workspace, config: Config) -> None:
     """Stage 2: owner features to samples, then K folds x M base models."""
     with _timed(workspace, "base-models"):
         reads = ("owner_features", "feature_dictionary")
-        unit = Unit("samples", [config.task], reads, ("samples",), SAMPLES_FILES)
+        unit = Unit("samples", _about_samples(config), reads, ("samples",), SAMPLES_FILES)
         workspace.ledger.once(unit, lambda: samples.from_owner_features(workspace, config))
         base_models.run(workspace, with_embargo(config))
+
+
+def _about_samples(config: Config) -> list[Any]:
+    """Return the settings that samples depend on."""
+    start = config.evaluation.train_from
+    return [config.task, *([str(start)] if start else [])]
 
 
 def run_fuser(workspace: Workspace, config: Config) -> None:
@@ -182,7 +188,7 @@ def train(
     workspace = Workspace(Tables(spark, str(bundle / "tables")), bundle, force)
     with _timed(workspace, "samples"):
         about = [
-            config.task,
+            *_about_samples(config),
             asdict(source),
             [_fingerprint(spark, table) for table in (source.table, source.test) if table],
         ]

@@ -17,6 +17,9 @@ class EvaluationConfig(Section):
 
     test_from: date | None = None
     """First snapshot of the test part; null: the latest ``test_share`` of the rows."""
+    train_from: date | None = None
+    """First snapshot that is trained on; null: the earliest. Habits of years ago may no longer hold, and rows cost
+    time."""
     test_share: Share = 0.25
     """Share of the rows (with a time: the latest ones) or of the owners (without) that is held out."""
     embargo_days: int = Field(default=0, ge=0)

@@ -8,14 +8,16 @@ say the features that stage 1 built.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
+from pyspark.sql.types import DateType, TimestampType
 
 from remedi_spark.columns import KEY, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
-from remedi_spark.encoding.contract import FeatureContract, infer_features
+from remedi_spark.encoding.contract import FeatureContract, column, infer_features
 from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import phrases
 from remedi_spark.progress import say, warn
@@ -56,6 +58,7 @@ def run(
     task = task_of(config, workspace.models(FINAL))
     frame = read_table(spark, source.table)
     require_roles(frame, source, source.table)
+    frame = _since(frame, config.evaluation.train_from, source)
     features, unusable = infer_features(frame, list(source.roles().values()))
     if unusable:
         warn("samples", f"columns of unusable type left out: {', '.join(unusable)}")
@@ -84,6 +87,26 @@ def from_owner_features(workspace: Workspace, config: Config) -> SamplesSummary:
     tables.read("owner_features")  # says which stage to run when it is not there
     said = phrases(tables.read("feature_dictionary")) if tables.exists("feature_dictionary") else {}
     return run(workspace, FlatTable(tables.location("owner_features"), LABEL, OWNER, SNAPSHOT), config, said)
+
+
+def _since(frame: DataFrame, first: date | None, source: FlatTable) -> DataFrame:
+    """Leave out the snapshots before the first that is trained on."""
+    if first is None:
+        return frame
+    if source.time is None:
+        raise InputError("evaluation.train_from: set, but the table has no time column; name it with --time")
+    time, kind = column(source.time), frame.schema[source.time].dataType
+    if not isinstance(kind, DateType | TimestampType):
+        raise InputError(
+            f"evaluation.train_from: {source.time} of {source.table} is of type {kind.simpleString()}, expected a date"
+            " or a timestamp"
+        )
+    kept = frame.where(time.isNull() | (time >= F.lit(first)))
+    if kept.isEmpty():
+        raise InputError(
+            f"evaluation.train_from: {first} is later than every {source.time} of {source.table}; give an earlier day"
+        )
+    return kept
 
 
 def _check(rows: DataFrame, contract: FeatureContract, source: FlatTable, task: Task) -> RowFacts:
