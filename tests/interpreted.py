@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+QUICK_JAVA = "-XX:TieredStopAtLevel=1"
+SUBMITTED = {
+    **INTERPRETED,
+    "spark.executor.extraJavaOptions": QUICK_JAVA,
+    "spark.python.daemon.module": "remedi_spark.spark.daemon",
+    "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
+}
+"""The same for what tests launch by spark-submit, as the local session has it anyway."""
 
 
 @contextmanager

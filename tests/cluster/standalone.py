@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from remedi_spark.spark.session import PACKAGES, use_java
-from tests.interpreted import INTERPRETED
+from tests.interpreted import QUICK_JAVA, SUBMITTED
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = float(os.environ.get("REMEDI_TEST_PATIENCE", "300"))
@@ -60,7 +60,10 @@ class Standalone:
     def _start(self, name: str, what: str, *options: str) -> None:
         command = [str(self.home / "bin" / "spark-class"), f"org.apache.spark.deploy.{what}", "--host", "127.0.0.1",
                    "--webui-port", "0", *options]  # fmt: skip
-        environment = {**os.environ, "SPARK_HOME": str(self.home), "SPARK_LOCAL_IP": "127.0.0.1"}
+        environment = {
+            **os.environ, "SPARK_HOME": str(self.home), "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_DAEMON_JAVA_OPTS": QUICK_JAVA,
+        }  # fmt: skip
         with (self.folder / f"{name}.log").open("wb") as log:
             started = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         self._processes.append(started)
@@ -88,11 +91,12 @@ class Standalone:
             "spark.task.reaper.enabled": "true", "spark.task.reaper.killTimeout": "20s",
             "spark.dynamicAllocation.enabled": "false", "spark.sql.shuffle.partitions": "2",
             "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
-            **INTERPRETED,
+            **SUBMITTED,
         }  # fmt: skip
         command = [
             str(self.home / "bin" / "spark-submit"), "--master", self.url, "--driver-memory", "1500m",
-            "--executor-memory", "1g", "--packages", ",".join(PACKAGES), "--archives", f"{archive}#environment",
+            "--driver-java-options", QUICK_JAVA, "--executor-memory", "1g",
+            "--packages", ",".join(PACKAGES), "--archives", f"{archive}#environment",
             *[word for name, value in settings.items() for word in ("--conf", f"{name}={value}")], *words,
         ]  # fmt: skip
         job = subprocess.Popen(

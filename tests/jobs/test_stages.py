@@ -16,7 +16,7 @@ import pytest
 
 from remedi_spark.spark.session import PACKAGES
 from tests.cli.conftest import FASTEST, Command
-from tests.interpreted import INTERPRETED
+from tests.interpreted import QUICK_JAVA, SUBMITTED
 from tests.tea import tea_configuration
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -99,8 +99,9 @@ def _submit(job: str, configuration: Path, *more: str) -> None:
     submit = Path(sys.executable).with_name("spark-submit")
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     command = [
-        str(submit), "--master", "local[2]", "--driver-memory", "2g", "--packages", ",".join(PACKAGES),
-        *[word for name, value in INTERPRETED.items() for word in ("--conf", f"{name}={value}")],
+        str(submit), "--master", "local[2]", "--driver-memory", "2g",
+        "--driver-java-options", QUICK_JAVA, "--packages", ",".join(PACKAGES),
+        *[word for name, value in SUBMITTED.items() for word in ("--conf", f"{name}={value}")],
         "--conf", "spark.ui.enabled=false", str(JOBS / job), *_arguments(configuration), *more,
     ]  # fmt: skip
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
