@@ -69,6 +69,7 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
         phase = _load_phase(workspace, name)
         names = _fit_all(workspace, config, phase)
         _predict_once(workspace, config, phase, names)
+        workspace.ledger.flush()  # fits are the dearest work there is
         facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names}
     facts |= {"measured_on": measured_on, "measured_phase": FINAL if own_test else HOLDOUT}
     workspace.models(FINAL).save("phases", facts)
