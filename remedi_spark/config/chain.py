@@ -222,6 +222,9 @@ class FuserConfig(Section):
     """Width of the expert MLP on the meta-features."""
     steps: int = Field(default=300, ge=1)
     """Full-batch optimiser steps at most."""
+    max_rows: int = Field(default=300_000, ge=1)
+    """Of more rows, a share of the negatives (of amounts, of all rows) is taken by hash and weighs more in return: over
+    a million rows, a step takes seconds."""
     learning_rate: float = Field(default=0.003, gt=0)
     l2: float = Field(default=1.0, ge=0)
     """Penalty that pulls every expert and the gate back to the start (mean and stack); in rows' worth."""

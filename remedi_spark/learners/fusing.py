@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
 from remedi_spark.columns import CARRIED, FOLD, LABEL, ROW_HASH, WEIGHT
@@ -20,6 +22,8 @@ from remedi_spark.spark.torch_partitions import run_together
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+_HASHES = 1_000_003
+_NUMBERS_OF_A_WORKER = 100_000_000
 BASELINES = ("mean", "rank_mean", "stack_lr")
 
 
@@ -29,16 +33,36 @@ def fuser_inputs(columns: list[str], *, relative: bool) -> list[str]:
     return inputs if relative else [name for name in inputs if name.startswith("logit_")]
 
 
-def fuser_workers(rows: int, inputs: int) -> int:
-    """One worker, more where the rows are many."""
-    return 1 + rows * inputs // 100_000_000
+def at_most(train: DataFrame, limit: int, *, rows: int, prior: float, binary: bool) -> DataFrame:
+    """Return about ``limit`` of the rows, all positives among them, whose weights stand for all rows.
+
+    Args:
+        train: ``label``, ``weight`` and ``row_hash``.
+        limit: rows at most, give or take chance; the positives are kept even where they are more.
+        rows: how many there are.
+        prior: mean label.
+        binary: whether labels are 0 or 1; of amounts all rows are sampled alike.
+    """
+    if rows <= limit:
+        return train
+    always = prior * rows if binary else 0.0
+    share = max(limit - always, 1.0) / (rows - always)
+    kept = F.pmod(ROW_HASH, F.lit(_HASHES)) < F.lit(math.ceil(share * _HASHES))
+    rare = F.col(LABEL) > 0 if binary else F.lit(False)
+    weight = F.when(rare, F.col(WEIGHT)).otherwise(F.col(WEIGHT) / F.lit(math.ceil(share * _HASHES) / _HASHES))
+    return train.where(rare | kept).withColumn(WEIGHT, weight)
 
 
 def fit_fuser(
     train: DataFrame, models: list[str], inputs: list[str], config: FuserConfig, *, loss: str, folds: int, seed: int,
-    workers: int,
+    rows: int, prior: float,
 ) -> Fitted:  # fmt: skip
-    """Fit fusers (folds x seeds) and stacks of the margins together in one barrier stage; ``loss`` as of a fit."""
+    """Fit fusers (folds x seeds) and stacks of the margins together in one barrier stage.
+
+    ``loss`` as of a fit; ``rows`` and ``prior``: how many rows ``train`` has, and their mean label.
+    """
+    train = at_most(train, config.max_rows, rows=rows, prior=prior, binary=loss == "logistic")
+    workers = 1 + min(rows, config.max_rows) * len(inputs) // _NUMBERS_OF_A_WORKER
     columns = [*inputs, LABEL, WEIGHT, FOLD]
     work = _training_function(models, inputs, config, loss, folds, seed)
     results = run_together(shape(train.select(*columns, ROW_HASH), workers).select(*columns), work)
@@ -57,7 +81,7 @@ def _best_steps(curve: Any) -> list[int]:
 def _training_function(
     models: list[str], inputs: list[str], config: FuserConfig, loss: str, folds: int, seed: int
 ) -> Any:
-    settings = config.model_dump(exclude={"relative_features"})
+    settings = config.model_dump(exclude={"relative_features", "max_rows"})
 
     def work(table: pa.Table) -> bytes:
         import torch

@@ -18,7 +18,7 @@ from remedi_spark.config.chain import FuserConfig
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.learners.contract import TARGET
 from remedi_spark.learners.folds import FoldFits, fit_by_fold, mean_margin
-from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs, fuser_workers
+from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.nets.fuser import EXPERTS
 from remedi_spark.progress import say
@@ -60,7 +60,7 @@ def _fused(workspace: Workspace, config: Config, phase: str, name: str, settings
     train = meta.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
     fitted = fit_fuser(
         train, about["models"], inputs, settings, loss=task.loss, folds=config.base_models.folds,
-        seed=config.seed, workers=fuser_workers(about["rows"], len(inputs)),
+        seed=config.seed, rows=about["rows"], prior=about["prior"],
     )  # fmt: skip
     return fuse(meta.where(F.col(PART) == TEST), fitted).select(*CARRIED, F.col("fuser").alias(name))
 

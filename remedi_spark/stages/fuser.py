@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, PART
 from remedi_spark.config import Config
-from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs, fuser_workers
+from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs
 from remedi_spark.progress import say
 from remedi_spark.spark.watchdog import time_limit
 from remedi_spark.splits.holdout import TRAIN
@@ -29,8 +29,8 @@ def run(workspace: Workspace, config: Config) -> None:
         train = meta.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
         with time_limit(workspace.tables.spark, config.spark.unit_seconds, "fuser"):
             fitted = fit_fuser(
-                train, about["models"], inputs, config.fuser, loss=task.loss,
-                folds=config.base_models.folds, seed=config.seed, workers=fuser_workers(about["rows"], len(inputs)),
+                train, about["models"], inputs, config.fuser, loss=task.loss, folds=config.base_models.folds,
+                seed=config.seed, rows=about["rows"], prior=about["prior"],
             )  # fmt: skip
         workspace.models(phase).save_fitted(fitted, "fuser", "fuser")
         workspace.write(phase, "fused_scores", fuse(meta, fitted))
