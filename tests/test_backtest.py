@@ -84,6 +84,16 @@ def _arguments(configuration: Path, settings: list[str]) -> list[str]:
     return ["backtest", "--config", str(configuration), "--origins", "2", "--every", "28", *given]
 
 
+def _rolled(remedi: Command, arguments: list[str], configuration: Path, lead: str) -> tuple[Path, dict[str, Any]]:
+    """Run a backtest to a good end; return its bundle and what it found."""
+    done = remedi(*arguments)
+    assert done.code == 0, done.err
+    bundle = configuration.parent / "run" / "model"
+    tree: dict[str, Any] = json.loads((bundle / "backtest.json").read_text())
+    assert f"student {lead}" in done.out and all(one["day"] in done.out for one in tree["origins"])
+    return bundle, tree
+
+
 def _judged(configuration: Path, origin: str, spark: Any) -> tuple[pd.DataFrame, int]:
     """Return the labelled rows of an origin's day, and how many were to be learned from."""
     rows = spark.read.format("delta").load(str(configuration.parent / "run" / "owner_features")).toPandas()
@@ -95,17 +105,13 @@ def _judged(configuration: Path, origin: str, spark: Any) -> tuple[pd.DataFrame,
 def test_every_origin_is_honest_and_is_done_once(remedi: Command, spark: Any, tmp_path: Path) -> None:
     configuration = _configuration(tmp_path, spent=False)
     arguments = _arguments(configuration, SETTINGS)
-    done = remedi(*arguments)
-    assert done.code == 0, done.err
-    bundle = configuration.parent / "run" / "model"
-    tree = json.loads((bundle / "backtest.json").read_text())
+    bundle, tree = _rolled(remedi, arguments, configuration, "AP")
     for one in tree["origins"]:
         judged, learned_from = _judged(configuration, one["day"], spark)
         assert (one["rows"], one["positives"]) == (len(judged), judged["label"].sum())
         assert one["trained_on"] == learned_from
         assert one["models"]["student"]["auc"][0] > 0.7, "tea drinkers buy tea"
     assert tree["origins"][0]["day"] < tree["origins"][1]["day"]
-    assert "student" in done.out and tree["origins"][0]["day"] in done.out
     page = (bundle / "backtest.html").read_text()
     assert "times the buyers of a random one" in page
     assert "http://" not in page.split("<script>")[0]
@@ -120,11 +126,7 @@ def test_every_origin_is_honest_and_is_done_once(remedi: Command, spark: Any, tm
 @pytest.mark.slow
 def test_amounts_roll_as_labels_do(remedi: Command, spark: Any, tmp_path: Path) -> None:
     configuration = _configuration(tmp_path, spent=True)
-    arguments = _arguments(configuration, OF_AMOUNTS)
-    done = remedi(*arguments)
-    assert done.code == 0, done.err
-    bundle = configuration.parent / "run" / "model"
-    tree = json.loads((bundle / "backtest.json").read_text())
+    bundle, tree = _rolled(remedi, _arguments(configuration, OF_AMOUNTS), configuration, "MAE")
     for one in tree["origins"]:
         judged, learned_from = _judged(configuration, one["day"], spark)
         assert (one["rows"], one["trained_on"]) == (len(judged), learned_from)
@@ -140,7 +142,6 @@ def test_amounts_roll_as_labels_do(remedi: Command, spark: Any, tmp_path: Path) 
         student = one["models"]["student"]
         assert student["spearman"][0] > 0.25, "tea drinkers spend on tea"
         assert student["value_at_k"][0] > 2 * tree["budget"]
-    assert "student MAE" in done.out and tree["origins"][0]["day"] in done.out
     assert "of the whole value, between" in (bundle / "backtest.html").read_text()
 
 

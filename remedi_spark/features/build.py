@@ -189,8 +189,9 @@ def assemble(
     """
     config = blueprint.config
     grid = blueprint.grid if days is None else blueprint.grid.only(days)
-    alone = len(blueprint.events) == 1
-    kept = partials or {source: compute_partials(blueprint, source, by_owner=alone) for source in blueprint.events}
+    # Rows of several tables are moved once more when they are put together.
+    one_table = len(blueprint.events) == 1 and all(reading.view != "distinct" for reading in blueprint.readings)
+    kept = partials or {source: compute_partials(blueprint, source, by_owner=one_table) for source in blueprint.events}
     rows = _eligible(blueprint, read_snapshots(kept, blueprint.readings, grid, label_reading(config.label)))
     values = rows.select(
         OWNER,

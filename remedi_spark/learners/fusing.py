@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,12 @@ from remedi_spark.columns import CARRIED, FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import FuserConfig
 from remedi_spark.learners.contract import FitError, Fitted
 from remedi_spark.nets.fuser import EXPERTS
-from remedi_spark.spark.partitions import shape
+from remedi_spark.spark.partitions import shape, uniform
 from remedi_spark.spark.torch_partitions import run_together
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_HASHES = 1_000_003
 _NUMBERS_OF_A_WORKER = 100_000_000
 BASELINES = ("mean", "rank_mean", "stack_lr")
 
@@ -38,7 +36,7 @@ def at_most(train: DataFrame, limit: int, *, rows: int, prior: float, binary: bo
 
     Args:
         train: ``label``, ``weight`` and ``row_hash``.
-        limit: rows at most, give or take chance; the positives are kept even where they are more.
+        limit: rows at most, give or take chance; half as many beside the positives where these are more.
         rows: how many there are.
         prior: mean label.
         binary: whether labels are 0 or 1; of amounts all rows are sampled alike.
@@ -46,11 +44,11 @@ def at_most(train: DataFrame, limit: int, *, rows: int, prior: float, binary: bo
     if rows <= limit:
         return train
     always = prior * rows if binary else 0.0
-    share = max(limit - always, 1.0) / (rows - always)
-    kept = F.pmod(ROW_HASH, F.lit(_HASHES)) < F.lit(math.ceil(share * _HASHES))
+    # However many positives there are: some rows must stand for the others.
+    share = min(1.0, max(limit - always, limit / 2) / (rows - always))
     rare = F.col(LABEL) > 0 if binary else F.lit(False)
-    weight = F.when(rare, F.col(WEIGHT)).otherwise(F.col(WEIGHT) / F.lit(math.ceil(share * _HASHES) / _HASHES))
-    return train.where(rare | kept).withColumn(WEIGHT, weight)
+    weight = F.when(rare, F.col(WEIGHT)).otherwise(F.col(WEIGHT) / F.lit(share))
+    return train.where(rare | (uniform(ROW_HASH, 0) < share)).withColumn(WEIGHT, weight)
 
 
 def fit_fuser(
