@@ -1,8 +1,9 @@
 """What has changed in a table since the last run, found without reading the rows that were there before.
 
-A Delta table is known by its id and version: rows that came or went are read from its change data feed where it has
-one, else, as long as rows were only appended, from the files that were added. A folder of parquet files is known by
-the size and time of each file. Anything else that changed (rewritten files, an overwritten table) counts as all new.
+A Delta table is known by its id and the version of its last change: rows that came or went are read from its change
+data feed where it has one, else, as long as rows were only appended (and files put together before that at most), from
+the files that were added. A folder of parquet files is known by the size and time of each file. Anything else that
+changed (rewritten files, an overwritten table) counts as all new.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.errors import AnalysisException
 
 from remedi_spark.features.sources import package_file, read_location
+from remedi_spark.spark.commits import LOOKED_AT, TIDYING, last_change
 from remedi_spark.spark.tables import is_catalog_name
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ Fingerprint = dict[str, Any]
 """JSON that differs when the table does."""
 CHANGE_COLUMNS = ("_change_type", "_commit_version", "_commit_timestamp")
 _CDF = "delta.enableChangeDataFeed"
-_HARMLESS = ("VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+_SAME_FILES = TIDYING - {"OPTIMIZE", "REORG"}
 
 
 def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerprint:
@@ -36,7 +38,7 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
     name = location.table or location.path or ""
     if _is_delta(spark, name):
         table = _delta_table(spark, name)
-        return {"delta": table.detail().collect()[0]["id"], "version": table.history(1).collect()[0]["version"]}
+        return {"delta": table.detail().collect()[0]["id"], "version": last_change(table.history(LOOKED_AT))[0]}
     files = read_location(spark, location, where).inputFiles()
     return {"files": {file: _file_stat(spark, file) for file in sorted(files)}}
 
@@ -67,13 +69,17 @@ def _delta_rows(spark: SparkSession, location: Location, before: Fingerprint, no
             return rows.drop(*CHANGE_COLUMNS)
         except AnalysisException:  # the feed was switched on later than that
             return None
-    history = table.history().filter(f"version >= {first}").collect()
-    appended = all(commit["isBlindAppend"] or commit["operation"] in _HARMLESS for commit in history)
+    history = table.history().filter(f"version >= {first}").orderBy("version").collect()
+    operations = [commit["operation"] for commit in history]
+    # Files that were put together before anything was added are the old rows.
+    tidied = next((at for at, operation in enumerate(operations) if operation not in TIDYING), len(operations))
+    appended = all(commit["isBlindAppend"] or commit["operation"] in _SAME_FILES for commit in history[tidied:])
     # Without a commit for every version (the log was cleaned up), or with renamed columns, files tell too little.
-    if not appended or len(history) != now["version"] - before["version"] or "delta.columnMapping.mode" in properties:
+    complete = bool(history) and len(history) == history[-1]["version"] - before["version"]
+    if not appended or not complete or "delta.columnMapping.mode" in properties:
         return None
     frame = read_location(spark, location, "")
-    old = spark.read.format("delta").option("versionAsOf", before["version"])
+    old = spark.read.format("delta").option("versionAsOf", before["version"] + tidied)
     old_frame = old.table(name) if _is_named(name) else old.load(name)
     added = sorted(set(frame.inputFiles()) - set(old_frame.inputFiles()))
     return _read_files(spark, frame, added, detail["location"])

@@ -118,6 +118,8 @@ def _local_settings(config: SparkConfig) -> Settings:
         "spark.databricks.delta.properties.defaults.checkpointInterval": "20",
         # Delta's default of 32 costs time for every column, and nothing is looked up by a feature's value.
         "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "4",
+        # VACUUM lists a table's folders in as many tasks as this, 10,000 by default.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
         # A forked worker inherits what the daemon has imported; torch and the boosters take seconds to import.
         "spark.python.daemon.module": "remedi_spark.spark.daemon",
         # Set for SQL functions only, it would give them a second daemon with an environment of its own.

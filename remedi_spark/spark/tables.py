@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import types as t
 
 from remedi_spark.errors import InputError, damaged_log
+from remedi_spark.spark.commits import LOOKED_AT, Commit, last_change, last_listed_change
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
@@ -69,27 +69,24 @@ class Tables:
             return self.spark.read.format("delta").load(self.location(name))
 
     def version(self, name: str) -> int:
-        """Return the latest Delta version of the table."""
-        return self._last_commit(name)[0]
+        """Return the latest Delta version of the table that changed its rows."""
+        return self._last_change(name)[0]
 
     def stamp(self, name: str) -> str:
-        """Return what tells the table's present content from any other: version and time of its last commit."""
-        version, when = self._last_commit(name)
+        """Return what tells the table's present rows from any other: version and time of their last change."""
+        version, when = self._last_change(name)
         return f"{version} of {when.isoformat()}"
 
-    def _last_commit(self, name: str) -> tuple[int, datetime]:
+    def _last_change(self, name: str) -> Commit:
         from delta.tables import DeltaTable
 
         where = self.location(name)
-        if not self.in_catalog and (listed := _last_listed_commit(where)):
+        if not self.in_catalog and (listed := last_listed_change(where)):
             return listed
         with sound_log(where):
             if self.in_catalog:  # by SQL: forName refuses names of three parts on open-source Spark
-                history = self.spark.sql(f"DESCRIBE HISTORY {where} LIMIT 1")
-            else:
-                history = DeltaTable.forPath(self.spark, where).history(1)
-            commit = history.collect()[0]
-            return int(commit["version"]), commit["timestamp"]
+                return last_change(self.spark.sql(f"DESCRIBE HISTORY {where} LIMIT {LOOKED_AT}"))
+            return last_change(DeltaTable.forPath(self.spark, where).history(LOOKED_AT))
 
     def append(self, frame: DataFrame, name: str) -> None:
         """Add rows, and columns that the table does not have yet, in one commit."""
@@ -228,18 +225,6 @@ def _is_delta(spark: SparkSession, path: str) -> bool:
 
     with sound_log(path):
         return bool(DeltaTable.isDeltaTable(spark, path))
-
-
-def _last_listed_commit(path: str) -> tuple[int, datetime] | None:
-    """Return version and time of the last commit file in a local folder's log; None where there is none to list.
-
-    Asking Delta for its history takes two Spark jobs, many times in a training.
-    """
-    commits = [file for file in Path(path, "_delta_log").glob("*.json") if file.stem.isdigit()]
-    if not commits:
-        return None
-    last = max(commits, key=lambda file: int(file.stem))
-    return int(last.stem), datetime.fromtimestamp(last.stat().st_mtime, UTC)
 
 
 def _has_parquet(path: str) -> bool:

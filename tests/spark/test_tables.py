@@ -205,3 +205,20 @@ def test_the_last_commit_is_the_one_of_the_history(spark: SparkSession, tmp_path
         assert int(listed.timestamp() * 1000) == pytest.approx(last["milliseconds"], abs=1)
         stamps.add(tables.stamp("numbers"))
     assert len(stamps) == 3
+
+
+@pytest.mark.parametrize("root", ["folder", "spark_catalog.tidy_test"])
+def test_tidying_a_table_up_leaves_it_the_same(spark: SparkSession, tmp_path: Path, root: str) -> None:
+    tables = Tables(spark, root if "." in root else str(tmp_path))
+    name = tables.location("t") if tables.in_catalog else f"delta.`{tables.location('t')}`"
+    try:
+        tables.overwrite(spark.range(9).repartition(3), "t")
+        before = tables.version("t"), tables.stamp("t")
+        for statement in (f"OPTIMIZE {name}", f"VACUUM {name}", f"ALTER TABLE {name} SET TBLPROPERTIES ('a' = 'b')"):
+            spark.sql(statement)
+        assert spark.sql(f"DESCRIBE HISTORY {name}").count() == 5
+        assert (tables.version("t"), tables.stamp("t")) == before
+        tables.append(spark.range(1), "t")
+        assert tables.version("t") == 5
+    finally:
+        spark.sql("DROP SCHEMA IF EXISTS tidy_test CASCADE")
