@@ -69,20 +69,24 @@ def _nothing(_: int) -> None:
 def jvm_log(config: SparkConfig) -> Iterator[None]:
     """Send what the JVM itself prints (jar resolution, warnings before the log level is set) to a log file.
 
-    The JVM inherits this process's standard error when it starts, and keeps what it inherited.
+    The JVM inherits this process's standard output and error when it starts, and keeps what it inherited: results on
+    standard output stay free of its lines.
     """
     if config.log_level in ("DEBUG", "INFO"):
         yield
         return
     path = Path(tempfile.gettempdir()) / f"remedi-spark-{os.getpid()}.log"
-    kept = os.dup(2)
+    sys.stdout.flush()
+    kept = {stream: os.dup(stream) for stream in (1, 2)}
     try:
         with path.open("ab") as log:
-            os.dup2(log.fileno(), 2)
+            for stream in kept:
+                os.dup2(log.fileno(), stream)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        for stream, former in kept.items():
+            os.dup2(former, stream)
+            os.close(former)
 
 
 def _delta_settings() -> Settings:
