@@ -150,7 +150,10 @@ def run_backfill(workspace: Workspace, config: Config, wanted: str) -> None:
 def run_report(
     workspace: Workspace, config: Config, label: str | None = None, *, ablate: bool = False
 ) -> dict[str, Any]:
-    """Stage 7: metrics.json (returned) and report.html; with ``ablate``, what each part of the method adds as well."""
+    """Stage 7: metrics.json and report.html.
+
+    Returns the former; with ``ablate``, what each part of the method adds is measured as well.
+    """
     if ablate and config.task == "regression":
         raise InputError(
             "--ablations: found task regression, expected classification, whose average precision it compares"

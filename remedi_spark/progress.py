@@ -1,4 +1,7 @@
-"""Progress on stderr, one line an event, as text or as JSON; results go to stdout."""
+"""Progress on stderr, one line an event, as text or as JSON; results go to stdout.
+
+On a terminal, events that only pass (one fit of many) share a line that changes (:mod:`remedi_spark.terminal`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from remedi_spark.errors import cause, doing, failure_facts, redact
+from remedi_spark.terminal import Terminal
 
 LOGGER = logging.getLogger("remedi")
 RUN_ID_VARIABLE = "REMEDI_RUN_ID"
@@ -66,7 +70,8 @@ class _Json(logging.Formatter):
 def log_to_stderr(level: int = logging.INFO, style: str | None = None) -> None:
     """Show the product's progress on stderr, as ``text`` or ``json`` (None: as ``REMEDI_LOG_FORMAT`` says)."""
     style = style or os.environ.get(LOG_FORMAT_VARIABLE, "text")
-    handler = logging.StreamHandler(sys.stderr)
+    watched = style == "text" and sys.stderr.isatty()
+    handler = Terminal() if watched else logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if style == "json" else _Elapsed())
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(level)
@@ -78,6 +83,11 @@ def say(stage: str, message: str, **facts: object) -> None:
     LOGGER.info(message, extra={"stage": stage, "facts": facts})
 
 
+def step(stage: str, message: str, **facts: object) -> None:
+    """Report one of many events of a stage; with ``done`` and ``total``, how many there have been and will be."""
+    LOGGER.info(message, extra={"stage": stage, "facts": facts, "passing": True})
+
+
 def warn(stage: str, message: str, **facts: object) -> None:
     """Report something the user should look at; the run goes on."""
     LOGGER.warning(message, extra={"stage": stage, "facts": facts})
@@ -86,10 +96,18 @@ def warn(stage: str, message: str, **facts: object) -> None:
 @contextmanager
 def timed(stage: str, durations: dict[str, float]) -> Iterator[None]:
     """Announce a stage, and store the seconds it took under its name."""
-    say(stage, "started")
+    terminals = [handler for handler in LOGGER.handlers if isinstance(handler, Terminal)]
+    if not terminals:
+        say(stage, "started")
+    for terminal in terminals:
+        terminal.begin(stage)
     start = time.monotonic()
-    with doing(stage=stage):
-        yield
+    try:
+        with doing(stage=stage):
+            yield
+    finally:
+        for terminal in terminals:
+            terminal.end()
     durations[stage] = round(time.monotonic() - start, 1)
     say(stage, f"done in {durations[stage]:.1f} s", seconds=durations[stage])
 

@@ -21,7 +21,7 @@ from remedi_spark.learners.folds import FoldFits, fit_by_fold, mean_margin
 from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.nets.fuser import EXPERTS
-from remedi_spark.progress import say
+from remedi_spark.progress import say, step
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.splits.holdout import TEST, TRAIN
 from remedi_spark.stages.student_parts import student_members
@@ -77,7 +77,7 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
     try:
         models = fit_by_fold(
             rows, config.student.enabled, plan,
-            lambda name, fold, _: say("ablations", f"{STUDENT}: {name} fold {fold + 1}/{encoder.folds}"),
+            lambda name, fold, _: step("ablations", f"{STUDENT}: {name} fold {fold + 1}/{encoder.folds}"),
         )  # fmt: skip
     finally:
         rows.unpersist()

@@ -8,6 +8,7 @@ never saw its owner; any other row by the mean of the fold models.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from remedi_spark.learners.folds import FoldFits, fit_fold
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.ledger import Unit
 from remedi_spark.monitoring.counting import describe
-from remedi_spark.progress import say, warn
+from remedi_spark.progress import say, step, warn
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.splits.folds import BLOCK, assign_folds, require_positives
 from remedi_spark.splits.holdout import TEST, TRAIN, split_holdout
@@ -165,6 +166,8 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
     order = sorted(models, key=lambda name: models[name].kind in ("lightgbm", "xgboost", "catboost"))
     todo = _not_done(workspace, phase.name, {name: models[name] for name in order}, plan)
 
+    count = itertools.count(1)
+
     def fit(unit: tuple[str, int]) -> tuple[str, str | None]:
         name, fold = unit
         done, key = todo[unit]
@@ -173,7 +176,8 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
             fitted = fit_fold(rows, models[name], plan, fold)
             store.save_fitted(fitted, "base_models", name, f"fold_{fold}")
             ledger.record(done, key, time.monotonic() - started)
-            say("base-models", f"{phase.name}: {name} fold {fold + 1}/{settings.folds}: {_size(fitted)}")
+            told = f"{phase.name}: {name} fold {fold + 1}/{settings.folds}: {_size(fitted)}"
+            step("base-models", told, done=next(count), total=len(todo))
         except Exception as error:  # any failure of one native fit must not lose the others
             return name, f"fold {fold}: {cause(error)}"
         return name, None

@@ -10,6 +10,8 @@ Writes ``student_scores``: every row's ``student`` margin.
 
 from __future__ import annotations
 
+import itertools
+
 from pyspark.sql import functions as F
 
 from remedi_spark.bundle.bundle import BundleParts, load_students
@@ -20,7 +22,7 @@ from remedi_spark.learners.contract import TARGET, Fitted
 from remedi_spark.learners.folds import FoldFits, fit_by_fold, mean_margin
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.monitoring.counting import describe_scores
-from remedi_spark.progress import say
+from remedi_spark.progress import say, step
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.splits.holdout import TEST, TRAIN
@@ -60,7 +62,10 @@ def _distil(workspace: Workspace, config: Config, phase: str) -> None:
 
     def keep(name: str, fold: int, fitted: Fitted) -> None:
         store.save_fitted(fitted, "student", name, f"fold_{fold}")
-        say("student", f"{phase}: {name} fold {fold + 1}/{encoder.folds}")
+        told = f"{phase}: {name} fold {fold + 1}/{encoder.folds}"
+        step("student", told, done=next(count), total=len(settings.enabled) * encoder.folds)
+
+    count = itertools.count(1)
 
     try:
         models = fit_by_fold(rows, settings.enabled, plan, keep)
