@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from remedi_spark.columns import LABEL, OWNER
-from remedi_spark.evaluation.measures import by_model, plain
+from remedi_spark.evaluation.measures import GAINS_POINTS, by_model, plain
 from remedi_spark.metrics.label_scale import LabelScale
 from remedi_spark.metrics.regression import (
     SMALLEST_ERROR,
@@ -21,6 +21,7 @@ from remedi_spark.metrics.regression import (
     shot_metrics,
     spearman,
     value_at_k,
+    value_curve,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Shots:
 def measure_amounts(
     rows: DataFrame, scores: dict[str, Column], k: int, shots: Shots, resamples: int
 ) -> dict[str, dict[str, Any]]:
-    """Return, by model, ``metrics``, ``intervals``, ``shots`` and ``error_by_bin`` (mean absolute, None without rows).
+    """Return, by model, ``metrics``, ``intervals``, ``gains``, ``shots`` and ``error_by_bin`` (None without rows).
 
     Args:
         rows: owner_id, label and what the score columns refer to.
@@ -76,8 +77,10 @@ def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> dict[
         labels, scores, edges=shots.label_edges(), train_counts=shots.counts, many=shots.many, few=shots.few
     )
     owners = pd.factorize(frame[OWNER])[0]
+    share, value = value_curve(labels, scores, GAINS_POINTS)
     return {
         "metrics": {name: plain(value) for name, value in metrics.items()},
+        "gains": [share.tolist(), [plain(one) for one in value]],
         "intervals": _intervals(labels, scores, owners, k, resamples) if resamples else {},
         "shots": {shot: {name: plain(value) for name, value in found.items()} for shot, found in by_shot.items()},
         "error_by_bin": _error_by_bin(labels, np.abs(scores - labels), shots),

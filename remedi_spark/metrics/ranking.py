@@ -98,13 +98,8 @@ def gains_curve(labels: npt.ArrayLike, scores: npt.ArrayLike, points: int = 200)
         share and recall, each of shape (points,); recall is nan throughout without positives.
     """
     at_least("points", points, 2)
-    tied = _tied(labels, scores, None)
     share = np.linspace(0, 1, points)
-    if not tied.total_positives:
-        return share, np.full(points, np.nan)
-    rows = np.concatenate([[0.0], tied.row_ends])
-    positives = np.concatenate([[0.0], tied.positive_ends])
-    return share, np.interp(share * tied.total_rows, rows, positives) / tied.total_positives
+    return share, _tied(labels, scores, None).gains(share)
 
 
 def _tied(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None) -> TiedScores:

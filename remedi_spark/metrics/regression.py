@@ -72,6 +72,20 @@ def value_at_k(
     return tied.recall_at(k) if tied.total_positives > 0 else NAN
 
 
+def value_curve(labels: npt.ArrayLike, predictions: npt.ArrayLike, points: int) -> tuple[FloatArray, FloatArray]:
+    """Share of the labels' total against the share of rows contacted, at ``points`` shares evenly from 0 to 1.
+
+    Returns:
+        share and value, each of shape (points,); value is nan throughout where a label is below 0 (more than the whole
+        could be reached then) or the total is 0.
+    """
+    y = finite_vector("labels", labels)
+    share = np.linspace(0, 1, points)
+    if not len(y) or y.min() < 0:
+        return share, np.full(points, NAN)
+    return share, TiedScores.of(y, finite_vector("predictions", predictions, len(y))).gains(share)
+
+
 def shot_metrics(
     labels: npt.ArrayLike,
     predictions: npt.ArrayLike,

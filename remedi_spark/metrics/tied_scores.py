@@ -75,6 +75,15 @@ class TiedScores:
         left_over = (self.row_ends[group] - k) / self.rows[group]
         return float(self.positive_ends[group] - left_over * self.positives[group])
 
+    def gains(self, share: FloatArray) -> FloatArray:
+        """Recall in the best ``share`` of the rows, shapes (n,); ties pro rata, nan without positives."""
+        if not self.total_positives:
+            return np.full(len(share), NAN)
+        rows = np.concatenate([[0.0], self.row_ends])
+        positives = np.concatenate([[0.0], self.positive_ends])
+        reached: FloatArray = np.interp(share * self.total_rows, rows, positives)
+        return reached / self.total_positives
+
     def precision_at(self, k: float) -> float:
         """P@K = TP@K / K, with K clipped to the number of rows."""
         return _ratio(self.positives_in_top(k), min(k, self.total_rows))

@@ -27,8 +27,10 @@ class Outcome:
 
     contacted: int
     reached: int
+    """Positives, or the sum of amounts."""
     recall: float
     precision: float
+    """Positives, or the amount, by row contacted."""
     lift: float
 
 
@@ -68,25 +70,24 @@ def curve_of(report: Report, name: str) -> GainsCurve | None:
 
 
 def has_budget(report: Report) -> bool:
-    """Tell whether there are curves to move a budget along, and buyers to reach."""
-    return bool(report.head.positives) and any(curve_of(report, model.result.name) for model in compared(report))
+    """Tell whether there are curves to move a budget along, and something to reach."""
+    return bool(report.head.reachable) and any(curve_of(report, model.result.name) for model in compared(report))
 
 
 def at_budget(curve: GainsCurve | None, share: float, head: Head) -> Outcome:
     """Return the outcome of contacting the best ``share``, in (0, 1], of the rows; without a curve, at random.
 
     Recall is interpolated linearly between the points of the curve, starting at (0, 0);
-    lift = recall / share and precision = lift · positives / rows, that is lift = precision / prior.
+    lift = recall / share and precision = lift · reachable / rows, that is lift = precision / prior.
     ``templates/report.js`` does the same arithmetic in the page.
     """
     recall = share if curve is None else float(np.interp(share, [0.0, *curve.share], [0.0, *curve.recall]))
-    positives = head.positives or 0
     lift = recall / share
     return Outcome(
         contacted=math.floor(share * head.rows + 0.5),
-        reached=math.floor(recall * positives + 0.5),
+        reached=math.floor(recall * head.reachable + 0.5),
         recall=recall,
-        precision=lift * positives / head.rows if head.rows else 0.0,
+        precision=lift * head.reachable / head.rows if head.rows else 0.0,
         lift=lift,
     )
 

@@ -71,6 +71,8 @@ class Head(Part):
     """Positives among ``rows``; ``None`` for regression."""
     prior: Number = None
     """positives / rows, in [0, 1]."""
+    total: Number = None
+    """Sum of the labels of ``rows``; regression only."""
     k: Count
     """Rows within the budget."""
     budget: Annotated[float, Field(gt=0.0, le=1.0)]
@@ -79,6 +81,11 @@ class Head(Part):
     """What a row is called, in the plural."""
     buyers: str = "buyers"
     """What a positive is called, in the plural."""
+
+    @property
+    def reachable(self) -> float:
+        """What contacting every row reaches: all positives, or the total of the labels."""
+        return (self.total if self.positives is None else self.positives) or 0
 
 
 class ModelResult(Part):
@@ -115,7 +122,7 @@ class Fidelity(Part):
 
 
 class GainsCurve(Part):
-    """Recall against the share contacted, best first; the lift curve is recall / share."""
+    """Recall (of amounts: share of their total) against the share contacted, best first; the lift is recall / share."""
 
     model: str
     """A name of :attr:`Report.models`."""

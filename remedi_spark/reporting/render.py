@@ -85,7 +85,8 @@ def _page_data(report: Report, figures: dict[str, charts.Figure]) -> dict[str, o
         "budget": {
             "share": report.head.budget,
             "rows": report.head.rows,
-            "positives": report.head.positives,
+            "reachable": report.head.reachable,
+            "amounts": report.head.task == "regression",
             "owners": report.head.owners,
             "curves": {role: {"share": curve.share, "recall": curve.recall} for role, curve in curves.items() if curve},
         },

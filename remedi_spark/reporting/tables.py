@@ -44,7 +44,7 @@ class Table:
 
 def budget_table(report: Report) -> Table:
     """Return the outcome of each compared model, and of chance, at the report's own budget."""
-    head = report.head
+    head, amounts = report.head, report.head.task == "regression"
     entries = [(model.role, model.title, curve_of(report, model.result.name)) for model in compared(report)]
     drawn = [entry for entry in entries if entry[2]] + [("random", "Contact at random", None)]
     rows = []
@@ -55,13 +55,17 @@ def budget_table(report: Report) -> Table:
                 Cell(title, strong=role == drawn[0][0]),
                 Cell(fmt.count(outcome.reached), key=f"{role}-reached"),
                 Cell(fmt.percent(outcome.recall), bar=outcome.recall, key=f"{role}-recall"),
-                Cell(fmt.percent(outcome.precision), key=f"{role}-precision"),
+                Cell((fmt.number if amounts else fmt.percent)(outcome.precision), key=f"{role}-precision"),
                 Cell(fmt.number(outcome.lift), key=f"{role}-lift"),
             ]
         )
-    columns = ["", f"{fmt.heading(head.buyers)} reached", "Recall", "Precision", "Lift"]
     caption = "Recall: share of all {0} who are contacted. Precision: share of the contacted who are {0}."
-    return Table(caption.format(head.buyers), columns, rows, identifier="budget-table")
+    caption = caption.format(head.buyers)
+    columns = ["", f"{fmt.heading(head.buyers)} reached", "Recall", "Precision", "Lift"]
+    if amounts:
+        caption = f"Share: of the value of all {head.owners}. Per contact: mean value of the contacted."
+        columns = ["", "Value reached", "Share", "Per contact", "Lift"]
+    return Table(caption, columns, rows, identifier="budget-table")
 
 
 _ERRORS = {"regression": ("mae", "spearman")}

@@ -204,7 +204,7 @@ def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict
     kept = {name: metrics[name] for name in ("label", "measured_on", "rows", "positives", "prior", "k", "budget")}
     return {
         "title": f"Who to contact: {metrics['label']}", "run_id": run_id(), "model_version": version,
-        "generated_at": moment.isoformat(), "task": config.task, **kept,
+        "generated_at": moment.isoformat(), "task": config.task, "total": metrics.get("total"), **kept,
     }  # fmt: skip
 
 

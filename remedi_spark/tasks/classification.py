@@ -103,13 +103,18 @@ class Classification:
     def sections(self, measured: Measured) -> dict[str, Any]:
         """Return gains and the student's reliability."""
         return {
-            "gains": [
-                {"model": name, "share": found["gains"][0][1:], "recall": found["gains"][1][1:]}
-                for name, found in measured.items()
-                if None not in found["gains"][1]
-            ],
+            "gains": gains(measured),
             "calibration": _bins(measured["student"].get("reliability")),
         }
+
+
+def gains(measured: Measured) -> list[dict[str, Any]]:
+    """Return the report's gains curves of the models that have one."""
+    return [
+        {"model": name, "share": found["gains"][0][1:], "recall": found["gains"][1][1:]}
+        for name, found in measured.items()
+        if None not in found["gains"][1]
+    ]
 
 
 def ratio(above: float | None, below: float | None) -> float | None:

@@ -25,7 +25,7 @@ from remedi_spark.metrics.label_scale import LabelScale, ScoreMap
 from remedi_spark.nets.smoothing import FeatureSmoothing
 from remedi_spark.progress import say
 from remedi_spark.tasks import Measured
-from remedi_spark.tasks.classification import ratio
+from remedi_spark.tasks.classification import gains, ratio
 from remedi_spark.tasks.label_counts import amount_column, count_labels, fit_scale, margin_column, weight_column
 
 if TYPE_CHECKING:
@@ -159,12 +159,13 @@ class Regression:
         }
 
     def sections(self, measured: Measured) -> dict[str, Any]:
-        """Return errors by shot of teacher and student, and the student's along the label."""
+        """Return gains of value, errors by shot of teacher and student, and the student's along the label."""
         density = asdict(self.density)
         edges = np.asarray(density["edges"])
         centres = self.scale((edges[:-1] + edges[1:]) / 2)
         bins = zip(centres, density["counts"], density["weights"], measured["student"]["error_by_bin"], strict=True)
         return {
+            "gains": gains(measured),
             "shots": [
                 {"model": name, "shot": shot, **{key: found[key] for key in ("rows", "mae", "rmse", "gmae")}}
                 for name in ("fuser", "student")

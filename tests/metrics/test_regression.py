@@ -34,6 +34,16 @@ def test_value_at_k_counts_ties_pro_rata():
     assert np.isnan(regression.value_at_k([0, 0], [1, 2], 1))
 
 
+def test_the_value_curve_is_value_at_every_share():
+    labels, predictions = np.array([10.0, 0, 6, 4]), np.array([3.0, 2, 2, 1])
+    share, value = regression.value_curve(labels, predictions, 5)
+    at_k = [regression.value_at_k(labels, predictions, k) for k in (1, 2, 3, 4)]
+    np.testing.assert_allclose(share, [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(value, [0, *at_k])
+    for no_curve in ([0.0, 0.0], [-1.0, 5.0]):
+        assert np.isnan(regression.value_curve(no_curve, [1.0, 2.0], 5)[1]).all()
+
+
 def test_shots_are_told_by_training_rows():
     edges, counts = [0, 1, 2, 3, 4, 5], [101, 100, 20, 19, 0]
     labels = np.array([0.5, 1.5, 2.5, 3.5, 4.5, 9.0, -1.0])

@@ -5,6 +5,7 @@ import pytest
 
 from remedi_spark.reporting import Report, budget
 from remedi_spark.reporting import model as m
+from remedi_spark.reporting.tables import budget_table
 
 HEAD = m.Head(
     title="t",
@@ -84,10 +85,24 @@ def test_headline_of_a_regression_speaks_of_value() -> None:
     found = budget.headline(Report(head=head, models=models))
     assert found is not None
     assert "reaches 40\u202f% of the whole value, 4.0 times as much" in found.sentence
-    assert not budget.has_budget(Report(head=head, models=models, gains=[CURVE]))
+    assert not budget.has_budget(Report(head=head, models=models, gains=[CURVE])), "nothing to reach"
     single = m.ModelResult(name="tree", kind="base", metrics={"value_at_k": 0.35})
     told = budget.comparison(Report(head=head, models=[*models, single]))
     assert told.replace("\u202f", " ") == "The best single model, tree, reaches 35 % at the same budget."
+
+
+def test_outcome_of_amounts_by_hand() -> None:
+    head = HEAD.model_copy(update={"task": "regression", "positives": None, "prior": None, "total": 5000.0})
+    outcome = budget.at_budget(CURVE, 0.3, head)
+    assert (outcome.contacted, outcome.reached, outcome.recall) == (300, 3750, pytest.approx(0.75))
+    assert outcome.precision == pytest.approx(3750 / 300)
+    assert outcome.lift == pytest.approx(2.5)
+    models = [m.ModelResult(name="student", kind="student", metrics={"value_at_k": 0.6})]
+    report = Report(head=head, models=models, gains=[CURVE])
+    assert budget.has_budget(report)
+    student, chance = ([cell.text for cell in row] for row in budget_table(report).rows)
+    assert student[1:] == ["3,000", "60.0\u202f%", "30.0", "6.00"]
+    assert chance[1:] == ["500", "10.0\u202f%", "5.00", "1.00"]
 
 
 def test_without_a_measured_model_there_is_no_headline() -> None:

@@ -108,7 +108,11 @@ def _pages(html: str, folder: Path) -> int:
     return len(re.findall(rb"/Type ?/Page\b", paper.read_bytes()))
 
 
-def test_the_slider_tells_what_python_tells(report: Report, tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_slider_tells_what_python_tells(report: Report, tmp_path: Path, task: str) -> None:
+    if task == "regression":
+        amounts = {"task": task, "positives": None, "prior": None, "total": 123456.7}
+        report = report.model_copy(update={"head": report.head.model_copy(update=amounts)})
     answers = _ask(render(report), SLIDE % json.dumps(BUDGETS), tmp_path)
     for per_cent in BUDGETS:
         share, found = per_cent / 100, answers[f"{per_cent:g}"]
@@ -118,7 +122,9 @@ def test_the_slider_tells_what_python_tells(report: Report, tmp_path: Path) -> N
             outcome = budget.at_budget(curve, share, report.head)
             assert found[f"{role}-reached"] == fmt.count(outcome.reached)
             assert found[f"{role}-recall"] == fmt.percent(outcome.recall)
-            assert found[f"{role}-precision"] == fmt.percent(outcome.precision)
+            assert found[f"{role}-precision"] == (fmt.number if task == "regression" else fmt.percent)(
+                outcome.precision
+            )
             assert found[f"{role}-lift"] == fmt.number(outcome.lift)
         contacted = budget.at_budget(None, share, report.head).contacted
         assert found["said"] == f"Best {fmt.budget(share)}: {contacted:,} of {report.head.rows:,} owners"

@@ -57,15 +57,15 @@
   const percent = (value) => `${significant(100 * value)}\u202f%`;
 
   function showBudget() {
-    const { rows, positives, curves } = page.budget;
+    const { rows, reachable, amounts, curves } = page.budget;
     for (const role of [...Object.keys(curves), "random"]) {
       const recall = role === "random" ? share : recallAt(curves[role], share);
       const lift = recall / share;
       const cell = (name) => document.querySelector(`[data-key="${role}-${name}"]`);
       const write = (name, text) => { cell(name).querySelector(".value").textContent = text; };
-      write("reached", whole(recall * positives));
+      write("reached", whole(recall * reachable));
       write("recall", percent(recall));
-      write("precision", percent((lift * positives) / rows));
+      write("precision", (amounts ? significant : percent)((lift * reachable) / rows));
       write("lift", significant(lift));
       cell("recall").querySelector(".bar").style.setProperty("--share", recall);
     }
