@@ -41,16 +41,24 @@ class Fuser(nn.Module):
 
     def forward(self, logits: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return fused logits (n, heads) and gates (n, heads, experts)."""
-        mean = logits.mean(1, keepdim=True)
-        mix = (torch.einsum("nu,hum->nhm", inputs, self.mix_weight) + self.mix_bias).softmax(-1)
-        convex = torch.einsum("nhm,nm->nh", mix, logits)
-        stack = torch.einsum("nm,hm->nh", logits, self.stack_weight) + self.stack_bias
-        hidden = F.relu(torch.einsum("nu,hud->nhd", inputs, self.hidden_weight) + self.hidden_bias)
-        mlp = mean + torch.einsum("nhd,hd->nh", hidden, self.out_weight)
-        pull = torch.einsum("nu,hue->nhe", inputs, self.gate_weight) + self.gate_bias
-        gates = pull.masked_fill(self.absent, -torch.inf).softmax(-1)
-        fused = (torch.stack([convex, stack, mlp], dim=-1) * gates).sum(-1)
-        return fused, gates
+        # Rows last: sums and softmax over a few experts or models then run along whole vectors of rows.
+        x, logits = inputs.T, logits.T
+        mix = self._linear(self.mix_weight, self.mix_bias, x).softmax(1)
+        convex = (mix * logits).sum(1)
+        stack = self.stack_weight @ logits + self.stack_bias.unsqueeze(1)
+        hidden = F.relu(self._linear(self.hidden_weight, self.hidden_bias, x))
+        mlp = logits.mean(0) + (self.out_weight.unsqueeze(1) @ hidden).squeeze(1)
+        pull = self._linear(self.gate_weight, self.gate_bias, x)
+        gates = pull.masked_fill(self.absent.unsqueeze(1), -torch.inf).softmax(1)
+        fused = (torch.stack([convex, stack, mlp], dim=1) * gates).sum(1)
+        return fused.T, gates.permute(2, 0, 1)
+
+    @staticmethod
+    def _linear(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+        """Return (heads, outputs, n): weights (heads, inputs, outputs), biases (heads, outputs), x (inputs, n)."""
+        heads, inputs, outputs = weight.shape
+        flat = weight.transpose(1, 2).reshape(heads * outputs, inputs)
+        return torch.addmm(bias.reshape(-1, 1), flat, x).view(heads, outputs, -1)
 
     def start_stack(self, stacks: Tensor) -> None:
         """Take the stack expert of every head from (heads, models + 1): weights, then the intercept."""

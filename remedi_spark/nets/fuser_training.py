@@ -15,7 +15,7 @@ from remedi_spark.nets.fuser import EXPERTS, Fuser, FuserSpec
 from remedi_spark.nets.workers import sum_over_workers
 
 Array = npt.NDArray[np.float64]
-_CHUNK = 32_768
+_CHUNK = 8_192
 _CHECK_EVERY = 10
 _PATIENCE = 4
 """Checks in which no head gets better before training stops."""
