@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,9 +23,16 @@ PATIENCE = float(os.environ.get("REMEDI_TEST_PATIENCE", "300"))
 
 
 class Standalone:
-    """Master and workers of one core each; all of them end with the block."""
+    """Master and workers of one core each; all of them end with the block.
 
-    def __init__(self, folder: Path, workers: int = 2) -> None:
+    ``java`` and ``settings`` are what the jobs run with: by default what suits the few rows of a test. ``pinned``: a
+    worker, its executor and its Python have one core of the machine and no more.
+    """
+
+    def __init__(
+        self, folder: Path, workers: int = 2, *,
+        memory_mb: int = 1000, java: str = QUICK_JAVA, settings: Mapping[str, str] = SUBMITTED, pinned: bool = False,
+    ) -> None:  # fmt: skip
         import pyspark
 
         use_java()
@@ -32,6 +40,10 @@ class Standalone:
         self.home = Path(pyspark.__file__).parent
         self.port = _free_port()
         self._size = workers
+        self._memory_mb = memory_mb
+        self._java = java
+        self._settings = settings
+        self._pinned = pinned
         self._processes: list[subprocess.Popen[bytes]] = []
         self._jobs: list[subprocess.Popen[str]] = []
 
@@ -44,8 +56,8 @@ class Standalone:
         self._start("master", "master.Master", "--port", str(self.port))
         for number in range(self._size):
             work = self.folder / f"worker{number}"
-            options = ["--cores", "1", "--memory", "1500m", "--work-dir", str(work), self.url]
-            self._start(f"worker{number}", "worker.Worker", *options)
+            options = ["--cores", "1", "--memory", f"{self._memory_mb + 500}m", "--work-dir", str(work), self.url]
+            self._start(f"worker{number}", "worker.Worker", *options, core=number if self._pinned else None)
         log = self.folder / "master.log"
         _wait_until(lambda: log.read_text().count("Registering worker") == self._size, "the workers to register")
         return self
@@ -57,9 +69,12 @@ class Standalone:
         for process in self._processes:
             process.wait(timeout=60)
 
-    def _start(self, name: str, what: str, *options: str) -> None:
-        command = [str(self.home / "bin" / "spark-class"), f"org.apache.spark.deploy.{what}", "--host", "127.0.0.1",
-                   "--webui-port", "0", *options]  # fmt: skip
+    def _start(self, name: str, what: str, *options: str, core: int | None = None) -> None:
+        pin = [] if core is None else ["taskset", "--cpu-list", str(core)]
+        command = [
+            *pin, str(self.home / "bin" / "spark-class"), f"org.apache.spark.deploy.{what}", "--host", "127.0.0.1",
+            "--webui-port", "0", *options,
+        ]  # fmt: skip
         environment = {
             **os.environ, "SPARK_HOME": str(self.home), "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_DAEMON_JAVA_OPTS": QUICK_JAVA,
@@ -88,14 +103,16 @@ class Standalone:
             "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
             "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
             "spark.sql.session.timeZone": "UTC", "spark.speculation": "false",
-            "spark.task.reaper.enabled": "true", "spark.task.reaper.killTimeout": "20s",
+            "spark.task.reaper.enabled": "true", "spark.task.reaper.killTimeout": "10s",
+            # How often a barrier stage looks whether a lost executor has come back.
+            "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "2s",
             "spark.dynamicAllocation.enabled": "false", "spark.sql.shuffle.partitions": "2",
             "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
-            **SUBMITTED,
+            **self._settings,
         }  # fmt: skip
         command = [
             str(self.home / "bin" / "spark-submit"), "--master", self.url, "--driver-memory", "1500m",
-            "--driver-java-options", QUICK_JAVA, "--executor-memory", "1g",
+            "--driver-java-options", self._java, "--executor-memory", f"{self._memory_mb}m",
             "--packages", ",".join(PACKAGES), "--archives", f"{archive}#environment",
             *[word for name, value in settings.items() for word in ("--conf", f"{name}={value}")], *words,
         ]  # fmt: skip

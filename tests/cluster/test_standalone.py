@@ -35,7 +35,10 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_training_on_the_cluster_equals_training_in_one_process(
     cluster: Standalone, packaged: tuple[Path, Path], trained: Trained, spark: Any, tmp_path: Path
 ) -> None:
-    arguments = train_arguments(trained.table, tmp_path / "model", *WITH_ADDITIVE)
+    # A table to measure on spares the phase in which models are only judged; what is shipped is the same.
+    others = tmp_path / "others.parquet"
+    trained.frame.tail(50).assign(owner=[f"other{i}" for i in range(50)]).to_parquet(others, coerce_timestamps="us")
+    arguments = train_arguments(trained.table, tmp_path / "model", *WITH_ADDITIVE, "--test", str(others))
     job = cluster.submit(*packaged, str(ROOT / "jobs" / "train.py"), *arguments[1:])
     out, err = job.communicate(timeout=4 * PATIENCE)
     assert job.returncode == 0, err[-3000:]
@@ -43,16 +46,13 @@ def test_training_on_the_cluster_equals_training_in_one_process(
 
     def scores(bundle: Path) -> Any:
         frame = spark.read.format("delta").load(str(bundle / "tables" / "student_scores")).toPandas()
-        return frame.sort_values("owner_id", ignore_index=True)
+        return frame[~frame["owner_id"].str.startswith("other")].sort_values("owner_id", ignore_index=True)
 
     mine, local = scores(tmp_path / "model"), scores(trained.bundle)
     assert list(mine["fold"]) == list(local["fold"])
-    np.testing.assert_allclose(mine["student"], local["student"], atol=1e-6)
+    np.testing.assert_allclose(mine["student"], local["student"], rtol=1e-5, atol=1e-6)  # nets are of single precision
 
 
-@pytest.mark.skipif(
-    "REMEDI_TEST_CHAOS" not in os.environ, reason="minutes of killed executors; set REMEDI_TEST_CHAOS=1"
-)
 def test_a_lost_executor_neither_hangs_nor_changes_a_result(cluster: Standalone, packaged: tuple[Path, Path]) -> None:
     # Seconds a fit may take: a lost executor comes back first, and Spark looks for slots every 15 s.
     limit = str(PATIENCE / 4)
