@@ -26,10 +26,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     rows, k = metrics["rows"], metrics["k"]
     positives = "" if metrics["positives"] is None else f" {metrics['positives']} positive,"
     typer.echo(f"\n{metrics['label']}: {rows} rows,{positives} K = {k} ({metrics['measured_on']})\n")
-    typer.echo(f"{'model':<16}" + "".join(f"{name:>16}" for name in names))
+    width = max(16, 1 + max(map(len, metrics["models"])))
+    typer.echo(f"{'model':<{width}}" + "".join(f"{name:>16}" for name in names))
     for model, values in metrics["models"].items():
         cells = ("" if values[name] is None else f"{values[name]:.4f}" for name in names)
-        typer.echo(f"{model:<16}" + "".join(f"{cell:>16}" for cell in cells))
+        typer.echo(f"{model:<{width}}" + "".join(f"{cell:>16}" for cell in cells))
     kept = [
         f"{'n/a' if value is None else f'{value:.1%}'} of {_KEPT[name]}" for name, value in metrics["retention"].items()
     ]
