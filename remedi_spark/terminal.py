@@ -45,10 +45,9 @@ class Terminal(logging.Handler):
             if getattr(record, "passing", False) and self._stages:
                 stage, task = self._stages[-1]
                 self._progress.update(task, description=f"{stage:<{WIDTH_OF_STAGE}}{_counted(record)}", refresh=True)
-            elif record.levelno >= logging.WARNING:
-                self._console.print(Text(line, style="yellow"))
             else:
-                self._console.print(Text(line))
+                style = "yellow" if record.levelno >= logging.WARNING else ""
+                self._console.print(Text(line, style=style), soft_wrap=True)
         except Exception:
             self.handleError(record)
 
