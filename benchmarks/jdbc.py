@@ -3,8 +3,8 @@
     REMEDI_JDBC_USER=… REMEDI_JDBC_PASSWORD=… \\
       python benchmarks/jdbc.py --jdbc jdbc:postgresql://127.0.0.1:5432/postgres --rows 2000000
 
-Scores are drawn, a tenth of the rows with one reason each; the second scoring run changes every hundredth score. Each
-line is one ``remedi export`` by the clock, with the start of Spark. The tables ``remedi_benchmark*`` are left there.
+Scores are drawn, a tenth of the rows with one reason each; a later run has the same scores under its own ``run_id``.
+Each line is one ``remedi export`` by the clock, with the start of Spark. The tables ``remedi_benchmark*`` stay there.
 """
 
 from __future__ import annotations
@@ -50,11 +50,10 @@ def _scores(spark: SparkSession, rows: int, run: str) -> DataFrame:
         F.lit("web_visits_28d").alias("feature"), F.lit("3").alias("value"), F.lit(0.0125).alias("contribution"),
         F.lit("3 visits to the website in the last 28 days, usual: 0").alias("text"),
     )  # fmt: skip
-    moved = F.when(F.lit(run == "two") & (F.col("id") % 100 == 0), 0.5).otherwise(0.0)
     frame = spark.range(rows).select(
         F.concat(F.lit("owner-"), F.col("id")).alias("owner_id"),
         F.lit("2026-01-31").cast("date").alias("snapshot_date"),
-        ((rows - F.col("id") + moved) / F.lit(rows + 1.0)).alias("score"),
+        ((rows - F.col("id")) / F.lit(rows + 1.0)).alias("score"),
         (F.col("id") + 1).alias("rank"),
         F.lit(rows).alias("rows"),
         (F.col("id") < rows // 10).alias("in_top_k"),

@@ -41,7 +41,7 @@ def main() -> None:
     table = given.out / "owners.parquet"
     table.mkdir()
     for number, part in _owners(given.rows).groupby(np.arange(given.rows) * FILES // given.rows):
-        part.to_parquet(table / f"{number}.parquet")
+        part.to_parquet(table / f"{number}.parquet", index=False)
     python, archive = packaged_environment(given.out)
     found = []
     for workers in (1, 2):

@@ -54,7 +54,7 @@ def test_training_on_the_cluster_equals_training_in_one_process(
 
 
 def test_a_lost_executor_neither_hangs_nor_changes_a_result(cluster: Standalone, packaged: tuple[Path, Path]) -> None:
-    # Seconds a fit may take: a lost executor comes back first, and Spark looks for slots every 15 s.
+    # Seconds a fit may take: a lost executor has to come back first.
     limit = str(PATIENCE / 4)
     job = cluster.submit(*packaged, str(Path(__file__).with_name("fits_job.py")), limit)
     watchdog = threading.Timer(4 * PATIENCE, os.killpg, (job.pid, signal.SIGKILL))
