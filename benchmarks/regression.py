@@ -6,10 +6,12 @@
 
 ``run`` fits one MLP of the product and one LightGBM in this process, without Spark, and adds one line a (set, seed,
 model, scale, variant) to ``--results``; what is there already is not run again. Variants: ``vanilla``; ``lds`` (row
-weights, as in the paper); ``apart`` (the default: the same, but labels of 0 keep weight 1 where one in twenty is 0);
-``fds`` (nets: feature smoothing); ``both`` (``apart`` and ``fds``); ``smoter`` (resampling by the package resreg, where
-it is installed). Errors are measured on untouched rows by how many training rows had a label like it: 100 bins of equal
-width, many > 100 rows, few < 20. ``table`` writes the means over seeds with 95 % intervals (t distribution).
+weights by the root of the density, as in the paper); ``apart`` (the same, but labels of 0 keep weight 1 where one in
+twenty is 0; left out elsewhere); ``inverse`` (``apart``, by the density itself); ``auto`` (the default: one of these or
+no weights, by trial fits on the training rows); ``fds`` (nets: feature smoothing); ``both`` (``apart`` and ``fds``);
+``smoter`` (resampling by the package resreg, where it is installed). Errors are measured on untouched rows by how many
+training rows had a label like it: 100 bins of equal width, many > 100 rows, few < 20. ``table`` writes the means over
+seeds with 95 % intervals (t distribution).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -29,7 +31,7 @@ from regression_sets import NAMES, Split, prepare
 from regression_table import table as table_of
 
 from remedi_spark.config import load_config
-from remedi_spark.config.regression import ZERO_INFLATED
+from remedi_spark.config.regression import ZERO_INFLATED, Weights
 from remedi_spark.encoding.layout import Layout, Slot
 from remedi_spark.imbalance.label_density import LabelDensity
 from remedi_spark.imbalance.lds import width_edges
@@ -38,10 +40,14 @@ from remedi_spark.metrics.regression import shot_metrics, spearman, value_at_k
 from remedi_spark.nets.models import build
 from remedi_spark.nets.smoothing import FeatureSmoothing
 from remedi_spark.nets.training import Recipe, Rows, margin, train
+from remedi_spark.tasks.label_weights import Errors, best_weights
 
 RESULTS = Path("run/regression/results.jsonl")
-NET_VARIANTS = ("vanilla", "lds", "apart", "fds", "both", "smoter")
-TREE_VARIANTS = ("vanilla", "lds", "apart", "smoter")
+TREE_VARIANTS = ("vanilla", "lds", "apart", "inverse", "auto", "smoter")
+NET_VARIANTS = (*TREE_VARIANTS, "fds", "both")
+PLAIN = ",".join(name for name in NET_VARIANTS if name != "smoter")
+WEIGHTS: dict[str, Weights] = {"lds": "sqrt_inv", "apart": "sqrt_inv", "both": "sqrt_inv", "inverse": "inverse"}
+"""Kind of row weights by variant; the others have none."""
 BUDGET = 0.075
 SHOT_BINS = 100
 SPEC = {"kind": "mlp", "embedding_dim": 8, "hidden": [128, 64], "dropout": 0.1}
@@ -57,11 +63,6 @@ class Fit:
     variant: str
 
     @property
-    def weighted(self) -> bool:
-        """Rows weigh by their label."""
-        return self.variant in ("lds", "apart", "both")
-
-    @property
     def smoothed(self) -> bool:
         """Features are smoothed."""
         return self.variant in ("fds", "both")
@@ -73,7 +74,9 @@ def run(
     seeds: Annotated[str, typer.Option(help="Numbers, separated by commas.")] = "0,1,2,3,4",
     scales: Annotated[str, typer.Option(help="linear, asinh or both, separated by commas.")] = "linear,asinh",
     models: Annotated[str, typer.Option(help="mlp, lightgbm or both, separated by commas.")] = "lightgbm,mlp",
-    variants: Annotated[str, typer.Option(help="Which variants.")] = ",".join(NET_VARIANTS[:5]),
+    variants: Annotated[str, typer.Option(help="Which variants.")] = ",".join(
+        name for name in NET_VARIANTS if name != "smoter"
+    ),
     data: Annotated[Path | None, typer.Option(help="Folder of the fremtpl2 tables.")] = None,
     results: Annotated[Path, typer.Option(help="Lines of JSON to add to.")] = RESULTS,
 ) -> None:
@@ -84,6 +87,8 @@ def run(
         for name in sets.split(","):
             split = prepare(name, seed, data)
             for fit in _fits(models, scales, variants):
+                if fit.variant == "apart" and not _many_zeros(split):
+                    continue
                 key = {"set": name, "seed": seed, "model": fit.model, "scale": fit.scale, "variant": fit.variant}
                 if key not in _done(results):
                     _add(results, key | _measure(split, fit, seed))
@@ -103,7 +108,7 @@ def cost(rows: int = 20_000, epochs: int = 4, repeats: int = 5) -> None:
     """Print the CPU seconds of an epoch with and without feature smoothing, paired, and of the weights."""
     torch.set_num_threads(1)
     split = prepare("planted", 0, None, rows=rows)
-    scale, density = _labels(split.y, "linear")
+    scale, density, _, _ = _weighted(split.y, "linear", "sqrt_inv")
     for spec in (SPEC, {"kind": "tabm", "embedding_dim": 4, "members": 8, "blocks": 2, "width": 96, "dropout": 0.1}):
         ratios = []
         for seed in range(repeats):
@@ -118,7 +123,7 @@ def cost(rows: int = 20_000, epochs: int = 4, repeats: int = 5) -> None:
             typer.echo(f"{spec['kind']} seed {seed}: {seconds[0]:.2f} s an epoch, {seconds[1]:.2f} with FDS")
         typer.echo(f"{spec['kind']}: FDS adds {np.median(ratios):+.1%} (median of {repeats} pairs, CPU)")
     begun = time.process_time()
-    _labels(split.y, "linear")[1].weight_of(scale.margin(split.y))
+    _weighted(split.y, "linear", "sqrt_inv")
     typer.echo(f"LDS weights of {rows} rows: {time.process_time() - begun:.3f} s, once a training")
 
 
@@ -153,12 +158,8 @@ def _add(results: Path, row: dict[str, Any]) -> None:
 def _measure(split: Split, fit: Fit, seed: int) -> dict[str, Any]:
     begun = time.process_time()
     learned = _resampled(split, seed) if fit.variant == "smoter" else split
-    apart = fit.variant != "lds" and np.mean(learned.y == 0) >= ZERO_INFLATED
-    scale, density = _labels(learned.y, fit.scale, zeros_apart=apart)
-    margins = scale.margin(learned.y)
-    weights = density.weight_of(margins) if fit.weighted else np.ones(len(margins))
-    if apart:
-        weights = np.where(learned.y == 0, 1.0, weights)
+    kind = _trial_choice(learned, fit.scale, seed) if fit.variant == "auto" else WEIGHTS.get(fit.variant, "none")
+    scale, density, margins, weights = _weighted(learned.y, fit.scale, kind, paper=fit.variant == "lds")
     fitted = _mlp if fit.model == "mlp" else _lightgbm
     predictions = scale(fitted(learned, margins, weights, seed, _smoothing(density) if fit.smoothed else None))
     cpu = time.process_time() - begun
@@ -167,25 +168,52 @@ def _measure(split: Split, fit: Fit, seed: int) -> dict[str, Any]:
     shots = shot_metrics(split.test_y, predictions, edges=edges, train_counts=counts)
     k = max(1, int(np.ceil(BUDGET * len(predictions))))
     ranking = {"spearman": spearman(split.test_y, predictions), "value_at_k": value_at_k(split.test_y, predictions, k)}
-    return {"cpu": cpu, **ranking, **shots}
+    return {"cpu": cpu, "weights": kind, **ranking, **shots}
 
 
-def _labels(y: np.ndarray, scale: str, *, zeros_apart: bool = False) -> tuple[LabelScale, LabelDensity]:
-    """As the product's ``tasks/label_counts.py``, in numpy."""
-    config = load_config(task="regression").regression
+def _many_zeros(split: Split) -> bool:
+    return bool(np.mean(split.y == 0) >= ZERO_INFLATED)
+
+
+def _weighted(
+    y: np.ndarray, scale: str, kind: Weights, *, paper: bool = False
+) -> tuple[LabelScale, LabelDensity, np.ndarray, np.ndarray]:
+    """Return scale, density, margins and row weights as the product's ``tasks/label_counts.py``, in numpy.
+
+    ``paper``: no zeros apart.
+    """
     unit = float(np.median(np.abs(y[y != 0]))) if scale == "asinh" else 1.0
     learned = np.arcsinh(y / unit) if scale == "asinh" else y
     lowest = 0.0 if y.min() >= 0 else -np.inf
     fitted = LabelScale(scale, unit, float(learned.mean()), float(learned.std()), lowest)  # type: ignore[arg-type]
     margins = fitted.margin(y)
-    edges = width_edges(margins.min(), margins.max(), config.bins)
-    counts, _ = np.histogram(margins[y != 0] if zeros_apart else margins, edges)
-    lds = config.lds
+    config = load_config(task="regression").regression
+    edges, lds = width_edges(margins.min(), margins.max(), config.bins), config.lds
+    alone = (y == 0) & (not paper and np.mean(y == 0) >= ZERO_INFLATED)
+    counts, _ = np.histogram(margins[~alone], edges)
     density = LabelDensity.from_histogram(
-        edges, counts, reweight=lds.reweight, kernel=lds.kernel, kernel_size=lds.kernel_size, sigma=lds.sigma,
-        exact=True,
-    )  # fmt: skip
-    return fitted, density
+        edges, counts, reweight=kind, kernel=lds.kernel, kernel_size=lds.kernel_size, sigma=lds.sigma, exact=True
+    )
+    return fitted, density, margins, np.where(alone, 1.0, density.weight_of(margins))
+
+
+def _trial_choice(split: Split, scale: str, seed: int) -> str:
+    """Return the weights that pay on two folds of owners, as the product's ``tasks/label_weights.py``."""
+    owners, place = np.unique(split.owners, return_inverse=True)
+    fold = np.random.default_rng(seed).integers(0, 5, len(owners))[place]
+    errors = {}
+    for kind in get_args(Weights):
+        rows, totals = np.zeros((2, load_config(task="regression").regression.bins))
+        for left_out in (fold == 0, fold == 1):
+            held, kept = split.y[left_out], ~left_out
+            trial = Split(split.x[kept], split.y[kept], split.owners[kept], split.x[left_out], held)
+            fitted, density, margins, weights = _weighted(trial.y, scale, kind)
+            amounts = fitted(_lightgbm(trial, margins, weights, seed, None))
+            bins = density.bin_of(fitted.margin(held))
+            rows += np.bincount(bins, minlength=len(rows))
+            totals += np.bincount(bins, np.abs(amounts - held), minlength=len(rows))
+        errors[kind] = Errors.of_bins(rows[rows > 0], totals[rows > 0])
+    return best_weights(errors)
 
 
 def _smoothing(density: LabelDensity) -> FeatureSmoothing:

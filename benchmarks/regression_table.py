@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from regression_sets import NAMES
 from scipy import stats
 
 COLUMNS = (("all", "mae"), ("all", "rmse"), ("all", "gmae"), ("few", "mae"), ("few", "gmae"))
@@ -13,7 +14,8 @@ def table(results: pd.DataFrame) -> str:
     """Return the Markdown table of a frame with one row a set, model, variant and seed."""
     titles = [f"{shot}: {metric.upper()}" for shot, metric in COLUMNS]
     lines = [f"| set | model | scale | variant | seeds | {' | '.join(titles)} | value@7.5 % |", "|---" * 11 + "|"]
-    for (name, model), group in results.groupby(["set", "model"], sort=False):
+    by_place = results.assign(place=results["set"].map(NAMES.index)).sort_values(["place", "model"], kind="stable")
+    for (name, model), group in by_place.groupby(["set", "model"], sort=False):
         base = group[(group["scale"] == "linear") & (group["variant"] == "vanilla")].set_index("seed")
         for (scale, variant), found in group.groupby(["scale", "variant"], sort=False):
             paired = found.set_index("seed")

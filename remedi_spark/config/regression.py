@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -40,14 +40,26 @@ class KernelConfig(Section):
         return self
 
 
+Weights = Literal["none", "sqrt_inv", "inverse"]
+"""Kinds of row weights, from the lightest."""
+
+
 class LDSConfig(KernelConfig):
     """Label distribution smoothing: row weights for every learner."""
 
-    reweight: Literal["sqrt_inv", "inverse"] = "sqrt_inv"
-    """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself."""
+    reweight: Literal["auto", "sqrt_inv", "inverse"] = "auto"
+    """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself; ``auto``: by the one of
+    these, or of no weights, that trial fits on this table show to pay (``tasks/label_weights.py``)."""
     zeros_apart: bool = True
     """Labels of exactly 0 are a point mass, not a density: where at least one in twenty is 0 they keep weight 1, and
     the others are weighed among themselves. False: as the paper, which has no such labels."""
+
+    @property
+    def kinds(self) -> tuple[Weights, ...]:
+        """The kinds of weights in question."""
+        if not self.enabled:
+            return ("none",)
+        return get_args(Weights) if self.reweight == "auto" else (self.reweight,)
 
 
 class FDSConfig(KernelConfig):

@@ -129,13 +129,15 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     task.measure_labels(train)
     learned = train.withColumn(LABEL, task.target())
     encoder = fit_encoder(learned, contract, config.encoding, folds=folds, binary=task.binary)
+    inputs = (*CARRIED, BLOCK, *contract.columns)
+    task.choose_weights(encode(train.select(*inputs), encoder), encoder.layout, int(sums[0]))
     store = workspace.models(phase)
     store.save("encoder", encoder.to_dict())
     if phase == FINAL:
         until = str(sums["until"]) if isinstance(sums["until"], date) else None
         store.save("distribution", describe(train, encoder, until).to_dict())
     store.save("training", {"rows": int(sums[0]), "prior": float(sums[1] / sums[2])})
-    stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*CARRIED, BLOCK, *contract.columns), encoder)
+    stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*inputs), encoder)
     workspace.write(phase, "encoded", stored)
     marked.unpersist()
     say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} {task.rare_owners}, {encoder.layout.width} inputs")

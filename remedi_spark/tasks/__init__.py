@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from remedi_spark.bundle.store import ModelStore
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
+from remedi_spark.encoding.layout import Layout
 from remedi_spark.learners.contract import Amounts
 from remedi_spark.metrics.label_scale import ScoreMap
 
@@ -34,7 +35,7 @@ class Task(Protocol):
     baselines: ClassVar[dict[str, str]]
     """Baselines worth measuring, each with its column of ``fused_scores``."""
     files: ClassVar[tuple[str, ...]]
-    """What :meth:`measure_labels` stores."""
+    """What :meth:`measure_labels` and :meth:`choose_weights` store."""
 
     def needs_no_negatives(self) -> str | None:
         """Name what cannot learn labels below 0, if anything."""
@@ -46,6 +47,16 @@ class Task(Protocol):
 
     def measure_labels(self, train: DataFrame) -> None:
         """Measure and store what the training labels must tell before anything is learned."""
+        ...
+
+    def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:
+        """Settle and store the weights of rows where that takes trial fits.
+
+        Args:
+            encoded: the training rows with their folds, lazily: nothing is computed unless it is needed.
+            layout: of the encoded rows.
+            rows: how many there are.
+        """
         ...
 
     def target(self) -> Column:

@@ -11,6 +11,7 @@ from remedi_spark.bundle.store import ModelStore
 from remedi_spark.columns import LABEL, PART, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
+from remedi_spark.encoding.layout import Layout
 from remedi_spark.evaluation.measures import measure_models
 from remedi_spark.learners.alignment import align, binned_margins, binned_rows, fit_alignment, log_odds
 from remedi_spark.learners.contract import Amounts
@@ -46,6 +47,9 @@ class Classification:
 
     def measure_labels(self, train: DataFrame) -> None:
         """Store nothing: a 0/1 label needs no scale."""
+
+    def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:
+        """Store nothing: a row has its own weight."""
 
     def target(self) -> Column:
         """Return the label."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import LABEL
 from remedi_spark.config.regression import RegressionConfig
 from remedi_spark.errors import InputError
-from remedi_spark.imbalance.label_density import LabelDensity
+from remedi_spark.imbalance.label_density import LabelDensity, Reweight
 from remedi_spark.imbalance.lds import width_edges
 from remedi_spark.metrics.label_scale import LARGEST_ANGLE, LabelScale
 
@@ -43,8 +44,10 @@ def fit_scale(train: DataFrame, config: RegressionConfig) -> tuple[LabelScale, f
     return LabelScale(config.scale, unit, float(center), float(spread), bound), zeros
 
 
-def count_labels(train: DataFrame, scale: LabelScale, config: RegressionConfig, *, zeros_apart: bool) -> LabelDensity:
-    """Return the histogram of training labels in bins of equal width on ``scale``, with the weight of each bin.
+def count_labels(
+    train: DataFrame, scale: LabelScale, config: RegressionConfig, kinds: Sequence[Reweight], *, zeros_apart: bool
+) -> dict[str, LabelDensity]:
+    """Return the histogram of training labels in bins of equal width on ``scale``, with each kind of weights.
 
     With ``zeros_apart`` the weights are those among the labels that are not 0; the counts are of all.
     """
@@ -55,12 +58,15 @@ def count_labels(train: DataFrame, scale: LabelScale, config: RegressionConfig, 
     by_bin = train.groupBy(bin_column(edges, margin).alias("bin"), (F.col(LABEL) == 0).alias("zero")).count()
     for position, is_zero, rows in by_bin.collect():
         (zero if is_zero else other)[position] = rows
-    lds = config.lds
-    smoothed = LabelDensity.from_histogram(
-        edges, other if zeros_apart else zero + other, reweight=lds.reweight if lds.enabled else "none",
-        kernel=lds.kernel, kernel_size=lds.kernel_size, sigma=lds.sigma, exact=True,
-    )  # fmt: skip
-    return replace(smoothed, counts=tuple((zero + other).tolist()))
+    lds, counts = config.lds, tuple((zero + other).tolist())
+    smoothed = {
+        kind: LabelDensity.from_histogram(
+            edges, other if zeros_apart else zero + other, reweight=kind, kernel=lds.kernel,
+            kernel_size=lds.kernel_size, sigma=lds.sigma, exact=True,
+        )
+        for kind in kinds
+    }  # fmt: skip
+    return {kind: replace(density, counts=counts) for kind, density in smoothed.items()}
 
 
 def weight_column(density: LabelDensity, margin: Column) -> Column:

@@ -6,6 +6,7 @@ fit of the chain, because each one that left them out would pull predictions of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,25 +15,28 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from remedi_spark.bundle.store import ModelStore
-from remedi_spark.columns import LABEL, WEIGHT
+from remedi_spark.columns import LABEL
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.config.regression import NEEDS_NO_NEGATIVES, ZERO_INFLATED
+from remedi_spark.encoding.layout import Layout
 from remedi_spark.evaluation.amounts import Shots, measure_amounts
 from remedi_spark.imbalance.label_density import LabelDensity
-from remedi_spark.learners.contract import Amounts
+from remedi_spark.learners.contract import TARGET, Amounts
+from remedi_spark.learners.folds import FoldFits
 from remedi_spark.metrics.label_scale import LabelScale, ScoreMap
 from remedi_spark.nets.smoothing import FeatureSmoothing
 from remedi_spark.progress import say
 from remedi_spark.tasks import Measured
 from remedi_spark.tasks.classification import gains, ratio
-from remedi_spark.tasks.label_counts import amount_column, count_labels, fit_scale, margin_column, weight_column
+from remedi_spark.tasks.label_counts import amount_column, count_labels, fit_scale, margin_column
+from remedi_spark.tasks.label_weights import Errors, best_weights, row_weight, try_weights
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-LABELS = "labels"
-"""File of the scale, the histogram and the share of zeros."""
+LABELS, WEIGHTS = "labels", "label_weights"
+"""Files: the scale and the share of zeros; the histogram with its weights, and how these were chosen."""
 _RARE = (0.95, 0.9, 0.75, 0.5, 0.0)
 
 
@@ -47,11 +51,16 @@ class Regression:
     loss: ClassVar[str] = "mse"
     rare_owners: ClassVar[str] = "owners with a label in the upper tail"
     baselines: ClassVar[dict[str, str]] = {"mean": "mean", "stack": "stack_lr"}
-    files: ClassVar[tuple[str, ...]] = ("labels.json",)
+    files: ClassVar[tuple[str, ...]] = ("labels.json", "label_weights.json")
 
     @cached_property
     def _labels(self) -> dict[str, Any]:
         stored: dict[str, Any] = self.store.load(LABELS)
+        return stored
+
+    @cached_property
+    def _weights(self) -> dict[str, Any]:
+        stored: dict[str, Any] = self.store.load(WEIGHTS)
         return stored
 
     @property
@@ -62,7 +71,7 @@ class Regression:
     @property
     def density(self) -> LabelDensity:
         """Training labels by bin, and the weight of each bin; edges are margins."""
-        return LabelDensity.from_dict(self._labels["density"])
+        return LabelDensity.from_dict(self._weights["density"])
 
     def needs_no_negatives(self) -> str | None:
         """Name the first member that was switched on for good and takes amounts of 0 or more only."""
@@ -78,14 +87,34 @@ class Regression:
         return float(next((cut for cut in cuts if cut < highest), highest))
 
     def measure_labels(self, train: DataFrame) -> None:
-        """Fit and store the scale, the histogram of labels and its weights."""
-        scale, zeros = fit_scale(train, self.config.regression)
-        apart = zeros >= ZERO_INFLATED and self.config.regression.lds.zeros_apart
-        density = count_labels(train, scale, self.config.regression, zeros_apart=apart)
-        stored = {"scale": scale.to_dict(), "density": density.to_dict(), "zeros": zeros, "zeros_apart": apart}
-        self.store.save(LABELS, stored)
-        lightest, heaviest = min(density.weights), max(density.weights)
-        say("base-models", f"label: {zeros:.0%} zeros, row weights from {lightest:.2g} to {heaviest:.2g}")
+        """Fit and store the scale, the share of zeros, and the histogram of labels with each kind of weights."""
+        config = self.config.regression
+        scale, zeros = fit_scale(train, config)
+        apart = zeros >= ZERO_INFLATED and config.lds.zeros_apart
+        densities = count_labels(train, scale, config, config.lds.kinds, zeros_apart=apart)
+        self.store.save(LABELS, {
+            "scale": scale.to_dict(), "zeros": zeros, "zeros_apart": apart,
+            "densities": {kind: density.to_dict() for kind, density in densities.items()},
+        })  # fmt: skip
+
+    def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:
+        """Store the kind of weights that pays, by trial fits if there are several."""
+        base, stored, apart = self.config.base_models, self._labels["densities"], self._labels["zeros_apart"]
+        densities = {kind: LabelDensity.from_dict(density) for kind, density in stored.items()}
+        errors: dict[str, Errors] = {}
+        if len(densities) > 1:
+            plan = FoldFits(
+                layout, base.folds, TARGET, self.loss, 0.0, rows, base.validation_share, 1, self.config.seed * 1000,
+                Amounts(self.scale), seconds=self.config.spark.unit_seconds,
+            )  # fmt: skip
+            trial = encoded.withColumn(TARGET, self.target())
+            errors = try_weights(trial, densities, self.scale, plan, zeros_apart=apart)
+        kind = best_weights(errors) if errors else next(iter(densities))
+        chosen = densities[kind]
+        tried = {name: asdict(found) for name, found in errors.items()}
+        self.store.save(WEIGHTS, {"kind": kind, "density": chosen.to_dict(), "tried": tried})
+        weights = f"row weights {kind}, from {min(chosen.weights):.2g} to {max(chosen.weights):.2g}"
+        say("base-models", f"label: {self._labels['zeros']:.0%} zeros, {weights}{_beside(errors, kind)}")
 
     def target(self) -> Column:
         """Return the standardised label."""
@@ -93,10 +122,7 @@ class Regression:
 
     def weight(self) -> Column:
         """Return the row's own weight times that of its label's bin."""
-        smoothed = weight_column(self.density, self.target())
-        if self._labels["zeros_apart"]:
-            smoothed = F.when(F.col(LABEL) == 0, F.lit(1.0)).otherwise(smoothed)
-        return F.col(WEIGHT) * smoothed
+        return row_weight(self.density, self.target(), zeros_apart=self._labels["zeros_apart"])
 
     def members(self, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
         """Return those that are switched on; those for many zeros only where there are any."""
@@ -156,6 +182,7 @@ class Regression:
                 "mae": ratio(fuser["mae"], student["mae"]),
             },
             "regression": self.config.regression.model_dump(mode="json"),
+            "row_weights": {name: self._weights[name] for name in ("kind", "tried")},
         }
 
     def sections(self, measured: Measured) -> dict[str, Any]:
@@ -176,3 +203,11 @@ class Regression:
                 for label, rows, weight, error in bins
             ],
         }
+
+
+def _beside(errors: Mapping[str, Errors], kind: str) -> str:
+    """Say what the chosen weights change in the trial fits, against none."""
+    if not errors or kind == "none":
+        return ""
+    own, plain = errors[kind], errors["none"]
+    return f" (trial fits: MAE {own.mae / plain.mae - 1:+.1%}, by label bin {own.balanced / plain.balanced - 1:+.1%})"

@@ -1,0 +1,105 @@
+"""The choice between kinds of row weights: trial fits find out whether a long tail can be predicted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from remedi_spark.encoding.layout import Layout, Slot
+from remedi_spark.imbalance.label_density import LabelDensity
+from remedi_spark.imbalance.lds import width_edges
+from remedi_spark.learners.folds import FoldFits
+from remedi_spark.metrics.label_scale import LabelScale
+from remedi_spark.spark.partitions import uniform
+from remedi_spark.tasks import label_weights
+from remedi_spark.tasks.label_weights import Errors, best_weights, row_weight, try_weights
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+KINDS = ("none", "sqrt_inv", "inverse")
+LAYOUT = Layout((Slot(0, "number"), Slot(1, "number")))
+FOLDS = 3
+
+
+def world(predictable: bool, rows: int = 3000) -> tuple[np.ndarray, np.ndarray]:
+    """Two columns and a label with a long tail, which one column tells half of, or nothing at all."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 2))
+    tail = rng.normal(size=rows)
+    return x, np.exp(3 + (x[:, 0] + 0.7 * tail if predictable else 1.2 * tail))
+
+
+def trial(
+    spark: SparkSession, x: np.ndarray, y: np.ndarray
+) -> tuple[DataFrame, dict[str, LabelDensity], LabelScale, FoldFits]:
+    """Return what :func:`try_weights` takes; one row an owner."""
+    learned = np.arcsinh(y / np.median(y))
+    scale = LabelScale("asinh", float(np.median(y)), float(learned.mean()), float(learned.std()), 0.0)
+    margins = scale.margin(y)
+    edges = width_edges(margins.min(), margins.max(), 40)
+    counts, _ = np.histogram(margins, edges)
+    densities = {kind: LabelDensity.from_histogram(edges, counts, reweight=kind, exact=True) for kind in KINDS}  # type: ignore[arg-type]
+    owners = range(len(y))
+    data: list[tuple[object, ...]] = [
+        (f"o{i}", i % FOLDS, i // FOLDS, i, 1.0, float(y[i]), float(margins[i]), x[i].tolist(), [[]] * (FOLDS + 1))
+        for i in owners
+    ]
+    schema = (
+        "owner_id string, fold int, block int, row_hash long, weight double, label double, target double,"
+        " x array<double>, te array<array<double>>"
+    )
+    plan = FoldFits(LAYOUT, FOLDS, "target", "mse", 0.0, len(y), 0.2, 1, 0)
+    return spark.createDataFrame(data, schema).repartition(2), densities, scale, plan
+
+
+@pytest.mark.parametrize("predictable", [True, False])
+def test_weights_are_taken_where_the_tail_can_be_predicted_and_only_there(
+    spark: SparkSession, predictable: bool
+) -> None:
+    errors = try_weights(*trial(spark, *world(predictable)), zeros_apart=False)
+    assert set(errors) == set(KINDS)
+    assert all(found.balanced > found.mae for found in errors.values())  # rare labels are the hard ones
+    assert errors["inverse"].balanced < errors["none"].balanced
+    assert (best_weights(errors) != "none") is predictable
+
+
+def test_rows_of_the_folds_left_out_are_judged_by_models_that_never_saw_them(spark: SparkSession) -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(600, 2)), np.exp(rng.normal(size=600))  # nothing to learn
+    rows, densities, scale, plan = trial(spark, x, y)
+    found = try_weights(rows, {"none": densities["none"]}, scale, plan, zeros_apart=False)["none"]
+    judged = y[np.arange(len(y)) % FOLDS < label_weights.FOLDS]
+    assert found.mae > 0.98 * float(np.abs(judged - np.median(y)).mean())
+
+
+def test_a_sample_of_the_owners_stands_for_many_rows(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, densities, scale, plan = trial(spark, *world(True))
+    some = rows.where(uniform("owner_id", plan.seed + 2) < 1 / 3)
+    assert 800 < some.count() < 1200
+    only = {"none": densities["none"]}
+    expected = try_weights(some, only, scale, plan, zeros_apart=False)["none"]
+    monkeypatch.setattr(label_weights, "ROWS", 1000)
+    found = try_weights(rows, only, scale, plan, zeros_apart=False)["none"]
+    assert found.mae == pytest.approx(expected.mae) and found.balanced == pytest.approx(expected.balanced)
+
+
+def test_the_product_of_both_errors_decides() -> None:
+    assert Errors.of_bins([8, 2], [8.0, 20.0]) == Errors(2.8, 5.5)
+    errors = {"none": Errors(10.0, 100.0), "sqrt_inv": Errors(11.0, 89.0), "inverse": Errors(14.0, 80.0)}
+    assert best_weights(errors) == "sqrt_inv"
+    assert best_weights({**errors, "none": Errors(10.0, 97.9)}) == "none"
+    assert best_weights({"none": Errors(1.0, 1.0), "inverse": Errors(1.0, 1.0)}) == "none"
+
+
+def test_labels_of_zero_keep_their_own_weight(spark: SparkSession) -> None:
+    density = LabelDensity.from_histogram([-1.0, 0.0, 1.0], [9, 1], reweight="inverse", kernel_size=1, exact=True)
+    frame = spark.createDataFrame([(0.0, -0.5, 3.0), (2.0, 0.5, 3.0)], "label double, margin double, weight double")
+    for apart in (True, False):
+        column = row_weight(density, F.col("margin"), zeros_apart=apart)
+        first, second = (row[0] for row in frame.select(column).collect())
+        assert first == pytest.approx(3.0 if apart else 3.0 * density.weights[0])
+        assert second == pytest.approx(3.0 * density.weights[1])
