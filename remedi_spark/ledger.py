@@ -23,6 +23,7 @@ from pyspark.errors import AnalysisException
 from remedi_spark.bundle.store import checksums
 from remedi_spark.errors import doing
 from remedi_spark.progress import run_id, say, warn
+from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Ledger:
     recorded: int = 0
     """Units done by this run."""
     _known: dict[str, set[tuple[str, str]]] | None = None
-    _waiting: list[tuple[Any, ...]] = field(default_factory=list)
+    _waiting: list[dict[str, Any]] = field(default_factory=list)
     _written: float = field(default_factory=time.monotonic)
     _lock: Any = field(default_factory=threading.RLock)
 
@@ -90,7 +91,10 @@ class Ledger:
     def record(self, unit: Unit, key: str, seconds: float) -> None:
         """Note that the unit is done; written within :data:`FLUSH_SECONDS` if units go on ending, else by ``flush``."""
         made = self._made(unit)
-        row = (unit.name, key, made, run_id(), __version__, seconds, datetime.now(UTC))
+        row = {
+            "unit": unit.name, "key": key, "made": made, "run_id": run_id(), "version": __version__,
+            "seconds": seconds, "finished_at": datetime.now(UTC),
+        }  # fmt: skip
         with self._lock:
             self._load().setdefault(unit.name, set()).add((key, made))
             self._waiting.append(row)
@@ -105,7 +109,7 @@ class Ledger:
             rows, self._waiting = self._waiting, []
             self._written = time.monotonic()
         if rows:
-            self.tables.append(self.tables.spark.createDataFrame(rows, SCHEMA).coalesce(1), LEDGER)
+            self.tables.append(local_rows(self.tables.spark, rows, SCHEMA), LEDGER)
 
     def _load(self) -> dict[str, set[tuple[str, str]]]:
         with self._lock:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
 from remedi_spark.features.phrases import Phrase, described
+from remedi_spark.spark.local_rows import local_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -46,8 +47,14 @@ class Entry:
 
 def dictionary_frame(spark: SparkSession, entries: Iterable[Entry]) -> DataFrame:
     """Return the dictionary as a table, one row a column of ``owner_features``, in their order."""
-    rows = [(e.name, e.meaning, e.source, e.window, e.unit, e.null_meaning, astuple(e.phrase)) for e in entries]
-    return spark.createDataFrame(rows, SCHEMA).coalesce(1)
+    rows = [
+        {
+            "name": e.name, "meaning": e.meaning, "source": e.source, "window": e.window, "unit": e.unit,
+            "null_meaning": e.null_meaning, "phrase": asdict(e.phrase),
+        }
+        for e in entries
+    ]  # fmt: skip
+    return local_rows(spark, rows, SCHEMA)
 
 
 def phrases(dictionary: DataFrame) -> dict[str, dict[str, Any]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MANY_DAYS = 400
 """So many touched days of one source are no refresh any more."""
+_LABELS = "__labels"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ def touched_by_events(
 ) -> Touched | None:
     """Return the days that changed rows of the sources touch, or None when they are too many.
 
-    ``changed`` are rows as they are stored, before joins and filters.
+    ``changed`` are rows as they are stored, before joins and filters. Labels are touched on the days of label events
+    only.
     """
+    in_label = F.coalesce(F.expr(state.restored_lookups().label.where).cast("boolean"), F.lit(False))
     known: dict[str, list[str]] = {}
     label_days: list[str] = []
     for name, source in config.sources.items():
@@ -61,10 +64,11 @@ def touched_by_events(
         if name in changed:
             where = f"features.sources.{name}"
             rows = dated(enrich(changed[name].sparkSession, changed[name], source, where), source, where)
-            found = rows.select(DAY, KNOWN).filter(F.col(DAY).isNotNull()).distinct().limit(MANY_DAYS**2 + 1).collect()
+            labels = (in_label if name == config.label.source else F.lit(False)).alias(_LABELS)
+            dates = rows.select(DAY, KNOWN, labels).filter(F.col(DAY).isNotNull()).distinct()
+            found = dates.limit(2 * MANY_DAYS**2 + 1).collect()
             days |= {str(row[KNOWN]) for row in found}
-            if name == config.label.source:
-                label_days = sorted({str(row[DAY]) for row in found})
+            label_days = sorted({*label_days, *(str(row[DAY]) for row in found if row[_LABELS])})
         if len(days) > MANY_DAYS:
             return None
         if days:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from remedi_spark.features.build import Bounds, Lookups
 from remedi_spark.features.levels import LabelEvents, ResolvedGroup
+from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class State:
     """By table: rows, failed rows and reasons, of all runs since the last full one."""
     version: int | None = None
     """Version of ``owner_features``."""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By snapshot: rows, labelled rows and positives in ``owner_features``."""
     summary: Mapping[str, Any] = field(default_factory=dict)
     mode: str = "full"
     """``full``, ``refresh`` or ``unchanged``: what the last run did."""
@@ -114,4 +117,4 @@ def read_state(tables: Tables) -> State | None:
 def write_state(tables: Tables, state: State) -> None:
     """Replace the state in one commit."""
     text = json.dumps(asdict(state), sort_keys=True)
-    tables.overwrite(tables.spark.createDataFrame([(text,)], "state string").coalesce(1), STATE)
+    tables.overwrite(local_rows(tables.spark, [{"state": text}], "state string"), STATE)

@@ -17,6 +17,7 @@ from remedi_spark.config.monitoring import MonitoringConfig
 from remedi_spark.metrics.ranking import ranking_metrics
 from remedi_spark.monitoring.measures import Measure, Scored, realised_lift
 from remedi_spark.progress import warn
+from remedi_spark.spark.local_rows import local_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -34,11 +35,14 @@ _REALISED = ("ap", "recall_at_k", "precision_at_k", "brier", "ece")
 def to_frame(spark: SparkSession, scored: list[Scored]) -> DataFrame:
     """Return the rows of scoring runs, in one partition; ``replaced`` tells whether their scores were written."""
     rows = [
-        (one.run_id, one.measured_at, one.table, one.snapshot, one.model_version, m.part, m.name, m.metric,
-         None if m.value is None else float(m.value), m.state, not one.refused)
+        {
+            "run_id": one.run_id, "measured_at": one.measured_at, "source": one.table, "snapshot": one.snapshot,
+            "model_version": one.model_version, "part": m.part, "name": m.name, "metric": m.metric,
+            "value": None if m.value is None else float(m.value), "state": m.state, "replaced": not one.refused,
+        }
         for one in scored for m in one.measures
     ]  # fmt: skip
-    return spark.createDataFrame(rows, SCHEMA).coalesce(1)
+    return local_rows(spark, rows, SCHEMA)
 
 
 def earlier(tables: Tables, name: str) -> pd.DataFrame | None:

@@ -64,7 +64,7 @@ def refresh(job: FeatureRun, state: State) -> State | None:
         touched = touched.merged(Touched(**state.pending))
     if touched == Touched() and state.pending is None:
         say("features", "nothing has changed")
-        return finish(job, replace(state, mode="unchanged"), counted=True)
+        return finish(job, replace(state, mode="unchanged"), unchanged=state.counts)
     return None if config.refresh == "full" else _apply(job, state, changed, touched)
 
 
@@ -101,7 +101,9 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
         write_quarantine(job, name, rows, frames[name].columns, findings[name], whole=False)
     _write_snapshots(tables, blueprint, kept, work)
     _say_work(touched, work)
-    return finish(job, new_state(job, blueprint, total, "refresh"))
+    touched_days = {str(day) for day in work.days}
+    left = {day: counts for day, counts in state.counts.items() if day not in touched_days}
+    return finish(job, new_state(job, blueprint, total, "refresh"), unchanged=left)
 
 
 def _changed(job: FeatureRun, state: State) -> dict[str, DataFrame] | None:

@@ -30,6 +30,8 @@ OWNER_FEATURES = "owner_features"
 DICTIONARY = "feature_dictionary"
 QUARANTINE = "quarantine"
 MONTH = "__known_month"
+Counts = Mapping[str, Mapping[str, int]]
+"""By snapshot: ``rows``, ``labelled`` and ``positives``."""
 
 
 @dataclass(frozen=True)
@@ -180,11 +182,18 @@ def new_state(job: FeatureRun, blueprint: Blueprint, findings: Mapping[str, Find
     )
 
 
-def finish(job: FeatureRun, state: State, *, counted: bool = False) -> State:
-    """Count what stands in the table, and say that nothing is under way any more."""
-    summary = state.summary if counted else {**_counts(job.tables), **state.summary}
-    version = job.tables.version(OWNER_FEATURES)
-    done = replace(state, summary=summary, version=version, fingerprints=job.fingerprints, today=str(job.today))
+def finish(job: FeatureRun, state: State, *, unchanged: Counts | None = None) -> State:
+    """Count what stands in the table, and say that nothing is under way any more.
+
+    ``unchanged``: what stood in the snapshots that the run left as they were; only the others are counted.
+    """
+    left = {day: unchanged[day] for day in state.snapshots if unchanged is not None and day in unchanged}
+    counts = {**left, **_counts(job.tables, [day for day in state.snapshots if day not in left])}
+    totals = {name: sum(of_day[name] for of_day in counts.values()) for name in ("rows", "labelled", "positives")}
+    done = replace(
+        state, summary={**state.summary, **totals, "snapshots": len(counts)}, counts=counts,
+        version=job.tables.version(OWNER_FEATURES), fingerprints=job.fingerprints, today=str(job.today),
+    )  # fmt: skip
     write_state(job.tables, done)
     return done
 
@@ -198,15 +207,19 @@ def _plain_findings(found: Findings) -> dict[str, Any]:
     return {**asdict(found), **ends}
 
 
-def _counts(tables: Tables) -> dict[str, int]:
-    row = (
+def _counts(tables: Tables, days: list[str]) -> dict[str, dict[str, int]]:
+    """Return by snapshot what stands in it; a snapshot without rows is left out."""
+    if not days:
+        return {}
+    by_day = (
         tables.read(OWNER_FEATURES)
+        .where(_on_days(SNAPSHOT, days))
+        .groupBy(SNAPSHOT)
         .agg(
             F.count("*").alias("rows"),
             F.count(LABEL).alias("labelled"),
             F.count(F.when(F.col(LABEL) > 0, 1)).alias("positives"),
-            F.count_distinct(SNAPSHOT).alias("snapshots"),
         )
-        .first()
     )
-    return row.asDict() if row is not None else {}
+    counted = {str(row[SNAPSHOT]): row.asDict() for row in by_day.collect()}
+    return {day: {name: counted[day][name] for name in ("rows", "labelled", "positives")} for day in sorted(counted)}

@@ -60,6 +60,7 @@ def assert_as_rebuilt(spark: SparkSession, tables: Tables, config: FeaturesConfi
     rebuilt = Tables(spark, str(folder))
     features.run(rebuilt, config, today=TODAY)
     pd.testing.assert_frame_equal(result(tables), result(rebuilt), check_exact=True)
+    assert state(tables)["counts"] == state(rebuilt)["counts"]
     names = ("events_daily", "events_values")
     for name in names:
         mine, theirs = (part.read(name) for part in (tables, rebuilt))
@@ -128,9 +129,30 @@ def test_deletes_and_updates_through_the_change_data_feed(spark: SparkSession, t
     first = result(tables)
     spark.sql(f"DELETE FROM delta.`{source}` WHERE owner = 3 AND at >= '2024-04-01' AND kind <> 'd'")
     spark.sql(f"UPDATE delta.`{source}` SET amount = amount * 2 WHERE owner = 5 AND at >= '2024-04-10'")
+    spark.sql(f"UPDATE delta.`{source}` SET kind = if(kind = 'a', 'd', 'a') WHERE owner IN (6, 7)")
     features.run(tables, config, today=TODAY)
     assert state(tables)["mode"] == "refresh"
     assert not first.equals(result(tables))
+    assert_as_rebuilt(spark, tables, config, tmp_path / "rebuilt")
+
+
+def test_only_late_events_of_the_label_write_earlier_snapshots_again(spark: SparkSession, tmp_path: Path) -> None:
+    source, events = tmp_path / "events", make_events()
+    spark.createDataFrame(events).write.format("delta").save(str(source))
+    tables, config = Tables(spark, str(tmp_path / "run")), declared(source)
+    features.run(tables, config, today=TODAY)
+    last = events[["at", "arrived"]].max(axis=1).max()
+    happened = last - pd.Timedelta(40, "D")
+    for kind in ("d", "a"):
+        before = files_by_snapshot(tables)
+        late = events.head(1).assign(at=happened, arrived=last, kind=kind)
+        spark.createDataFrame(late).write.format("delta").mode("append").save(str(source))
+        features.run(tables, config, today=TODAY)
+        assert state(tables)["mode"] == "refresh"
+        after = files_by_snapshot(tables)
+        moved = {day for day in before if before[day] != after[day] and day < str(last.date())}
+        assert bool(moved) is (kind == "a")
+        assert all(day < str(happened.date()) for day in moved)
     assert_as_rebuilt(spark, tables, config, tmp_path / "rebuilt")
 
 
