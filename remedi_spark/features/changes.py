@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.errors import AnalysisException
 
 from remedi_spark.features.sources import package_file, read_location
-from remedi_spark.spark.commits import LOOKED_AT, TIDYING, last_change
+from remedi_spark.spark.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
 from remedi_spark.spark.tables import is_catalog_name
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
     name = location.table or location.path or ""
     if _is_delta(spark, name):
         table = _delta_table(spark, name)
-        return {"delta": table.detail().collect()[0]["id"], "version": last_change(table.history(LOOKED_AT))[0]}
+        listed = None if _is_named(name) else last_listed_change(name)
+        version, _ = listed or last_change(table.history(LOOKED_AT))
+        return {"delta": table.detail().collect()[0]["id"], "version": version}
     files = read_location(spark, location, where).inputFiles()
     return {"files": {file: _file_stat(spark, file) for file in sorted(files)}}
 
