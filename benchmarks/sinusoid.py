@@ -14,6 +14,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -57,21 +58,23 @@ def draw_tasks(tasks: int, shots: int, query: int, generator: torch.Generator) -
 
 def recipe_of(algorithm: str, iterations: int) -> MetaRecipe:
     """Return the settings: the paper's for MAML but for Adam's rate, which starts higher and falls to 0 because there
-    are fewer iterations; Reptile takes 10 inner steps on all points of a task.
+    are fewer iterations; Reptile takes 10 inner steps on all points of a task, clipped: a task that runs off would
+    become part of the start.
     """
-    inner, rate, meta_rate = (10, 0.02, 1.0) if algorithm == "reptile" else (1, 0.01, 2e-3)
+    reptile = algorithm == "reptile"
     return MetaRecipe(
-        algorithm=algorithm, loss="mse", iterations=iterations, meta_rate=meta_rate, inner_rate=rate,  # type: ignore[arg-type]
-        inner=InnerLoop(inner), meta_clip=None, decay=True,
+        algorithm=algorithm,  # type: ignore[arg-type]
+        loss="mse", iterations=iterations, meta_rate=1.0 if reptile else 2e-3, inner_rate=0.02 if reptile else 0.01,
+        inner=InnerLoop(10, clip=10.0) if reptile else InnerLoop(1), meta_clip=None, decay=True,
     )  # fmt: skip
 
 
-def judge(net: nn.Module, model: MetaModel, tasks: Task, steps: int) -> Iterator[Tensor]:
-    """Yield the query MSE of each task, shape (tasks,), after 0, 1, …, ``steps`` inner steps."""
+def judge(net: nn.Module, model: MetaModel, tasks: Task, loop: InnerLoop) -> Iterator[Tensor]:
+    """Yield the query MSE of each task, shape (tasks,), after 0, 1, …, ``loop.steps`` steps."""
     loss = net_loss(net, "mse")
 
     def errors(task: Task) -> Tensor:
-        path = trajectory(loss, model.net, model.rates, task.support, InnerLoop(steps))
+        path = trajectory(loss, model.net, model.rates, task.support, loop)
         return torch.stack([
             (functional_call(net, own, (task.query.x,)).squeeze(1) - task.query.y).square().mean() for own in path
         ])  # fmt: skip
@@ -97,7 +100,9 @@ def main() -> None:
     trained = meta_train(net, recipe, lambda _: draw_tasks(META_BATCH, arguments.shots, arguments.shots, generator))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     unseen = draw_tasks(TEST_TASKS, arguments.shots, TEST_QUERY, torch.Generator().manual_seed(arguments.seed + 1))
-    errors = torch.stack(list(judge(net, trained.model, unseen, max(STEPS))))  # (steps + 1, tasks)
+    errors = torch.stack(
+        list(judge(net, trained.model, unseen, replace(recipe.inner, steps=max(STEPS))))
+    )  # (steps + 1, tasks)
     finite = errors.isfinite().all(0)
     kept = errors[:, finite].double()
     print(json.dumps({

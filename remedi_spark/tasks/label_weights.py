@@ -1,10 +1,11 @@
 """Which weights of rare labels pay on this table: trial fits of one small model, judged on rows it has not seen.
 
 Heavier weights buy smaller errors where labels are rare for larger ones where they are common. How much of each depends
-on whether rare labels can be predicted at all, which no histogram tells. A kind of weights is judged by the overall
-mean absolute error times the balanced one (the mean over label bins of each bin's own, so that all labels count alike,
-as in Ren et al., "Balanced MSE for Imbalanced Visual Regression", arXiv 2203.16427): a share won on one side must be
-larger than the share lost on the other.
+on whether rare labels can be predicted at all, which no histogram tells. A kind of weights is judged by the square of
+the overall mean absolute error times the balanced one (the mean over label bins of each bin's own, so that all labels
+count alike, as in Ren et al., "Balanced MSE for Imbalanced Visual Regression", arXiv 2203.16427): a share won where
+labels are rare must be twice the share lost overall, because the weights enter every fit of the chain, where the loss
+adds up.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ class Errors:
     balanced: float
 
     @property
-    def product(self) -> float:
+    def cost(self) -> float:
         """What the best kind of weights has the least of."""
-        return self.mae * self.balanced
+        return self.mae**2 * self.balanced
 
     @classmethod
     def of_bins(cls, rows: npt.ArrayLike, totals: npt.ArrayLike) -> Errors:
@@ -58,8 +59,8 @@ class Errors:
 
 
 def best_weights(errors: Mapping[str, Errors]) -> str:
-    """Return the kind of weights with the least product of errors; the first of equals."""
-    return min(errors, key=lambda kind: errors[kind].product)
+    """Return the kind of weights with the least cost; the first of equals."""
+    return min(errors, key=lambda kind: errors[kind].cost)
 
 
 def row_weight(density: LabelDensity, margin: Column, *, zeros_apart: bool) -> Column:

@@ -97,7 +97,7 @@ def test_row_weights_are_those_of_the_numpy_reference(bundle: Trained, spark: An
     stored, chosen = (json.loads((bundle.bundle / name).read_text()) for name in ("labels.json", "label_weights.json"))
     scale, density = LabelScale.from_dict(stored["scale"]), LabelDensity.from_dict(chosen["density"])
     assert chosen["density"] == stored["densities"][chosen["kind"]]
-    least = min(chosen["tried"].values(), key=lambda errors: errors["mae"] * errors["balanced"])
+    least = min(chosen["tried"].values(), key=lambda errors: errors["mae"] ** 2 * errors["balanced"])
     assert chosen["tried"][chosen["kind"]] == least
     encoded = spark.read.format("delta").load(str(bundle.bundle / "tables" / "encoded")).toPandas()
     expected = np.where(encoded["label"] == 0, 1.0, density.weight_of(scale.margin(encoded["label"])))

@@ -87,11 +87,11 @@ def test_a_sample_of_the_owners_stands_for_many_rows(spark: SparkSession, monkey
     assert found.mae == pytest.approx(expected.mae) and found.balanced == pytest.approx(expected.balanced)
 
 
-def test_the_product_of_both_errors_decides() -> None:
+def test_a_share_won_must_be_twice_the_share_lost() -> None:
     assert Errors.of_bins([8, 2], [8.0, 20.0]) == Errors(2.8, 5.5)
-    errors = {"none": Errors(10.0, 100.0), "sqrt_inv": Errors(11.0, 89.0), "inverse": Errors(14.0, 80.0)}
+    errors = {"none": Errors(10.0, 100.0), "sqrt_inv": Errors(10.5, 90.0), "inverse": Errors(12.0, 80.0)}
     assert best_weights(errors) == "sqrt_inv"
-    assert best_weights({**errors, "none": Errors(10.0, 97.9)}) == "none"
+    assert best_weights({**errors, "none": Errors(10.0, 99.0)}) == "none"
     assert best_weights({"none": Errors(1.0, 1.0), "inverse": Errors(1.0, 1.0)}) == "none"
 
 
