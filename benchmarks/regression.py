@@ -7,8 +7,8 @@
 ``run`` fits one MLP of the product and one LightGBM in this process, without Spark, and adds one line a (set, seed,
 model, scale, variant) to ``--results``; what is there already is not run again. Variants: ``vanilla``; ``lds`` (row
 weights by the root of the density, as in the paper); ``apart`` (the same, but labels of 0 keep weight 1 where one in
-twenty is 0; left out elsewhere); ``inverse`` (``apart``, by the density itself); ``auto`` (the default: one of these or
-no weights, by trial fits on the training rows); ``fds`` (nets: feature smoothing); ``both`` (``apart`` and ``fds``);
+twenty is 0; left out elsewhere); ``inverse`` (``apart``, by the density itself); ``auto`` (the default: ``apart`` or no
+weights, as trial fits on the training rows tell); ``fds`` (nets: feature smoothing); ``both`` (``apart`` and ``fds``);
 ``smoter`` (resampling by the package resreg, where it is installed). Errors are measured on untouched rows by how many
 training rows had a label like it: 100 bins of equal width, many > 100 rows, few < 20. ``table`` writes the means over
 seeds with 95 % intervals (t distribution).
@@ -20,7 +20,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -202,7 +202,7 @@ def _trial_choice(split: Split, scale: str, seed: int) -> str:
     owners, place = np.unique(split.owners, return_inverse=True)
     fold = np.random.default_rng(seed).integers(0, 5, len(owners))[place]
     errors = {}
-    for kind in get_args(Weights):
+    for kind in load_config(task="regression").regression.lds.kinds:
         rows, totals = np.zeros((2, load_config(task="regression").regression.bins))
         for left_out in (fold == 0, fold == 1):
             held, kept = split.y[left_out], ~left_out

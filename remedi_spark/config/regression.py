@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -41,15 +41,15 @@ class KernelConfig(Section):
 
 
 Weights = Literal["none", "sqrt_inv", "inverse"]
-"""Kinds of row weights, from the lightest."""
+"""Kinds of row weights."""
 
 
 class LDSConfig(KernelConfig):
     """Label distribution smoothing: row weights for every learner."""
 
     reweight: Literal["auto", "sqrt_inv", "inverse"] = "auto"
-    """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself; ``auto``: by the one of
-    these, or of no weights, that trial fits on this table show to pay (``tasks/label_weights.py``)."""
+    """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself; ``auto``: by the root, or
+    not at all where trial fits on this table show that it does not pay (``tasks/label_weights.py``)."""
     zeros_apart: bool = True
     """Labels of exactly 0 are a point mass, not a density: where at least one in twenty is 0 they keep weight 1, and
     the others are weighed among themselves. False: as the paper, which has no such labels."""
@@ -59,7 +59,7 @@ class LDSConfig(KernelConfig):
         """The kinds of weights in question."""
         if not self.enabled:
             return ("none",)
-        return get_args(Weights) if self.reweight == "auto" else (self.reweight,)
+        return ("none", "sqrt_inv") if self.reweight == "auto" else (self.reweight,)
 
 
 class FDSConfig(KernelConfig):
