@@ -6,7 +6,8 @@
     python benchmarks/regression_chain.py run/vanilla run/default
 
 Teacher and student on the untouched rows; few-shot rows are those whose label fell, in training, into one of 100 bins
-of equal width (on the label itself, whatever was learned) with fewer than 20 rows. Intervals: 95 %, bootstrap of owners.
+of equal width (on the label itself, whatever was learned) with fewer than 20 rows. Intervals: 95 %, by bootstrap over
+owners.
 """
 
 from __future__ import annotations
