@@ -74,9 +74,7 @@ def run(
     seeds: Annotated[str, typer.Option(help="Numbers, separated by commas.")] = "0,1,2,3,4",
     scales: Annotated[str, typer.Option(help="linear, asinh or both, separated by commas.")] = "linear,asinh",
     models: Annotated[str, typer.Option(help="mlp, lightgbm or both, separated by commas.")] = "lightgbm,mlp",
-    variants: Annotated[str, typer.Option(help="Which variants.")] = ",".join(
-        name for name in NET_VARIANTS if name != "smoter"
-    ),
+    variants: Annotated[str, typer.Option(help="Which variants.")] = PLAIN,
     data: Annotated[Path | None, typer.Option(help="Folder of the fremtpl2 tables.")] = None,
     results: Annotated[Path, typer.Option(help="Lines of JSON to add to.")] = RESULTS,
 ) -> None:
@@ -87,7 +85,7 @@ def run(
         for name in sets.split(","):
             split = prepare(name, seed, data)
             for fit in _fits(models, scales, variants):
-                if fit.variant == "apart" and not _many_zeros(split):
+                if fit.variant == "apart" and not _many_zeros(split.y):
                     continue
                 key = {"set": name, "seed": seed, "model": fit.model, "scale": fit.scale, "variant": fit.variant}
                 if key not in _done(results):
@@ -171,8 +169,8 @@ def _measure(split: Split, fit: Fit, seed: int) -> dict[str, Any]:
     return {"cpu": cpu, "weights": kind, **ranking, **shots}
 
 
-def _many_zeros(split: Split) -> bool:
-    return bool(np.mean(split.y == 0) >= ZERO_INFLATED)
+def _many_zeros(y: np.ndarray) -> bool:
+    return bool(np.mean(y == 0) >= ZERO_INFLATED)
 
 
 def _weighted(
@@ -189,7 +187,7 @@ def _weighted(
     margins = fitted.margin(y)
     config = load_config(task="regression").regression
     edges, lds = width_edges(margins.min(), margins.max(), config.bins), config.lds
-    alone = (y == 0) & (not paper and np.mean(y == 0) >= ZERO_INFLATED)
+    alone = (y == 0) & (not paper and _many_zeros(y))
     counts, _ = np.histogram(margins[~alone], edges)
     density = LabelDensity.from_histogram(
         edges, counts, reweight=kind, kernel=lds.kernel, kernel_size=lds.kernel_size, sigma=lds.sigma, exact=True
@@ -201,9 +199,9 @@ def _trial_choice(split: Split, scale: str, seed: int) -> str:
     """Return the weights that pay on two folds of owners, as the product's ``tasks/label_weights.py``."""
     owners, place = np.unique(split.owners, return_inverse=True)
     fold = np.random.default_rng(seed).integers(0, 5, len(owners))[place]
-    errors = {}
-    for kind in load_config(task="regression").regression.lds.kinds:
-        rows, totals = np.zeros((2, load_config(task="regression").regression.bins))
+    errors, config = {}, load_config(task="regression").regression
+    for kind in config.lds.kinds:
+        rows, totals = np.zeros((2, config.bins))
         for left_out in (fold == 0, fold == 1):
             held, kept = split.y[left_out], ~left_out
             trial = Split(split.x[kept], split.y[kept], split.owners[kept], split.x[left_out], held)

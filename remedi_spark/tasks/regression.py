@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 LABELS, WEIGHTS = "labels", "label_weights"
-"""Files: the scale and the share of zeros; the histogram with its weights, and how these were chosen."""
+"""Files: the scale, the share of zeros and the histogram with each kind of weights; which kind was chosen, and how."""
 _RARE = (0.95, 0.9, 0.75, 0.5, 0.0)
 
 
@@ -71,7 +71,7 @@ class Regression:
     @property
     def density(self) -> LabelDensity:
         """Training labels by bin, and the weight of each bin; edges are margins."""
-        return LabelDensity.from_dict(self._weights["density"])
+        return LabelDensity.from_dict(self._labels["densities"][self._weights["kind"]])
 
     def needs_no_negatives(self) -> str | None:
         """Name the first member that was switched on for good and takes amounts of 0 or more only."""
@@ -112,7 +112,7 @@ class Regression:
         kind = best_weights(errors) if errors else next(iter(densities))
         chosen = densities[kind]
         tried = {name: asdict(found) for name, found in errors.items()}
-        self.store.save(WEIGHTS, {"kind": kind, "density": chosen.to_dict(), "tried": tried})
+        self.store.save(WEIGHTS, {"kind": kind, "tried": tried})
         weights = f"row weights {kind}, from {min(chosen.weights):.2g} to {max(chosen.weights):.2g}"
         say("base-models", f"label: {self._labels['zeros']:.0%} zeros, {weights}{_beside(errors, kind)}")
 
@@ -182,7 +182,7 @@ class Regression:
                 "mae": ratio(fuser["mae"], student["mae"]),
             },
             "regression": self.config.regression.model_dump(mode="json"),
-            "row_weights": {name: self._weights[name] for name in ("kind", "tried")},
+            "row_weights": self._weights,
         }
 
     def sections(self, measured: Measured) -> dict[str, Any]:

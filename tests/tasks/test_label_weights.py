@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,7 +11,9 @@ from pyspark.sql import functions as F
 from remedi_spark.encoding.layout import Layout, Slot
 from remedi_spark.imbalance.label_density import LabelDensity
 from remedi_spark.imbalance.lds import width_edges
-from remedi_spark.learners.folds import FoldFits
+from remedi_spark.learners.contract import Fitted
+from remedi_spark.learners.folds import FoldFits, fit_fold
+from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.metrics.label_scale import LabelScale
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.tasks import label_weights
@@ -67,13 +69,29 @@ def test_weights_are_taken_where_the_tail_can_be_predicted_and_only_there(
     assert (best_weights(errors) != "none") is predictable
 
 
-def test_rows_of_the_folds_left_out_are_judged_by_models_that_never_saw_them(spark: SparkSession) -> None:
-    rng = np.random.default_rng(1)
-    x, y = rng.normal(size=(600, 2)), np.exp(rng.normal(size=600))  # nothing to learn
-    rows, densities, scale, plan = trial(spark, x, y)
-    found = try_weights(rows, {"none": densities["none"]}, scale, plan, zeros_apart=False)["none"]
-    judged = y[np.arange(len(y)) % FOLDS < label_weights.FOLDS]
-    assert found.mae > 0.98 * float(np.abs(judged - np.median(y)).mean())
+def test_rows_of_the_folds_left_out_are_judged_by_models_that_never_saw_them(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: dict[bytes, int] = {}
+    judged: list[tuple[set[int], dict[str, list[int]]]] = []
+
+    def fit(rows: Any, model: Any, plan: Any, fold: int) -> Fitted:
+        found = fit_fold(rows, model, plan, fold)
+        fitted[found.payload] = fold
+        return found
+
+    def score(rows: Any, models: dict[str, list[Fitted]], layout: Any) -> Any:
+        by_place = {kind: [fitted[one.payload] for one in folds] for kind, folds in models.items()}
+        judged.append(({row["fold"] for row in rows.select("fold").distinct().collect()}, by_place))
+        return score_by_fold(rows, models, layout)
+
+    monkeypatch.setattr(label_weights, "fit_fold", fit)
+    monkeypatch.setattr(label_weights, "score_by_fold", score)
+    try_weights(*trial(spark, *world(True)), zeros_apart=False)
+    [(folds, by_place)] = judged
+    assert folds == {0, 1}
+    assert len(fitted) == len(KINDS) * len(folds)  # every model is another one
+    assert all(places[fold] == fold for places in by_place.values() for fold in folds)
 
 
 def test_a_sample_of_the_owners_stands_for_many_rows(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
