@@ -96,6 +96,8 @@ def prepare(name: str, seed: int, data: Path | None, work: Path) -> Split:
 
 def _flat(source: FlatSet, data: Path, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = pd.read_parquet(data / source.file)
+    if source.owner:  # a few policies of pg15 stand twice in one year
+        table = table.drop_duplicates(source.owner)
     if len(table) > LARGEST:
         table = table.sample(LARGEST, random_state=0).reset_index(drop=True)
     label = source.label(table)

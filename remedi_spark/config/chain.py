@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from remedi_spark.config.section import Section
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Expert = Literal["convex", "stack", "mlp"]
+EXPERTS: tuple[Expert, ...] = get_args(Expert)
+"""Of the fuser."""
 
 
 class EvaluationConfig(Section):
@@ -230,7 +233,7 @@ class FuserConfig(Section):
     """Penalty that pulls every expert and the gate back to the start (mean and stack); in rows' worth."""
     stack_ridge: float = Field(default=30.0, gt=0)
     """Penalty that pulls the weights of the stack expert towards equal ones; in rows' worth."""
-    experts: tuple[Literal["convex", "stack", "mlp"], ...] = ("convex", "stack", "mlp")
+    experts: tuple[Expert, ...] = EXPERTS
     """Which experts take part; one alone for the ablation."""
     seeds: int = Field(default=2, ge=1)
     """Fusers averaged a fold."""

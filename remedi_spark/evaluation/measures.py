@@ -45,7 +45,7 @@ def by_model(
     pairs = [
         F.struct(F.lit(name).alias("model"), score.cast("double").alias("score")) for name, score in scores.items()
     ]
-    long = rows.select(OWNER, LABEL, F.explode(F.array(*pairs)).alias("one")).select(OWNER, LABEL, "one.*")
+    long = rows.select(_owner_number(), LABEL, F.explode(F.array(*pairs)).alias("one")).select(OWNER, LABEL, "one.*")
 
     def work(frame: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"model": [frame["model"].iloc[0]], "measured": [json.dumps(measure(frame))]})
@@ -53,6 +53,11 @@ def by_model(
     found = long.groupBy("model").applyInPandas(work, "model string, measured string").collect()
     measured = {row["model"]: json.loads(row["measured"]) for row in found}
     return {name: measured[name] for name in scores}
+
+
+def _owner_number() -> Column:
+    """Return the owner as a number: only who is the same matters, and text would be most of what a task holds."""
+    return F.xxhash64(OWNER).alias(OWNER)
 
 
 def _measure(frame: pd.DataFrame, k: int, resamples: int) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def compare_models(
         )
         for i, (one, other) in enumerate(pairs)
     ]
-    long = rows.select(OWNER, LABEL, F.explode(F.array(*both)).alias("both")).select(OWNER, LABEL, "both.*")
+    long = rows.select(_owner_number(), LABEL, F.explode(F.array(*both)).alias("both")).select(OWNER, LABEL, "both.*")
 
     def work(frame: pd.DataFrame) -> pd.DataFrame:
         owners = pd.factorize(frame[OWNER])[0]

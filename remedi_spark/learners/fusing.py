@@ -12,9 +12,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
 from remedi_spark.columns import CARRIED, FOLD, LABEL, ROW_HASH, WEIGHT
-from remedi_spark.config.chain import FuserConfig
+from remedi_spark.config.chain import EXPERTS, FuserConfig
 from remedi_spark.learners.contract import FitError, Fitted
-from remedi_spark.nets.fuser import EXPERTS
 from remedi_spark.spark.partitions import shape, uniform
 from remedi_spark.spark.torch_partitions import run_together
 

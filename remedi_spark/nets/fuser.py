@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-EXPERTS = ("convex", "stack", "mlp")
+from remedi_spark.config.chain import EXPERTS
+
 _START_GATES = (0.25, 0.5, 0.25)
 
 

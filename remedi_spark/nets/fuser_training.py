@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from remedi_spark.nets.fuser import EXPERTS, Fuser, FuserSpec
+from remedi_spark.config.chain import EXPERTS
+from remedi_spark.nets.fuser import Fuser, FuserSpec
 from remedi_spark.nets.workers import sum_over_workers
 
 Array = npt.NDArray[np.float64]

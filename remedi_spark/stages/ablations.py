@@ -14,15 +14,15 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import CARRIED, LABEL, PART
 from remedi_spark.config import Config
-from remedi_spark.config.chain import FuserConfig
+from remedi_spark.config.chain import EXPERTS, FuserConfig
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.learners.contract import TARGET
 from remedi_spark.learners.folds import FoldFits, fit_by_fold, mean_margin
 from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs
 from remedi_spark.learners.scoring import score_by_fold
-from remedi_spark.nets.fuser import EXPERTS
 from remedi_spark.progress import say, step
 from remedi_spark.spark.joins import join_rows
+from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.splits.holdout import TEST, TRAIN
 from remedi_spark.stages.student_parts import student_members
 from remedi_spark.tasks import task_of
@@ -40,11 +40,12 @@ def run(workspace: Workspace, config: Config) -> list[str]:
     phase = facts["measured_phase"]
     about = facts["phases"][phase]
     scores = _student(workspace, config, phase, about["prior"])
-    for name, settings in _fusers(config.fuser).items():
-        scores = join_rows(scores, _fused(workspace, config, phase, name, settings))
-        say("ablations", name)
+    fusers = _fusers(config.fuser)
+    # Each fit is one task for the most part.
+    for fused in side_by_side(lambda name: _fused(workspace, config, phase, name, fusers[name]), list(fusers)):
+        scores = join_rows(scores, fused)
     workspace.write(phase, "ablation_scores", scores)
-    return [STUDENT, *_fusers(config.fuser)]
+    return [STUDENT, *fusers]
 
 
 def _fusers(config: FuserConfig) -> dict[str, FuserConfig]:
@@ -62,6 +63,7 @@ def _fused(workspace: Workspace, config: Config, phase: str, name: str, settings
         train, about["models"], inputs, settings, loss=task.loss, folds=config.base_models.folds,
         seed=config.seed, rows=about["rows"], prior=about["prior"],
     )  # fmt: skip
+    say("ablations", name)
     return fuse(meta.where(F.col(PART) == TEST), fitted).select(*CARRIED, F.col("fuser").alias(name))
 
 

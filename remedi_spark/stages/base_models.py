@@ -11,10 +11,11 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark import StorageLevel
@@ -35,6 +36,7 @@ from remedi_spark.ledger import Unit
 from remedi_spark.monitoring.counting import describe
 from remedi_spark.progress import say, step, warn
 from remedi_spark.spark.partitions import slots, uniform
+from remedi_spark.spark.side_by_side import together
 from remedi_spark.splits.folds import BLOCK, assign_folds, require_positives
 from remedi_spark.splits.holdout import TEST, TRAIN, split_holdout
 from remedi_spark.tasks import task_of
@@ -65,8 +67,8 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
         above = task_of(config, workspace.models(FINAL)).rare_above(samples.where(F.col(LABEL).isNotNull()))
         held_out, measured_on = split_holdout(samples, config.evaluation, config.seed, above)
         parts = {HOLDOUT: held_out, FINAL: _final_parts(samples)}
-    for name, rows in parts.items():
-        _prepare_once(workspace, config, contract, name, rows)
+    together({name: partial(_prepare_once, workspace, config, contract, name, rows) for name, rows in parts.items()})
+    for name in parts:
         phase = _load_phase(workspace, name)
         names = _fit_all(workspace, config, phase)
         _predict_once(workspace, config, phase, names)
@@ -133,12 +135,13 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     task.choose_weights(encode(train.select(*inputs), encoder), encoder.layout, int(sums[0]))
     store = workspace.models(phase)
     store.save("encoder", encoder.to_dict())
-    if phase == FINAL:
-        until = str(sums["until"]) if isinstance(sums["until"], date) else None
-        store.save("distribution", describe(train, encoder, until).to_dict())
     store.save("training", {"rows": int(sums[0]), "prior": float(sums[1] / sums[2])})
     stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*inputs), encoder)
-    workspace.write(phase, "encoded", stored)
+    writes: dict[str, Callable[[], None]] = {"encoded": lambda: workspace.write(phase, "encoded", stored)}
+    if phase == FINAL:
+        until = str(sums["until"]) if isinstance(sums["until"], date) else None
+        writes["distribution"] = lambda: store.save("distribution", describe(train, encoder, until).to_dict())
+    together(writes)
     marked.unpersist()
     say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} {task.rare_owners}, {encoder.layout.width} inputs")
 

@@ -21,6 +21,7 @@ from remedi_spark.features.refresh import (
     touched_by_attributes,
     touched_by_events,
 )
+from remedi_spark.features.snapshots import make_grid
 from remedi_spark.features.sources import check_agreement, enrich, in_days
 from remedi_spark.features.state import State, Touched, write_state
 from remedi_spark.features.windows import Partials
@@ -93,7 +94,7 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
     side_by_side(write_days, list(touched.known))
     kept = stored_partials(tables, before)
     bounds = event_bounds({source: part.days for source, part in kept.items()})
-    blueprint = prepare(tables.spark, config, good, bounds=bounds, lookups=lookups)
+    blueprint = replace(before, grid=make_grid(config.snapshots, config.label, *bounds))
     if blueprint.grid.start != before.grid.start:
         return None
     work = snapshot_work(blueprint.grid, config.label, state, touched)

@@ -18,7 +18,7 @@ from remedi_spark.features.contract import good_rows
 from remedi_spark.features.dictionary import dictionary_frame
 from remedi_spark.features.sources import check_agreement
 from remedi_spark.features.state import State, config_hash, read_state, write_state
-from remedi_spark.spark.side_by_side import side_by_side
+from remedi_spark.spark.side_by_side import side_by_side, together
 from remedi_spark.stages.feature_refresh import refresh
 from remedi_spark.stages.feature_tables import (
     DICTIONARY,
@@ -115,9 +115,9 @@ def _build_all(job: FeatureRun) -> State:
         write_quarantine(job, name, rows, frames[name].columns, findings[name], whole=True)
     features = assemble(blueprint, partials)
     dictionary = dictionary_frame(tables.spark, blueprint.entries)
-    writes: list[Callable[[], None]] = [
-        lambda: write_features(tables, blueprint, features, None),
-        lambda: tables.overwrite(dictionary, DICTIONARY),
-    ]
-    side_by_side(lambda write: write(), writes)
+    writes: dict[str, Callable[[], None]] = {
+        OWNER_FEATURES: lambda: write_features(tables, blueprint, features, None),
+        DICTIONARY: lambda: tables.overwrite(dictionary, DICTIONARY),
+    }
+    together(writes)
     return finish(job, state)

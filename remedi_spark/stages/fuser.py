@@ -13,6 +13,7 @@ from remedi_spark.columns import LABEL, PART
 from remedi_spark.config import Config
 from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs
 from remedi_spark.progress import say
+from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.spark.watchdog import time_limit
 from remedi_spark.splits.holdout import TRAIN
 from remedi_spark.tasks import task_of
@@ -21,17 +22,21 @@ from remedi_spark.workspace import FINAL, Workspace
 
 def run(workspace: Workspace, config: Config) -> None:
     """Train the fuser of every phase and score all rows with it."""
-    facts = workspace.models(FINAL).load("phases")
-    for phase, about in facts["phases"].items():
+    facts = workspace.models(FINAL).load("phases")["phases"]
+
+    def train(phase: str) -> None:
+        about = facts[phase]
         meta = workspace.read(phase, "meta_features")
         inputs = fuser_inputs(meta.columns, relative=config.fuser.relative_features)
         task = task_of(config, workspace.models(phase))
-        train = meta.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
+        rows = meta.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
         with time_limit(workspace.tables.spark, config.spark.unit_seconds, "fuser"):
             fitted = fit_fuser(
-                train, about["models"], inputs, config.fuser, loss=task.loss, folds=config.base_models.folds,
+                rows, about["models"], inputs, config.fuser, loss=task.loss, folds=config.base_models.folds,
                 seed=config.seed, rows=about["rows"], prior=about["prior"],
             )  # fmt: skip
         workspace.models(phase).save_fitted(fitted, "fuser", "fuser")
         workspace.write(phase, "fused_scores", fuse(meta, fitted))
         say("fuser", f"{phase}: {len(inputs)} inputs, best check by head {fitted.info['best_step']}")
+
+    side_by_side(train, list(facts))  # most fits are one task

@@ -27,6 +27,7 @@ from remedi_spark.errors import InputError, nearest
 from remedi_spark.learners.alignment import log_odds
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
+from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.splits.holdout import TEST, TRAIN, UNLABELLED
 from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
@@ -46,19 +47,23 @@ def run(workspace: Workspace, config: Config) -> list[str]:
     facts = workspace.models(FINAL).load("phases")
     contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
     peers = _peer_columns(config.meta_features.peers, contract)
-    for phase, about in facts["phases"].items():
+    own_test = facts["measured_phase"] == FINAL
+
+    def write(phase: str) -> None:
+        models = facts["phases"][phase]["models"]
         predictions = workspace.read(phase, "oof_predictions")
         if peers:
-            levels = _levels(workspace.tables.read("samples"), peers, own_test=facts["measured_phase"] == FINAL)
+            levels = _levels(workspace.tables.read("samples"), peers, own_test=own_test)
             predictions = join_rows(predictions, levels, "left")
-        grids = quantile_grids(predictions.where(F.col(PART) == TRAIN), about["models"], config.meta_features.grid)
+        grids = quantile_grids(predictions.where(F.col(PART) == TRAIN), models, config.meta_features.grid)
         workspace.models(phase).save("quantile_grids", grids)
-        meta = relative_features(
-            predictions, about["models"], grids, peers, task_of(config, workspace.models(phase)).margin
-        )
-        workspace.write(phase, "meta_features", meta)
-        say("meta-features", f"{phase}: {len(meta_columns(about['models'], peers))} columns")
-    return list(facts["phases"])
+        margin = task_of(config, workspace.models(phase)).margin
+        workspace.write(phase, "meta_features", relative_features(predictions, models, grids, peers, margin))
+        say("meta-features", f"{phase}: {len(meta_columns(models, peers))} columns")
+
+    phases = list(facts["phases"])
+    side_by_side(write, phases)
+    return phases
 
 
 def meta_columns(models: list[str], peers: dict[str, str] | tuple[str, ...] = ()) -> list[str]:

@@ -18,6 +18,7 @@ from remedi_spark.bundle.bundle import load_parts
 from remedi_spark.bundle.store import ModelStore, write_bytes, write_json
 from remedi_spark.columns import KEY, LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
+from remedi_spark.config.chain import EXPERTS
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.evaluation.drivers import LEVELS, effects, importance
@@ -29,16 +30,16 @@ from remedi_spark.monitoring.distribution import Distribution
 from remedi_spark.monitoring.health import health
 from remedi_spark.monitoring.history import latest
 from remedi_spark.monitoring.measures import against_training
-from remedi_spark.nets.fuser import EXPERTS
 from remedi_spark.progress import run_id, say
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.partitions import uniform
+from remedi_spark.spark.side_by_side import together
 from remedi_spark.splits.holdout import TEST
 from remedi_spark.tasks import Task, task_of
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pyspark.sql import DataFrame
@@ -92,13 +93,13 @@ def run(
     try:
         size = task.size(rows)
         k = max(1, math.ceil(config.scores.budget * size["rows"]))
-        measured = task.measure(rows, {name: F.col(name) for name in _names(task, models, ablations)}, k)
         head = {**size, "k": k, "measured_on": facts["measured_on"]}
-        metrics = _metrics(label, head, measured, config) | task.summary(measured)
+        found = _measure(workspace, config, phase, rows, head, _names(task, models, ablations), ablations)
+        metrics = _metrics(label, head, found["models"], config) | task.summary(found["models"])
         if ablations:
-            metrics["ablations"] = _differences(rows, ablations, k, config.evaluation.bootstrap)
-        metrics["fidelity"] = fidelity(rows, "student", "fuser", k)
-        report = _report(workspace, config, phase, rows, metrics, measured, durations, task.sections(measured))
+            metrics["ablations"] = found["ablations"]
+        metrics["fidelity"] = found["fidelity"]
+        report = _report(workspace, config, phase, metrics, found, durations, task)
     finally:
         rows.unpersist()
     write_json(workspace.bundle / "metrics.json", metrics)
@@ -106,6 +107,26 @@ def run(
     render_report(workspace.bundle)
     say("report", str(workspace.bundle / "report.html"))
     return metrics
+
+
+def _measure(
+    workspace: Workspace, config: Config, phase: str, rows: DataFrame, head: dict[str, Any], names: list[str],
+    ablations: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """Return all that takes Spark, by name: queries so small that each spends more time on its plan than on rows."""
+    task = task_of(config, workspace.models(phase))
+    contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
+    counted, k = head["positives"] is not None, head["k"]
+    parts: dict[str, Callable[[], Any]] = {
+        "models": lambda: task.measure(rows, {name: F.col(name) for name in names}, k),
+        "ablations": lambda: _differences(rows, ablations, k, config.evaluation.bootstrap) if ablations else {},
+        "fidelity": lambda: fidelity(rows, "student", "fuser", k),
+        "experts": lambda: gate_use(rows, list(EXPERTS), "student"),
+        "drivers": lambda: _drivers(workspace, contract, rows, k if counted else None),
+        "over_time": lambda: _over_time(rows, config.scores.budget, contract) if counted else [],
+        "data_health": lambda: _health(workspace, config, contract, phase, rows),
+    }
+    return together(parts)
 
 
 def _differences(rows: DataFrame, ablations: Sequence[str], k: int, resamples: int) -> dict[str, Any]:
@@ -168,30 +189,29 @@ def _metrics(label: str, head: dict[str, Any], measured: dict[str, Any], config:
 
 
 def _report(
-    workspace: Workspace, config: Config, phase: str, rows: DataFrame, metrics: dict[str, Any],
-    measured: dict[str, Any], durations: dict[str, float], sections: dict[str, Any],
+    workspace: Workspace, config: Config, phase: str, metrics: dict[str, Any], found: dict[str, Any],
+    durations: dict[str, float], task: Task,
 ) -> Report:  # fmt: skip
     from remedi_spark import reporting
 
-    contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
     tree: dict[str, Any] = {
         "head": _head(workspace, config, metrics),
         "models": [
             {
                 "name": name,
                 "kind": "ablation" if name in metrics.get("ablations", ()) else _KINDS.get(name, "base"),
-                "metrics": found["metrics"],
-                "intervals": found["intervals"],
+                "metrics": measured["metrics"],
+                "intervals": measured["intervals"],
             }
-            for name, found in measured.items()
+            for name, measured in found["models"].items()
         ],
         "retention": metrics["retention"],
-        "fidelity": metrics["fidelity"],
-        **sections,
-        "experts": gate_use(rows, list(EXPERTS), "student"),
-        **_drivers(workspace, contract, rows, metrics),
-        "over_time": _over_time(rows, config.scores.budget, contract) if metrics["positives"] is not None else [],
-        "data_health": _health(workspace, config, contract, phase, rows),
+        "fidelity": found["fidelity"],
+        **task.sections(found["models"]),
+        "experts": found["experts"],
+        **found["drivers"],
+        "over_time": found["over_time"],
+        "data_health": found["data_health"],
         "training_curves": _curves(workspace, phase, config.task),
         "provenance": _provenance(workspace, config, durations),
     }
@@ -208,19 +228,18 @@ def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict
     }  # fmt: skip
 
 
-def _drivers(
-    workspace: Workspace, contract: FeatureContract, rows: DataFrame, metrics: dict[str, Any]
-) -> dict[str, Any]:
+def _drivers(workspace: Workspace, contract: FeatureContract, rows: DataFrame, k: int | None) -> dict[str, Any]:
+    """Return what drives the student; segments by the list of the best ``k``, None: there is no list to judge."""
     scored = join_rows(rows.select("owner_id", SNAPSHOT, LABEL, "student"), workspace.tables.read("samples"))
     share = EXPLAINED_ROWS / max(1, rows.count())
     sample = scored.where(uniform("owner_id", 7) < share).select(*contract.columns)
     ordered = importance(sample, load_parts(workspace.bundle))
     names = [name for name, _ in ordered]
-    return {
-        "importance": [{"feature": name, "importance": size} for name, size in ordered],
-        "effects": effects(scored, contract, names[:EFFECTS], "student"),
-        "segments": _segments(scored, contract, names, metrics["k"]) if metrics["positives"] is not None else [],
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "effects": lambda: effects(scored, contract, names[:EFFECTS], "student"),
+        "segments": lambda: _segments(scored, contract, names, k) if k is not None else [],
     }
+    return {"importance": [{"feature": name, "importance": size} for name, size in ordered], **together(parts)}
 
 
 def _segments(scored: DataFrame, contract: FeatureContract, names: list[str], k: int) -> list[dict[str, Any]]:

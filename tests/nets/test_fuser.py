@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from scipy.stats import spearmanr
 from sklearn.metrics import log_loss
 
-from remedi_spark.nets.fuser import EXPERTS
+from remedi_spark.config.chain import EXPERTS
 from remedi_spark.nets.fuser_training import FuserRecipe, FuserRows, stack, train_fuser
 
 RECIPE: dict[str, Any] = {
