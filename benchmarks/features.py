@@ -41,6 +41,8 @@ KINDS = ("visit", "service", "parts", "web", "mail", "call", "finance", "stock")
 WINDOWS = (7, 28, 84)
 EVENTS_AN_OWNER = 75
 HORIZON = 28
+DUCKDB_MEMORY = "10GB"
+"""Its default, four fifths of the machine's, leaves the JVM beside it too little above some 30 million events."""
 LABELS = {"common": "kind = 'finance'", "rare": "kind = 'finance' AND amount > 180"}
 """Which events the label counts: with the second, 1 owner in 100 has one within the horizon."""
 
@@ -195,7 +197,8 @@ def compare(spark: SparkSession, events: int, days: int, seed: int, folder: Path
     snapshots = [row[0] for row in stored.select("snapshot_date").distinct().collect()]
     connection = duckdb.connect()
     threads = spark.sparkContext.defaultParallelism
-    connection.execute(f"SET threads = {threads}; SET TimeZone = 'UTC'; SET temp_directory = '{folder}/spill'")
+    connection.execute(f"SET threads = {threads}; SET memory_limit = '{DUCKDB_MEMORY}'; SET TimeZone = 'UTC'")
+    connection.execute(f"SET temp_directory = '{folder}/spill'")
     with measured(spark) as by_duckdb:
         connection.execute(duckdb_sql(source, theirs, sorted(snapshots)))
     columns = spark.read.parquet(str(mine)).columns
