@@ -181,8 +181,8 @@ FROM history LEFT JOIN windows USING (owner, t) LEFT JOIN labels USING (owner, t
 """
 
 
-def compare(spark: SparkSession, events: int, days: int, seed: int, folder: Path) -> None:
-    """Compute the features on both sides, check that they are equal, print what they took."""
+def compare(spark: SparkSession, events: int, days: int, seed: int, folder: Path, *, alone: bool = False) -> None:
+    """Compute the features on both sides, check that they are equal, print what they took; ``alone``: no DuckDB."""
     import duckdb
 
     source, mine, theirs = folder / "events.parquet", folder / "spark.parquet", folder / "duckdb.parquet"
@@ -194,6 +194,11 @@ def compare(spark: SparkSession, events: int, days: int, seed: int, folder: Path
     with measured(spark) as by_spark:
         build_owner_features(spark, config).write.mode("overwrite").parquet(str(mine))
     stored = tables.read("owner_features")
+    if alone:
+        print(f"events {events:>11,}  rows {stored.count():>10,}", flush=True)
+        for name, clock in (("build_owner_features", by_spark), ("stage, partials kept", by_stage)):
+            print(f"  {name}  {clock.wall:8.1f} s wall {clock.cpu:8.1f} s cpu", flush=True)
+        return
     snapshots = [row[0] for row in stored.select("snapshot_date").distinct().collect()]
     connection = duckdb.connect()
     threads = spark.sparkContext.defaultParallelism
@@ -291,6 +296,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=None, help="default: 730 to compare, 365 to refresh")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--alone", action="store_true", help="of compare: no DuckDB, which may spill much to disk")
     parser.add_argument("--label", choices=tuple(LABELS), default="common", help="of refresh: how many events count")
     parser.add_argument("--master", default=None, help="local[2], …; default: all cores")
     parser.add_argument("--compiler", choices=("quick", "full"), default="full", help="of the JVM; see SparkConfig")
@@ -301,7 +307,9 @@ def main() -> None:
     settings = dict(setting.split("=", 1) for setting in given.setting)
     spark = get_session(SparkConfig(master=given.master, compiler=given.compiler, settings=settings))
     days = given.days or (730 if given.what == "compare" else 365)
-    command: Callable[..., None] = compare if given.what == "compare" else partial(refresh, label=given.label)
+    command: Callable[..., None] = partial(compare, alone=given.alone)
+    if given.what == "refresh":
+        command = partial(refresh, label=given.label)
     for events in filter(None, (given.warm_up, given.events)):
         folder = Path(tempfile.mkdtemp(dir=given.scratch))
         try:
