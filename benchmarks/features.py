@@ -7,7 +7,7 @@
 duckdb) to Parquet, ``build_owner_features`` to Parquet, and the whole stage (contract, stored partials, Delta tables,
 counts). It checks that every value is equal and prints seconds of wall clock and of CPU. ``refresh`` builds a year with
 weekly snapshots, then adds seven days one by one (1 % of each late) as new files, and compares what a refresh costs
-with a full rebuild; with ``--label rare`` one event in 600 is one of the label, as a purchase is, instead of one in 8.
+with a full rebuild; with ``--label rare`` one event in 565 is one of the label, as a purchase is, instead of one in 8.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WINDOWS = (7, 28, 84)
 EVENTS_AN_OWNER = 75
 HORIZON = 28
 DUCKDB_MEMORY = "10GB"
-"""Its default, four fifths of the machine's, leaves the JVM beside it too little above some 30 million events."""
+"""Its default is four fifths of the machine's, which the JVM beside it needs a part of."""
 LABELS = {"common": "kind = 'finance'", "rare": "kind = 'finance' AND amount > 180"}
 """Which events the label counts: with the second, 1 owner in 100 has one within the horizon."""
 
@@ -183,8 +183,6 @@ FROM history LEFT JOIN windows USING (owner, t) LEFT JOIN labels USING (owner, t
 
 def compare(spark: SparkSession, events: int, days: int, seed: int, folder: Path, *, alone: bool = False) -> None:
     """Compute the features on both sides, check that they are equal, print what they took; ``alone``: no DuckDB."""
-    import duckdb
-
     source, mine, theirs = folder / "events.parquet", folder / "spark.parquet", folder / "duckdb.parquet"
     event_log(spark, events, days, seed).write.parquet(str(source))
     config = declared(source, days, 28, arrival=False)
@@ -199,6 +197,8 @@ def compare(spark: SparkSession, events: int, days: int, seed: int, folder: Path
         for name, clock in (("build_owner_features", by_spark), ("stage, partials kept", by_stage)):
             print(f"  {name}  {clock.wall:8.1f} s wall {clock.cpu:8.1f} s cpu", flush=True)
         return
+    import duckdb
+
     snapshots = [row[0] for row in stored.select("snapshot_date").distinct().collect()]
     connection = duckdb.connect()
     threads = spark.sparkContext.defaultParallelism

@@ -13,7 +13,10 @@ MOST = 8
 
 
 def side_by_side(work: Callable[[T], R], items: Collection[T]) -> list[R]:
-    """Return the result of each item, in order; when one fails, the others end first and its error is raised."""
+    """Return the result of each item, in order.
+
+    When one fails, those under way end first, others are not begun, and its error is raised.
+    """
     if len(items) < 2:
         return [work(item) for item in items]
     with ThreadPoolExecutor(min(MOST, len(items))) as pool:
