@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -41,7 +42,10 @@ def relabel(rows: DataFrame, days: DataFrame, config: LabelConfig, grid: Grid) -
 
     Labels are rare and their windows short: unlike features they are added up from repeated rows.
     """
-    counted = days.where(F.col(TOTAL).isNotNull()).select(OWNER, DAY, TOTAL)
+    low, high = min(grid.days), max(grid.days) + dt.timedelta(days=config.gap_days + config.horizon_days)
+    # Said of the days as well, files of other days are not opened.
+    in_reach = F.col(DAY).between(F.lit(low), F.lit(high))
+    counted = days.where(in_reach & F.col(TOTAL).isNotNull()).select(OWNER, DAY, TOTAL)
     first, last = (F.date_sub(DAY, config.gap_days + step) for step in (config.horizon_days, 1))
     totals = grid.explode(counted, first, last).groupBy(OWNER, SNAPSHOT).agg(F.sum(TOTAL).alias(TOTAL))
     joined = rows.drop(LABEL).join(totals, [OWNER, SNAPSHOT], "left")

@@ -73,6 +73,8 @@ class State:
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By snapshot: rows, labelled rows and positives in ``owner_features``."""
     summary: Mapping[str, Any] = field(default_factory=dict)
+    past: Mapping[str, Any] = field(default_factory=dict)
+    """By source: through which day its long past is kept in short, and at which version of that table."""
     mode: str = "full"
     """``full``, ``refresh`` or ``unchanged``: what the last run did."""
     pending: Mapping[str, Any] | None = None

@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.features.distinct import stretches
-from remedi_spark.features.readings import Label, Reader, Want, older_column
+from remedi_spark.features.past import Past, in_short, out_of_reach
+from remedi_spark.features.readings import Label, Reader, Want
 from remedi_spark.features.sources import DAY, KNOWN
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Partials:
     values: DataFrame | None = None
     by_owner: bool = False
     """Whether all rows of an owner are in one partition."""
+    past: Past | None = None
+    """The part of ``days`` that has been added up before, as far as few snapshots are read."""
 
 
 def read_snapshots(
@@ -98,27 +101,17 @@ def _rows(
     days = kept.days.select(OWNER, DAY, KNOWN, *columns, *totals)
     rows = [days]
     if grid.few:
-        widest = max((reading.window or 0 for reading in plain), default=0)
-        first = F.lit(min(grid.days))
-        old = (F.col(DAY) <= F.date_sub(first, widest)) & (F.col(KNOWN) <= first)
-        rows = [days.filter(~old), _older(kept.days.filter(old), plain)]
+        first = min(grid.days)
+        unreached = out_of_reach(plain, first)
+        past = kept.past if kept.past is not None and kept.past.through <= unreached else None
+        told = F.lit(False) if past is None else F.col(KNOWN) <= F.lit(past.through)
+        old = (F.col(DAY) <= F.lit(unreached)) & (F.col(KNOWN) <= F.lit(first))
+        short = in_short(kept.days.filter(old & ~told), plain, None if past is None else past.rows)
+        rows = [days.filter(~old & ~told), short]
     counted = tuple(reading for reading in readings if reading.view == "distinct")
     if counted and kept.values is not None:
         rows.append(stretches(kept.values, counted, grid, min(numbers[reading.cell] for reading in counted)))
     return rows
-
-
-def _older(days: DataFrame, readings: Iterable[Reading]) -> DataFrame:
-    """Return a row an owner of what no window reaches any more: the last and the first days of its history."""
-    ends = {
-        older_column(reading.cell.name, reading.view): (F.max if reading.view == "last" else F.min)(
-            F.when(F.col(reading.cell.name).isNotNull(), F.col(DAY))
-        )
-        for reading in readings
-        if reading.view in ("last", "first")
-    }
-    known = F.min(KNOWN).alias(KNOWN)
-    return days.groupBy(OWNER).agg(known, *(value.alias(name) for name, value in ends.items()))
 
 
 def _cell_columns(cell: Cell) -> list[Column]:

@@ -167,8 +167,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
         seconds=config.spark.unit_seconds,
     )  # fmt: skip
     store, ledger = workspace.models(phase.name), workspace.ledger
-    # The nets first: they take longest, so that the short fits fill the gaps at the end.
-    order = sorted(models, key=lambda name: models[name].kind in ("lightgbm", "xgboost", "catboost"))
+    order = sorted(models, key=lambda name: not _long(models[name]))
     todo = _not_done(workspace, phase.name, {name: models[name] for name in order}, plan)
 
     count = itertools.count(1)
@@ -227,6 +226,11 @@ def _survivors(names: list[str], failures: dict[str, str]) -> list[str]:
 def _workers(phase: _Phase, available: int) -> int:
     """One task a fit, more only where the rows are many: fits side by side waste less than tasks in step."""
     return min(available, 1 + int(phase.rows * phase.encoder.layout.width // 100_000_000))
+
+
+def _long(model: ModelConfig) -> bool:
+    """Tell whether fits take long: they come first, so that the short ones fill the gaps at the end."""
+    return model.categories if model.kind == "catboost" else model.kind not in ("lightgbm", "xgboost")
 
 
 def _size(fitted: Fitted) -> str:

@@ -27,6 +27,7 @@ from remedi_spark.features.state import State, Touched, write_state
 from remedi_spark.features.windows import Partials
 from remedi_spark.progress import say
 from remedi_spark.spark.side_by_side import side_by_side
+from remedi_spark.stages.feature_past import bring_up, still_true, with_past
 from remedi_spark.stages.feature_tables import (
     OWNER_FEATURES,
     FeatureRun,
@@ -84,7 +85,8 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
     good = {name: good_rows(rows) for name, rows in checked.items()}
     lookups = state.restored_lookups()
     before = prepare(tables.spark, config, good, bounds=state.event_bounds, lookups=lookups)
-    write_state(tables, replace(state, pending=asdict(touched)))
+    past = still_true(tables, state, touched)
+    write_state(tables, replace(state, pending=asdict(touched), past=past))
 
     def write_days(source: str) -> None:
         days = touched.known[source]
@@ -100,11 +102,13 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
     work = snapshot_work(blueprint.grid, config.label, state, touched)
     for name, rows in new.items():
         write_quarantine(job, name, rows, frames[name].columns, findings[name], whole=False)
-    _write_snapshots(tables, blueprint, kept, work)
+    if work.build:
+        past = bring_up(tables, blueprint, kept, past, min(work.build))
+    _write_snapshots(tables, blueprint, with_past(tables, kept, past), work)
     _say_work(touched, work)
     touched_days = {str(day) for day in work.days}
     left = {day: counts for day, counts in state.counts.items() if day not in touched_days}
-    return finish(job, new_state(job, blueprint, total, "refresh"), unchanged=left)
+    return finish(job, new_state(job, blueprint, total, "refresh", past), unchanged=left)
 
 
 def _changed(job: FeatureRun, state: State) -> dict[str, DataFrame] | None:

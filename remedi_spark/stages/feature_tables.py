@@ -159,7 +159,9 @@ def write_quarantine(
         warn("features", f"{name}: {findings.failed} rows went to quarantine: {reasons}")
 
 
-def new_state(job: FeatureRun, blueprint: Blueprint, findings: Mapping[str, Findings], mode: str) -> State:
+def new_state(
+    job: FeatureRun, blueprint: Blueprint, findings: Mapping[str, Findings], mode: str, past: Mapping[str, Any]
+) -> State:
     """Return what to remember of a build."""
     firsts, lasts = ([getattr(f, end) for f in findings.values() if getattr(f, end)] for end in ("first", "last"))
     grid = blueprint.grid
@@ -178,6 +180,7 @@ def new_state(job: FeatureRun, blueprint: Blueprint, findings: Mapping[str, Find
             "quarantined": sum(found.failed for found in findings.values()),
             "quarantine": failed,
         },
+        past=past,
         mode=mode,
     )
 

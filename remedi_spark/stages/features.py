@@ -19,6 +19,7 @@ from remedi_spark.features.dictionary import dictionary_frame
 from remedi_spark.features.sources import check_agreement
 from remedi_spark.features.state import State, config_hash, read_state, write_state
 from remedi_spark.spark.side_by_side import side_by_side, together
+from remedi_spark.stages.feature_past import bring_up
 from remedi_spark.stages.feature_refresh import refresh
 from remedi_spark.stages.feature_tables import (
     DICTIONARY,
@@ -105,7 +106,7 @@ def _build_all(job: FeatureRun) -> State:
     lasts = [found.last for found in findings.values() if found.last is not None]
     bounds = (min(firsts), max(lasts)) if firsts else None
     blueprint = prepare(tables.spark, config, {name: good_rows(rows) for name, rows in checked.items()}, bounds=bounds)
-    state = new_state(job, blueprint, findings, "full")
+    state = new_state(job, blueprint, findings, "full", {})
     write_state(tables, replace(state, pending={}))
     partials = {source: compute_partials(blueprint, source) for source in config.sources}
     if config.refresh == "incremental":
@@ -115,9 +116,12 @@ def _build_all(job: FeatureRun) -> State:
         write_quarantine(job, name, rows, frames[name].columns, findings[name], whole=True)
     features = assemble(blueprint, partials)
     dictionary = dictionary_frame(tables.spark, blueprint.entries)
-    writes: dict[str, Callable[[], None]] = {
+    writes: dict[str, Callable[[], Any]] = {
         OWNER_FEATURES: lambda: write_features(tables, blueprint, features, None),
         DICTIONARY: lambda: tables.overwrite(dictionary, DICTIONARY),
     }
-    together(writes)
-    return finish(job, state)
+    if config.refresh == "incremental":
+        following = blueprint.grid.days[-1] + dt.timedelta(days=blueprint.grid.every)
+        writes["past"] = lambda: bring_up(tables, blueprint, partials, {}, following)
+    done = together(writes)
+    return finish(job, replace(state, past=done.get("past", {})))

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from naive_features import TREE, make_events
+from pyspark.sql import functions as F
 
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.errors import InputError
 from remedi_spark.spark.tables import Tables
-from remedi_spark.stages import feature_refresh, features
+from remedi_spark.stages import feature_past, feature_refresh, features
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -154,6 +155,47 @@ def test_only_late_events_of_the_label_write_earlier_snapshots_again(spark: Spar
         assert bool(moved) is (kind == "a")
         assert all(day < str(happened.date()) for day in moved)
     assert_as_rebuilt(spark, tables, config, tmp_path / "rebuilt")
+
+
+def test_the_long_past_is_read_in_short(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is brought up as snapshots go on, believed only as it was written, and void when something reaches into it."""
+    monkeypatch.setattr(feature_past, "BEHIND", 7)
+    source, events = tmp_path / "events", make_events(rows=500)
+    known = events[["at", "arrived"]].max(axis=1).dt.date
+    tables, config = Tables(spark, str(tmp_path / "run")), declared(source)
+
+    def run(low: dt.date, high: dt.date) -> Any:
+        batch = events[(known > low) & (known <= high)]
+        spark.createDataFrame(batch).write.format("delta").mode("append").save(str(source))
+        features.run(tables, config, today=TODAY)
+        return state(tables)["past"].get("events")
+
+    cuts = [dt.date(2024, 3, 13), dt.date(2024, 4, 1), dt.date(2024, 4, 13), dt.date.max]
+    assert run(dt.date.min, cuts[0])[0] == "2024-02-19"  # 30 days before the snapshot that follows
+    kept = tables.read("events_past").toPandas()
+    assert len(kept) == events[known <= dt.date(2024, 2, 19)]["owner"].nunique()
+    assert run(cuts[0], cuts[1])[0] == "2024-02-19"  # 20 March is the first snapshot that is built
+    assert run(cuts[1], cuts[2])[0] == "2024-03-14"
+    assert state(tables)["mode"] == "refresh"
+
+    # Whatever stands there is read, if its version is the one that was written; another one is not.
+    names = [name for name in kept.columns if name.startswith("__first__")]
+    spoilt = tables.read("events_past").withColumns({name: F.lit(dt.date(2020, 1, 1)) for name in names})
+    tables.overwrite(spoilt, "events_past")
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_refresh, "still_true", lambda _, before, __: before.past)
+        patch.setattr(feature_past, "BEHIND", 99)
+        run(cuts[2], cuts[3])
+    assert result(tables)["total_first"].max() > 1000
+    late = events.head(1).assign(at=pd.Timestamp("2024-04-26"), arrived=pd.Timestamp("2024-04-26"))
+    spark.createDataFrame(late).write.format("delta").mode("append").save(str(source))
+    features.run(tables, config, today=TODAY)
+    early = late.assign(at=pd.Timestamp("2024-02-20"), arrived=pd.Timestamp("2024-02-20"))
+    spark.createDataFrame(early).write.format("delta").mode("append").save(str(source))
+    features.run(tables, config, today=TODAY)
+    assert state(tables)["mode"] == "refresh"
+    assert "events" not in state(tables)["past"]
+    assert_as_rebuilt(spark, tables, config, tmp_path / "rebuilt again")
 
 
 def test_what_cannot_be_refreshed_is_rebuilt(spark: SparkSession, tmp_path: Path) -> None:
