@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.errors import InputError
+from remedi_spark.features.state import Touched, read_state
 from remedi_spark.spark.tables import Tables
 from remedi_spark.stages import feature_past, feature_refresh, features
 
@@ -170,32 +171,34 @@ def test_the_long_past_is_read_in_short(spark: SparkSession, tmp_path: Path, mon
         features.run(tables, config, today=TODAY)
         return state(tables)["past"].get("events")
 
-    cuts = [dt.date(2024, 3, 13), dt.date(2024, 4, 1), dt.date(2024, 4, 13), dt.date.max]
+    cuts = [dt.date(2024, 3, 13), dt.date(2024, 4, 13), dt.date.max]
     assert run(dt.date.min, cuts[0])[0] == "2024-02-19"  # 30 days before the snapshot that follows
     kept = tables.read("events_past").toPandas()
     assert len(kept) == events[known <= dt.date(2024, 2, 19)]["owner"].nunique()
     assert run(cuts[0], cuts[1])[0] == "2024-02-19"  # 20 March is the first snapshot that is built
-    assert run(cuts[1], cuts[2])[0] == "2024-03-14"
-    assert state(tables)["mode"] == "refresh"
+    written = read_state(tables)
+    assert written is not None
 
-    # Whatever stands there is read, if its version is the one that was written; another one is not.
-    names = [name for name in kept.columns if name.startswith("__first__")]
-    spoilt = tables.read("events_past").withColumns({name: F.lit(dt.date(2020, 1, 1)) for name in names})
-    tables.overwrite(spoilt, "events_past")
+    def believed(day: str) -> bool:
+        return "events" in feature_past.still_true(tables, written, Touched({"events": [day]}))
+
+    assert believed("2024-02-20")
+    assert not believed("2024-02-19")
+    ends = [F.lit(dt.date(2020, 1, 1)).alias(name) for name in kept.columns if name.startswith("__first__")]
+    others = [name for name in kept.columns if not name.startswith("__first__")]
+    tables.overwrite(tables.read("events_past").select(*others, *ends), "events_past")
+    assert not believed("2024-02-20")
     with monkeypatch.context() as patch:
         patch.setattr(feature_refresh, "still_true", lambda _, before, __: before.past)
-        patch.setattr(feature_past, "BEHIND", 99)
-        run(cuts[2], cuts[3])
-    assert result(tables)["total_first"].max() > 1000
-    late = events.head(1).assign(at=pd.Timestamp("2024-04-26"), arrived=pd.Timestamp("2024-04-26"))
-    spark.createDataFrame(late).write.format("delta").mode("append").save(str(source))
-    features.run(tables, config, today=TODAY)
-    early = late.assign(at=pd.Timestamp("2024-02-20"), arrived=pd.Timestamp("2024-02-20"))
+        assert run(cuts[1], cuts[2])[0] == "2024-03-26"
+    assert result(tables)["total_first"].max() > 1000, "what stands there is read, and goes on into the next"
+
+    early = events.head(1).assign(at=pd.Timestamp("2024-02-20"), arrived=pd.Timestamp("2024-02-20"))
     spark.createDataFrame(early).write.format("delta").mode("append").save(str(source))
     features.run(tables, config, today=TODAY)
     assert state(tables)["mode"] == "refresh"
     assert "events" not in state(tables)["past"]
-    assert_as_rebuilt(spark, tables, config, tmp_path / "rebuilt again")
+    assert_as_rebuilt(spark, tables, config, tmp_path / "rebuilt")
 
 
 def test_what_cannot_be_refreshed_is_rebuilt(spark: SparkSession, tmp_path: Path) -> None:
