@@ -25,6 +25,8 @@ _CACHED_CELLS = 200_000_000
 """Cells of the design that are kept in memory (4 bytes each); beyond, it is computed anew in every pass."""
 _TOLERANCE = 1e-7
 _SMALLEST_VARIANCE = 1e-8
+_PATIENCE = 2
+"""Penalties in a row without a better validation loss after which weaker ones are not tried."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def fit_path(
         weights = _minimise(design, weights, penalty / total * variance, total, loss, iterations)
         found.append(weights.clone())
         losses.append(checks.mean_loss(weights, loss))
-    path = Path(ordered, losses)
+        path = Path(ordered[: len(losses)], losses)
+        if not math.isnan(losses[-1]) and len(losses) - 1 - path.best >= _PATIENCE:
+            break
     net.set_weights(found[path.best])
     return path
 

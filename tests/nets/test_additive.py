@@ -75,6 +75,17 @@ def test_inner_validation_chooses_the_penalty() -> None:
     assert signal[1] < signal[0]
 
 
+def test_weaker_penalties_are_not_tried_once_two_were_worse() -> None:
+    noise = _rows(150)
+    noise = Rows(noise.x, np.random.default_rng(1).integers(0, 2, 150).astype(float), noise.weight, noise.valid)
+    path = {**PATH, "penalties": (1000.0, 100.0, 30.0, 10.0, 3.0, 1.0)}
+    losses = train_additive(noise, LAYOUT, loss="logistic", **path).curve
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 < len(path["penalties"])
+    short = {**path, "penalties": path["penalties"][: len(losses)]}
+    assert train_additive(noise, LAYOUT, loss="logistic", **short).curve == losses
+
+
 def test_a_real_target_is_fitted_by_least_squares() -> None:
     rows = _rows(2000)
     curve = np.abs(rows.x[:, 0])
