@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.errors import InputError
+from remedi_spark.spark.jvm_names import look_up_once
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,6 +41,7 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
 
     active = SparkSession.getActiveSession()
     if active is not None:
+        look_up_once(active)
         return active
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name).config(map=_delta_settings())
@@ -50,6 +52,7 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
     with jvm_log(config):
         session = builder.config(map=dict(config.settings)).getOrCreate()
     session.sparkContext.setLogLevel(config.log_level)
+    look_up_once(session)
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         threading.Thread(target=_start_python, args=(session,), daemon=True).start()
     return session
