@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.cli.conftest import Command, Outcome, Trained, train_a_bundle
-from tests.interpreted import INTERPRETED
+from tests.interpreted import SMALL
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,7 +39,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     settings = {
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.local.dir": str(scratch / "local"),
-        **INTERPRETED,
+        **SMALL,
     }
     # Two slots: enough for two-worker fits. Two shuffle partitions: test data is tiny.
     config = SparkConfig(

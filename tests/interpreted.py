@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 QUICK_JAVA = "-XX:TieredStopAtLevel=1"
+SMALL = {
+    **INTERPRETED,
+    "spark.sql.adaptive.enabled": "false",
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",
+}
+"""The session of the tests: planning each shuffle's rest anew, and a checksum of each commit, cost more than the rows."""
 SUBMITTED = {
     **INTERPRETED,
     "spark.executor.extraJavaOptions": QUICK_JAVA,

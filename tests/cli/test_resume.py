@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from tests.cli.conftest import WITH_ADDITIVE, Command, Trained, train_arguments
-from tests.interpreted import INTERPRETED
+from tests.interpreted import SMALL
 
 KEY = ["owner_id"]
 
@@ -58,7 +58,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(
     bundle = tmp_path / "model"
     arguments = train_arguments(trained.table, bundle, *WITH_ADDITIVE)
     # Sums depend on how many partitions they are split into: the same number as in this session.
-    settings = ["spark.master=local[2]", "spark.shuffle_partitions=2", f"spark.settings={json.dumps(INTERPRETED)}"]
+    settings = ["spark.master=local[2]", "spark.shuffle_partitions=2", f"spark.settings={json.dumps(SMALL)}"]
     partitions = [word for setting in settings for word in ("--set", setting)]
     _kill_after([*arguments, *partitions], "final: lightgbm fold", tmp_path / "killed.log")
     assert not (bundle / "manifest.json").exists()

@@ -1,11 +1,10 @@
-"""The seven stages one by one, from events to scores; the last one by spark-submit."""
+"""The seven stages one by one, from events to scores; and the files that spark-submit takes for them."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark.spark.session import PACKAGES
 from tests.cli.conftest import FASTEST, Command
-from tests.interpreted import QUICK_JAVA, SUBMITTED
 from tests.tea import tea_configuration
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -49,7 +46,7 @@ def _arguments(configuration: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_stages_one_by_one_then_spark_submit(configuration: Path, remedi: Command, spark: Any) -> None:
+def test_stages_one_by_one(configuration: Path, remedi: Command, spark: Any) -> None:
     for stage in STAGES:
         done = remedi(stage, *_arguments(configuration))
         assert done.code == 0, f"{stage}: {done.err}"
@@ -87,7 +84,8 @@ def test_stages_one_by_one_then_spark_submit(configuration: Path, remedi: Comman
     ]
     assert all(one["psi"] is not None for one in health["features"])
 
-    _submit("scores.py", configuration, "--force")
+    done = remedi("scores", *_arguments(configuration), "--force")
+    assert done.code == 0, done.err
     again = spark.read.format("delta").load(str(root / "scores")).where(f"snapshot_date = '{latest}'").toPandas()
     assert len(again) == len(first)  # the rerun replaced its own rows
     merged = first.merge(again, on="owner_id", suffixes=("", "_again"))
@@ -95,20 +93,16 @@ def test_stages_one_by_one_then_spark_submit(configuration: Path, remedi: Comman
     assert set(first["run_id"]) != set(again["run_id"])
 
 
-def _submit(job: str, configuration: Path, *more: str) -> None:
-    submit = Path(sys.executable).with_name("spark-submit")
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-    command = [
-        str(submit), "--master", "local[2]", "--driver-memory", "2g",
-        "--driver-java-options", QUICK_JAVA, "--packages", ",".join(PACKAGES),
-        *[word for name, value in SUBMITTED.items() for word in ("--conf", f"{name}={value}")],
-        "--conf", "spark.ui.enabled=false", str(JOBS / job), *_arguments(configuration), *more,
-    ]  # fmt: skip
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 def test_a_stage_before_its_time_says_what_to_run(configuration: Path, remedi: Command, tmp_path: Path) -> None:
     done = remedi("fuser", *_arguments(configuration), "--root", str(tmp_path / "empty"))
     assert done.code == 2
     assert "expected a bundle" in done.message or "run the stage" in done.message
+
+
+@pytest.mark.parametrize("job", sorted(JOBS.glob("*.py")), ids=lambda job: job.stem)
+def test_a_job_is_its_verb(job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", [str(job), "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(job), run_name="__main__")
+    assert stop.value.code == 0
+    assert f"Usage: remedi {job.stem.replace('_', '-')} " in capsys.readouterr().out

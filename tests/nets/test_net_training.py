@@ -155,7 +155,7 @@ def test_the_untrained_net_predicts_the_weighted_mean() -> None:
     net = _net("mlp")
     training._start_at_prior(net, training.tensor_rows(rows, ~rows.valid), "logistic")
     prior = np.average(rows.target[~rows.valid], weights=rows.weight[~rows.valid])
-    assert float(net.head.bias) == pytest.approx(np.log(prior / (1 - prior)), rel=1e-5)
+    assert net.head.bias.item() == pytest.approx(np.log(prior / (1 - prior)), rel=1e-5)
 
 
 def test_a_students_label_loss_counts_where_the_label_is_known() -> None:

@@ -95,7 +95,7 @@ def test_labels_are_drawn_from_the_true_probability(spark: SparkSession, world: 
     ahead = (pd.to_datetime(merged["day"]) - pd.to_datetime(merged["snapshot_date"])).dt.days
     merged["label"] = ahead.between(1, 28).astype(int)
     label = merged.groupby(["owner_id", "snapshot_date", "probability"])["label"].max().reset_index()
-    deciles = label.groupby(pd.qcut(label["probability"], 10))
+    deciles = label.groupby(pd.qcut(label["probability"], 10), observed=True)
     expected, seen = deciles["probability"].sum(), deciles["label"].sum()
     spread = deciles["probability"].agg(lambda p: np.sqrt((p * (1 - p)).sum()))
     assert (np.abs(seen - expected) < 5 * spread).all()
