@@ -16,7 +16,7 @@ SMALL = {
     "spark.sql.adaptive.enabled": "false",
     "spark.databricks.delta.writeChecksumFile.enabled": "false",
 }
-"""The session of the tests: planning anew after each shuffle, and a checksum of each commit, cost more than the rows."""
+"""The session of the tests: planning anew after a shuffle, and a checksum of each commit, cost more than the rows."""
 SUBMITTED = {
     **INTERPRETED,
     "spark.executor.extraJavaOptions": QUICK_JAVA,
