@@ -30,9 +30,9 @@ HANGING = 0.4
 """Share of the seconds that LightGBM gets: its ring waits for the lost worker until it is cancelled."""
 LAYOUT = Layout(tuple(Slot(i, "number") for i in range(WIDTH)))
 MODELS: dict[str, Any] = {
-    "lightgbm": LightGBMConfig(num_iterations=1000, early_stopping=1000, refit_below=0),
-    "xgboost": XGBoostConfig(num_iterations=300, early_stopping=300, refit_below=0),
-    "torch": MLPConfig(epochs=150, patience=150, max_steps=1000, hidden=(64, 32)),
+    "lightgbm": LightGBMConfig(num_iterations=2000, early_stopping=2000, refit_below=0),
+    "xgboost": XGBoostConfig(num_iterations=600, early_stopping=600, refit_below=0),
+    "torch": MLPConfig(epochs=150, patience=150, max_steps=2500, hidden=(64, 32)),
 }
 
 
