@@ -2,7 +2,7 @@
 
 ``F.col`` asks what ``functions`` is, then what its member ``col`` is. To answer the first, the JVM tries the name in
 one imported package after the other, and looks through all jars for each: a millisecond a column, and a chain over a
-wide table makes thousands of them. Spark 4 asks by the full name.
+wide table makes thousands of them. Spark 4 asks by the full name (SPARK-48475).
 """
 
 from __future__ import annotations
