@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
-from remedi_spark.columns import LABEL, SNAPSHOT
+from remedi_spark.columns import LABEL, ROW_HASH, SNAPSHOT
 from remedi_spark.config.chain import EvaluationConfig
 from remedi_spark.errors import InputError
+from remedi_spark.spark.partitions import row_hash
+from remedi_spark.spark.quantiles import quantiles
 from remedi_spark.splits.folds import assign_folds
 
 if TYPE_CHECKING:
@@ -73,16 +75,15 @@ def _by_time(labelled: DataFrame, config: EvaluationConfig) -> Holdout | None:
 
 def _first_test(labelled: DataFrame, order: Column, share: float) -> tuple[float, object] | None:
     """Return the earliest time of the test part (as a number, and as it stands), or None without two times."""
-    ordered = labelled.select(order.alias("order"), SNAPSHOT).where(F.col("order").isNotNull())
-    if not ordered.head(1):
+    timed = labelled.where(order.isNotNull())
+    ordered = timed.select(order.alias("order"), SNAPSHOT, row_hash().alias(ROW_HASH))
+    rows, low, high = ordered.agg(F.count("*"), F.min("order"), F.max("order")).collect()[0]
+    if low == high:
         return None
-    low, high = ordered.agg(F.min("order"), F.max("order")).first() or (None, None)
-    if low is None or low == high:
-        return None
-    cut = ordered.approxQuantile("order", [1 - share], 0.001)[0]
-    cut = cut if cut > low else ordered.where(F.col("order") > low).agg(F.min("order")).collect()[0][0]
-    shown = ordered.where(F.col("order") >= cut).agg(F.min(SNAPSHOT)).collect()[0][0]
-    return float(cut), shown
+    [[cut]] = quantiles(ordered, ["order"], [1 - share], rows)
+    late = F.col("order") >= cut if cut > low else F.col("order") > low
+    first, shown = ordered.where(late).agg(F.min("order"), F.min(SNAPSHOT)).collect()[0]
+    return float(first), shown
 
 
 def _order(data_type: t.DataType) -> Column:

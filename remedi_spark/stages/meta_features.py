@@ -20,14 +20,14 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
-from remedi_spark.columns import CARRIED, KEY, LABEL, PART, ROW_HASH, SNAPSHOT
+from remedi_spark.columns import CARRIED, KEY, LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.learners.alignment import log_odds
 from remedi_spark.progress import say
 from remedi_spark.spark.joins import join_rows
-from remedi_spark.spark.partitions import uniform
+from remedi_spark.spark.quantiles import quantiles
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.splits.holdout import TEST, TRAIN, UNLABELLED
 from remedi_spark.tasks import task_of
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 EPSILON = 1e-6
 PER_MODEL = ("logit", "d", "dl", "z", "zp", "rank", "q")
 PER_ROW = ("mean", "std", "range")
-_GRID_ROWS = 200_000
-"""Rows that a grid is drawn from: its points are then within some 0.2 % of their true percentiles."""
 
 
 def run(workspace: Workspace, config: Config) -> list[str]:
@@ -102,15 +100,8 @@ def relative_features(
 
 
 def quantile_grids(train: DataFrame, models: list[str], points: int, rows: int) -> dict[str, list[float]]:
-    """Return each model's quantiles on training rows (about ``rows``), the same for whatever batch is scored later.
-
-    Exact, on rows chosen by their hash where there are many: Spark's approximate quantiles depend on which partition
-    ends first, and a fuser learns from these.
-    """
-    chosen = train if rows <= _GRID_ROWS else train.where(uniform(ROW_HASH, 0) < _GRID_ROWS / rows)
-    probabilities = [i / points for i in range(points + 1)]
-    found = chosen.agg(*[F.percentile(F.col(m), probabilities) for m in models]).collect()[0]
-    return {m: list(grid) for m, grid in zip(models, found, strict=True)}
+    """Return each model's quantiles on training rows (about ``rows``), the same for whatever batch is scored later."""
+    return dict(zip(models, quantiles(train, models, [i / points for i in range(points + 1)], rows), strict=True))
 
 
 def _long(predictions: DataFrame, models: list[str], peers: dict[str, str], margin: Margin) -> DataFrame:

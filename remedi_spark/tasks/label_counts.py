@@ -15,11 +15,10 @@ from remedi_spark.errors import InputError
 from remedi_spark.imbalance.label_density import LabelDensity, Reweight
 from remedi_spark.imbalance.lds import width_edges
 from remedi_spark.metrics.label_scale import LARGEST_ANGLE, LabelScale
+from remedi_spark.spark.quantiles import quantiles
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-_QUANTILE_ERROR = 0.001
 
 
 def fit_scale(train: DataFrame, config: RegressionConfig) -> tuple[LabelScale, float]:
@@ -35,8 +34,8 @@ def fit_scale(train: DataFrame, config: RegressionConfig) -> tuple[LabelScale, f
         raise InputError(f"samples: the label is {lowest:g} in every training row; a constant target cannot be learned")
     unit = 1.0
     if config.scale == "asinh":
-        sizes = train.where(label != 0).select(F.abs(label).alias("size"))
-        unit = float(sizes.approxQuantile("size", [0.5], _QUANTILE_ERROR)[0])
+        sizes = train.where(label != 0).withColumn("size", F.abs(label))
+        [[unit]] = quantiles(sizes, ["size"], [0.5])
     bound = 0.0 if lowest >= 0 else -np.inf
     plain = LabelScale(config.scale, unit, 0.0, 1.0, bound)
     learned = margin_column(plain, label)

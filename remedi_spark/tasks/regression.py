@@ -27,6 +27,7 @@ from remedi_spark.learners.folds import FoldFits
 from remedi_spark.metrics.label_scale import LabelScale, ScoreMap
 from remedi_spark.nets.smoothing import FeatureSmoothing
 from remedi_spark.progress import say
+from remedi_spark.spark.quantiles import quantiles
 from remedi_spark.tasks import Measured
 from remedi_spark.tasks.classification import gains, ratio
 from remedi_spark.tasks.label_counts import amount_column, count_labels, fit_scale, margin_column
@@ -83,7 +84,7 @@ class Regression:
 
     def rare_above(self, labelled: DataFrame) -> float:
         """Return the 95 % quantile of the labels, or the next lower one that is below the highest label."""
-        *cuts, highest = labelled.approxQuantile(LABEL, [*_RARE, 1.0], 0.001)
+        [[*cuts, highest]] = quantiles(labelled, [LABEL], [*_RARE, 1.0])
         return float(next((cut for cut in cuts if cut < highest), highest))
 
     def measure_labels(self, train: DataFrame) -> None:

@@ -69,6 +69,14 @@ def test_whole_numbers_are_a_time_too(spark: SparkSession) -> None:
     assert "2018" in described
 
 
+@pytest.mark.parametrize("partitions", [1, 5])
+def test_the_share_is_exact_however_rows_lie(spark: SparkSession, partitions: int) -> None:
+    table = spark.range(5000).selectExpr("id AS owner_id", "id AS snapshot_date", "double(id % 10 = 0) AS label")
+    found, described = _parts(table.repartition(partitions), EvaluationConfig(test_share=0.25))
+    assert found.loc[found["part"] == "test", "snapshot_date"].agg(["min", "count"]).tolist() == [3750, 1250]
+    assert "3750" in described
+
+
 def test_two_moments_give_one_to_each_part(spark: SparkSession) -> None:
     table = _table(spark, [START, START + timedelta(weeks=1), START + timedelta(weeks=2)], "date")
     found, _ = _parts(table, EvaluationConfig(test_share=0.9))

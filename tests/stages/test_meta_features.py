@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pytest
-from pyspark.sql import functions as F
 
-from remedi_spark.columns import ROW_HASH
 from remedi_spark.stages.meta_features import PER_MODEL, meta_columns, quantile_grids, relative_features
 
 if TYPE_CHECKING:
@@ -113,14 +110,3 @@ def test_the_grid_holds_the_quantiles_of_the_training_rows(spark: SparkSession) 
     expected = np.linspace(0, 1, 21)
     np.testing.assert_allclose(grids["m1"], expected, rtol=0, atol=1e-12)
     np.testing.assert_allclose(grids["m2"], expected**2, rtol=0, atol=1e-12)
-
-
-def test_the_grid_of_many_rows_depends_on_the_rows_alone(spark: SparkSession) -> None:
-    draw = np.random.default_rng(0)
-    rows = pd.DataFrame({"m1": draw.beta(1, 50, 20_000), ROW_HASH: draw.integers(-(2**62), 2**62, 20_000)})
-    frame = spark.createDataFrame(rows)
-    few = quantile_grids(frame.repartition(1), ["m1"], 100, 2_000_000)["m1"]  # as if there were more: a tenth is taken
-    assert few == quantile_grids(frame.repartition(7).orderBy(F.rand(1)), ["m1"], 100, 2_000_000)["m1"]
-    exact = np.quantile(rows["m1"], np.linspace(0, 1, 101))
-    assert few != pytest.approx(exact), "a part of the rows"
-    assert np.abs(np.searchsorted(np.sort(rows["m1"]), few) / 20_000 - np.linspace(0, 1, 101)).max() < 0.05
