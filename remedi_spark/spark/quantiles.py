@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import ROW_HASH
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _ROWS = 200_000
-"""Rows that quantiles are taken from: 100 quantiles are then within some 0.2 % of their true percentiles."""
+"""Rows that quantiles are taken from: the median of so many is within some 0.2 % of the true percentile (95 %)."""
 
 
 def quantiles(
@@ -34,5 +36,11 @@ def quantiles(
     """
     rows = frame.count() if rows is None else rows
     chosen = frame if rows <= _ROWS else frame.where(uniform(ROW_HASH, 0) < _ROWS / rows)
-    found = chosen.agg(*[F.percentile(F.col(column), list(probabilities)) for column in columns]).collect()[0]
-    return [list(values) for values in found]
+
+    def work(values: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({column: np.nanquantile(values[column], probabilities) for column in columns})
+
+    # One task: exact, and cheaper than percentile() of Spark by far (benchmarks/quantiles.py).
+    together = chosen.select(*[F.col(column).cast("double") for column in columns]).groupBy(F.lit(0))
+    found = together.applyInPandas(work, ", ".join(f"`{column}` double" for column in columns)).collect()
+    return [[row[column] for row in found] for column in columns]

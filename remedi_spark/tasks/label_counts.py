@@ -28,14 +28,15 @@ def fit_scale(train: DataFrame, config: RegressionConfig) -> tuple[LabelScale, f
         InputError: all training labels are the same.
     """
     label = F.col(LABEL)
-    found = train.agg(F.min(label), F.max(label), F.avg((label == 0).cast("double"))).collect()[0]
+    zero = (label == 0).cast("double")
+    found = train.agg(F.min(label), F.max(label), F.avg(zero), F.count_if(label != 0)).collect()[0]
     lowest, highest, zeros = float(found[0]), float(found[1]), float(found[2])
     if lowest == highest:
         raise InputError(f"samples: the label is {lowest:g} in every training row; a constant target cannot be learned")
     unit = 1.0
     if config.scale == "asinh":
         sizes = train.where(label != 0).withColumn("size", F.abs(label))
-        [[unit]] = quantiles(sizes, ["size"], [0.5])
+        [[unit]] = quantiles(sizes, ["size"], [0.5], found[3])
     bound = 0.0 if lowest >= 0 else -np.inf
     plain = LabelScale(config.scale, unit, 0.0, 1.0, bound)
     learned = margin_column(plain, label)
