@@ -8,7 +8,9 @@ Example:
 from __future__ import annotations
 
 import html
+import shutil
 import tempfile
+import uuid
 import webbrowser
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,11 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from remedi_spark.bundle.bundle import Bundle, load_parts
+from remedi_spark.bundle.publish import published_folder
 from remedi_spark.bundle.store import read_json
 from remedi_spark.errors import InputError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config import Config
 
@@ -65,19 +68,46 @@ def train(
     from remedi_spark.sources.flat import FlatTable
 
     # Absolute: the JVM keeps the working directory that it was started in.
-    folder = Path(tempfile.mkdtemp(prefix="remedi-model-") if model is None else model).resolve()
     loaded = load_config(config, settings, task=task)
-    frame.createOrReplaceTempView("remedi_frame")
-    if test is not None:
-        test.createOrReplaceTempView("remedi_test_frame")
-    source = FlatTable("remedi_frame", label, id, time, weight, None if test is None else "remedi_test_frame")
+    folder = _folder(frame.sparkSession, model)
+    views = {"frame": _view(frame)} | ({} if test is None else {"test": _view(test)})
+    source = FlatTable(views["frame"], label, id, time, weight, views.get("test"))
     try:
         # Whether a frame is the one of an earlier call cannot be told: it is learned from anew.
         flow.train(frame.sparkSession, source, folder, loaded, force=True)
+    except InputError as error:
+        if model is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        message = str(error)
+        for name, view in views.items():
+            message = message.replace(view, name)
+        raise InputError(message) from error.__cause__
     finally:
-        for view in ("remedi_frame", "remedi_test_frame"):
+        for view in views.values():
             frame.sparkSession.catalog.dropTempView(view)
     return Model(folder)
+
+
+def _folder(spark: SparkSession, model: str | Path | None) -> Path:
+    """Return where the bundle goes.
+
+    Raises:
+        InputError: on a cluster no folder was named: executors do not see a temporary one of the driver.
+    """
+    from remedi_spark.spark.places import on_cluster, require_local
+
+    if model is not None:
+        return require_local(model, "model").resolve()
+    if on_cluster(spark):
+        raise InputError("model: not given, and executors see no temporary folder of the driver; name a shared folder")
+    return Path(tempfile.mkdtemp(prefix="remedi-model-")).resolve()
+
+
+def _view(frame: DataFrame) -> str:
+    """Give a frame a name that nobody else in the session uses."""
+    name = f"remedi_{uuid.uuid4().hex}"
+    frame.createTempView(name)
+    return name
 
 
 class Model:
@@ -105,7 +135,7 @@ class Model:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """``metrics.json``: every model's measures on untouched rows, with intervals."""
-        found: dict[str, Any] = read_json(self.path / "metrics.json")
+        found: dict[str, Any] = read_json(published_folder(self.path) / "metrics.json")
         return found
 
     @cached_property
@@ -132,7 +162,7 @@ class Model:
 
     def report(self) -> ReportPage:
         """Return the report: shown by a notebook as the last expression of a cell, or ``.open()`` it."""
-        path = self.path / "report.html"
+        path = published_folder(self.path) / "report.html"
         if not path.exists():
             raise InputError(f"model {self.path}: no report.html; train to the end, or run remedi report")
         return ReportPage(path)
@@ -155,4 +185,6 @@ class ReportPage:
 
     def _repr_html_(self) -> str:
         page = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
-        return f'<iframe srcdoc="{page}" title="report" style="width:100%;height:48rem;border:0"></iframe>'
+        look = 'style="width:100%;height:48rem;border:0"'
+        # Scripts of the page, which nothing seals, see nothing of the notebook that shows it.
+        return f'<iframe srcdoc="{page}" title="report" sandbox="allow-scripts" {look}></iframe>'

@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from scipy.stats import t as student_t
 
 from remedi_spark import flow
+from remedi_spark.bundle.publish import WORK
 from remedi_spark.bundle.store import read_json, write_bytes, write_json
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
@@ -74,19 +75,26 @@ def backtest(config: Config, origins: int, *, every_days: int | None = None, for
     if config.features is None:
         raise InputError("backtest: the configuration has no section 'features'; expected events to roll origins over")
     workspace = flow.open_workspace(config, force=force)
+    with flow.holding(workspace, config):
+        return _backtest(workspace, config, origins, every_days)
+
+
+def _backtest(workspace: Workspace, config: Config, origins: int, every_days: int | None) -> dict[str, Any]:
+    assert config.features is not None
     flow.run_features(workspace, config)
     known = _snapshots(workspace)
     label = config.features.label
     embargo = timedelta(days=label.gap_days + label.horizon_days)
     chosen = choose_origins(known, origins, embargo, timedelta(days=every_days or label.horizon_days))
-    found = [_origin(workspace, config, day, known, embargo) for day in chosen]
+    ledger = Ledger(workspace.tables, workspace.home, workspace.force)
+    found = [_origin(workspace, ledger, config, day, known, embargo) for day in chosen]
     tree = {
         "task": config.task, "label": flow.label_name(config), "budget": config.scores.budget,
         "embargo_days": embargo.days, "origins": found, "summary": summarise(found),
     }  # fmt: skip
-    write_json(workspace.bundle / "backtest.json", tree)
-    write_bytes(workspace.bundle / "backtest.html", render_backtest(tree).encode())
-    say("backtest", str(workspace.bundle / "backtest.html"))
+    write_json(workspace.home / "backtest.json", tree)
+    write_bytes(workspace.home / "backtest.html", render_backtest(tree).encode())
+    say("backtest", str(workspace.home / "backtest.html"))
     return tree
 
 
@@ -122,19 +130,19 @@ def _snapshots(workspace: Workspace) -> list[Snapshot]:
 
 
 def _origin(
-    workspace: Workspace, config: Config, day: date, known: Sequence[Snapshot], embargo: timedelta
+    workspace: Workspace, ledger: Ledger, config: Config, day: date, known: Sequence[Snapshot], embargo: timedelta
 ) -> dict[str, Any]:
     """Train and judge one origin, unless that is done; return its measures."""
-    folder = workspace.bundle / "backtest" / day.isoformat()
+    folder = workspace.home / "backtest" / day.isoformat()
     used = [one for one in known if one.day == day or one.day <= day - embargo]
     sections = {*SECTIONS, *(AMOUNT_SECTIONS if config.task == "regression" else ())}
     settings = [config.model_dump(mode="json", include=sections), embargo.days, [one.content for one in used]]
     unit = Unit(f"backtest/{day}", settings, files=(f"backtest/{day}/metrics.json",))
-    workspace.ledger.once(unit, lambda: _run_origin(workspace, config, folder, day, embargo, settings))
-    workspace.ledger.flush()
+    ledger.once(unit, lambda: _run_origin(workspace, config, folder, day, embargo, settings))
+    ledger.flush()
     metrics = read_json(folder / "metrics.json")
     models = {name: _measures(metrics, name) for name in metrics["models"]}
-    kinds = read_json(folder / "phases.json")["phases"]
+    kinds = read_json(folder / WORK / "phases.json")["phases"]
     base = sorted({name for phase in kinds.values() for name in phase["models"]})
     trained = sum(one.rows for one in used if one.day != day)
     return {"day": day.isoformat(), **_head(metrics), "trained_on": trained, "base_models": base, "models": models}

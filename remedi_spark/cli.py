@@ -14,10 +14,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from remedi_spark.adaptation.command import app as adapt_app
-from remedi_spark.errors import InputError, damaged_log, redact
+from remedi_spark.errors import InputError, damaged_log
 from remedi_spark.exports.command import export
 from remedi_spark.options import ConfigPath, Json, Overrides, Root, load, print_json
 from remedi_spark.printing import print_ablations, print_backtest, print_metrics, print_scores
+from remedi_spark.redaction import redact
 from remedi_spark.tools import config, doctor, simulate
 from remedi_spark.version import __version__
 
@@ -77,11 +78,11 @@ def run(
     metrics = flow.run(settings, force=force)
     workspace = flow.open_workspace(settings)
     if as_json:
-        print_json({"scores": workspace.tables.location("scores"), **_written(workspace.bundle), **metrics})
+        print_json({"scores": workspace.tables.location("scores"), **_written(workspace.home), **metrics})
         return
     print_metrics(metrics)
     typer.echo(f"\nscores  {workspace.tables.location('scores')}")
-    typer.echo(f"report  {workspace.bundle / 'report.html'}\n")
+    typer.echo(f"report  {workspace.home / 'report.html'}\n")
     print_scores(workspace)
 
 
@@ -91,8 +92,7 @@ def _stage(name: str, summary: str) -> None:
     ) -> None:
         from remedi_spark import flow
 
-        settings = load(config, overrides, root=root)
-        flow.STAGES[name](flow.open_workspace(settings, force=force), settings)
+        flow.run_stage(name, load(config, overrides, root=root), force=force)
 
     command.__doc__ = f"{summary}\n\nExample: remedi {name} --config conf/complete_journey.yaml"
     app.command(name)(command)
@@ -144,6 +144,7 @@ def report(
 
     Example: remedi report --model run/complete_journey/model --ablations
     """
+    from remedi_spark.bundle.publish import published_folder
     from remedi_spark.bundle.store import read_json
     from remedi_spark.stages.report import render_report
 
@@ -158,8 +159,9 @@ def report(
         metrics = flow.run_report(workspace, settings, label, ablate=ablations)
         if not as_json:
             print_ablations(metrics)
-        path = workspace.bundle / "report.html"
+        path = workspace.home / "report.html"
     else:
+        render_report(published_folder(model))
         path = render_report(model)
     if as_json:
         print_json({**_written(path.parent), **read_json(path.parent / "metrics.json")})
@@ -212,9 +214,11 @@ def train(
     """
     from remedi_spark import flow
     from remedi_spark.sources.flat import FlatTable
+    from remedi_spark.spark.places import require_local
     from remedi_spark.spark.session import get_session
 
     settings = load(config, overrides, task=task)
+    model = require_local(model, "--model")
     _refuse_foreign_bundle(model)
     source = FlatTable(table, label, id_, time, weight, test)
     metrics = flow.train(get_session(settings.spark), source, model, settings, force=force)
@@ -324,7 +328,7 @@ def _refuse_foreign_bundle(model: Path) -> None:
     """Refuse a ``--model`` that exists and is something else than a bundle or a begun one."""
     if not model.exists():
         return
-    begun = ("manifest.json", "contract.json", "tables")
+    begun = ("manifest.json", "contract.json", "tables", "work", ".remedi-lease.json")
     if model.is_file() or (any(model.iterdir()) and not any((model / name).exists() for name in begun)):
         raise InputError(f"--model {model}: exists and is not a model bundle; expected a new folder or a former bundle")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,14 +26,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 _FACTS = "remedi_facts"
 _NAMED = re.compile(r"^\s*(?:Caused by: )?[\w.]+(Error|Exception): \S")
-_SECRET_NAME = re.compile(r"(?i)(password|passwd|pwd|secret|token|api_?key|access_?key)")
-_SECRET = re.compile(
-    rf"([\w.-]*{_SECRET_NAME.pattern[4:]}[\w.-]*)([\"']?\s*[=:]\s*[\"']?)[^\s&;,'\"}}]+", re.IGNORECASE
-)
-_LOGIN = re.compile(r"(://[^/\s:@]+:)[^/\s@]+@")
-_SHORTEST_SECRET = 6
-_NO_SECRETS = ("PWD", "OLDPWD")
-"""Variables of the shell whose names read like passwords."""
 
 
 @contextmanager
@@ -86,11 +77,3 @@ def damaged_log(error: BaseException, table: str | None = None) -> str | None:
         f"table {where}: its Delta log is damaged ({cause(error)[:200]}); restore {where}/_delta_log from a backup,"
         " or move the table away and run again: what was made from it is made again"
     )
-
-
-def redact(text: str) -> str:
-    """Return text without passwords and tokens: those of URLs, of ``name=value``, and of the environment."""
-    for name, value in os.environ.items():
-        if name not in _NO_SECRETS and _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET:
-            text = text.replace(value, "***")
-    return _SECRET.sub(r"\1\3***", _LOGIN.sub(r"\1***@", text))

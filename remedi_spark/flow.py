@@ -19,7 +19,9 @@ rows, to be judged; in the ``final`` phase from every labelled row, to be shippe
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,17 +32,25 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from remedi_spark import data_contract
-from remedi_spark.bundle.bundle import load_parts, write_manifest
+from remedi_spark.bundle.bundle import load_parts
+from remedi_spark.bundle.manifest import MANIFEST, read_manifest, write_manifest
+from remedi_spark.bundle.publish import WORK, published_folder
+from remedi_spark.bundle.store import make_folder
 from remedi_spark.config import Config
 from remedi_spark.config.features import Location
 from remedi_spark.config.loading import validate
 from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
 from remedi_spark.features.changes import fingerprint
+from remedi_spark.lease import Lease, leased
 from remedi_spark.ledger import LEDGER, Unit
 from remedi_spark.monitoring.history import MONITORING
 from remedi_spark.progress import say, timed
+from remedi_spark.redaction import without_secrets
 from remedi_spark.sources.flat import FlatTable
+from remedi_spark.spark.definitions import definition
+from remedi_spark.spark.partitions import slots
+from remedi_spark.spark.places import has_scheme, local_name, on_cluster, require_local, require_shared
 from remedi_spark.spark.session import get_session
 from remedi_spark.spark.tables import Tables, is_catalog_name
 from remedi_spark.stages import (
@@ -58,11 +68,14 @@ from remedi_spark.stages import (
 from remedi_spark.stages.student_parts import student_parts
 from remedi_spark.tracking import registry
 from remedi_spark.tracking.registry import load_model
+from remedi_spark.upstream import SECTIONS, making, require_upstream
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_leases: dict[Path, list[Lease]] = {}
+"""By bundle folder: what this process holds of it."""
 DURATIONS = "durations"
 SAMPLES_FILES = ("contract.json", "dictionary.json")
 
@@ -73,11 +86,59 @@ def run(config: Config, *, force: bool = False) -> dict[str, Any]:
     What the ledger knows as done is skipped, unless ``force``.
     """
     workspace = open_workspace(config, force=force)
-    explain_first_run(workspace, config)
-    for name, stage in STAGES.items():
-        if name != "report":
-            stage(workspace, config)
-    return _report_once(workspace, config, label_name(config))
+    with holding(workspace, config):
+        explain_first_run(workspace, config)
+        run_features(workspace, config)
+        run_base_models(workspace, config)
+        run_fuser(workspace, config)
+        _run_student(workspace, config)
+        _run_scores(workspace, config, config.scores.model or workspace.bundle)
+        metrics = _report_once(workspace, config, label_name(config))
+        _publish(workspace, config)
+    return metrics
+
+
+def run_stage(name: str, config: Config, *, force: bool = False) -> None:
+    """Run one stage by its verb.
+
+    Scoring leaves the rest alone and may go on beside a training: it needs no lease.
+
+    Raises:
+        InputError: another run works in the same place, or an earlier stage was made with other settings.
+    """
+    workspace = open_workspace(config, force=force)
+    if name == "scores":
+        return run_scores(workspace, config)
+    with holding(workspace, config):
+        if name in SECTIONS:
+            require_upstream(workspace, config, name)
+        STAGES[name](workspace, config)
+    return None
+
+
+@contextmanager
+def holding(workspace: Workspace, config: Config) -> Iterator[None]:
+    """Hold the root, where it is a folder, and the bundle, so that no other run mixes in."""
+    root = workspace.tables.root
+    shared = workspace.tables.in_catalog or has_scheme(root)
+    folders = [workspace.home, *([] if shared else [Path(local_name(root))])]
+    with leased(folders, _hash(config)) as leases:
+        _leases[workspace.home.resolve()] = leases
+        try:
+            yield
+        finally:
+            _leases.pop(workspace.home.resolve(), None)
+
+
+def _hash(config: Config) -> str:
+    """Return a short hash of the configuration; no more than its hash stands in a lease."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
+
+
+def _publish(workspace: Workspace, config: Config) -> None:
+    for lease in _leases.get(workspace.home.resolve(), ()):
+        lease.require_held()
+    workspace.publish(config.access)
 
 
 def explain_first_run(workspace: Workspace, config: Config) -> None:
@@ -87,7 +148,7 @@ def explain_first_run(workspace: Workspace, config: Config) -> None:
     say("first run", f"who comes first? {label_name(config)}")
     for stage in STAGES.values():
         say("first run", (stage.__doc__ or "").split("\n")[0].removesuffix("."))
-    where = f"tables below {config.root}, model and report.html below {workspace.bundle}"
+    where = f"tables below {config.root}, model and report.html below {workspace.home}"
     say("first run", f"{where}; killed at any moment, the same command goes on")
 
 
@@ -108,8 +169,10 @@ def run_base_models(workspace: Workspace, config: Config) -> None:
     with _timed(workspace, "base-models"):
         reads = ("owner_features", "feature_dictionary")
         unit = Unit("samples", _about_samples(config), reads, ("samples",), SAMPLES_FILES)
+        _unseal(workspace)
         workspace.ledger.once(unit, lambda: samples.from_owner_features(workspace, config))
-        base_models.run(workspace, with_embargo(config))
+        with making(workspace, config, "base-models"):
+            base_models.run(workspace, with_embargo(config))
 
 
 def _about_samples(config: Config) -> list[Any]:
@@ -120,37 +183,47 @@ def _about_samples(config: Config) -> list[Any]:
 
 def run_fuser(workspace: Workspace, config: Config) -> None:
     """Stages 3 and 4: relative features, then the fuser."""
-    with _timed(workspace, "meta-features"):
-        _meta_features_once(workspace, config)
-    with _timed(workspace, "fuser"):
-        _fuser_once(workspace, config)
+    with making(workspace, config, "fuser"):
+        with _timed(workspace, "meta-features"):
+            _meta_features_once(workspace, config)
+        with _timed(workspace, "fuser"):
+            _fuser_once(workspace, config)
 
 
 def run_student(workspace: Workspace, config: Config) -> None:
-    """Stage 5: the student; seals the bundle."""
-    with _timed(workspace, "student"):
+    """Stage 5: the student; seals and publishes the bundle."""
+    _run_student(workspace, config)
+    _publish(workspace, config)
+
+
+def _run_student(workspace: Workspace, config: Config) -> None:
+    with _timed(workspace, "student"), making(workspace, config, "student"):
         _student_once(workspace, config)
 
 
 def run_scores(workspace: Workspace, config: Config) -> None:
-    """Stage 6: the latest snapshot's scores."""
+    """Stage 6: the latest snapshot's scores, by the published model."""
+    _run_scores(workspace, config, config.scores.model or workspace.home)
+
+
+def _run_scores(workspace: Workspace, config: Config, model: str | Path) -> None:
     with _timed(workspace, "scores"):
-        parts = load_model(config.scores.model or workspace.bundle)
-        settings = [_settings(config, "scores"), parts.model_version, data_contract.VERSION]
+        parts = load_model(model)
+        settings = [_settings(config, "scores", "monitoring"), parts.model_version, data_contract.VERSION]
         unit = Unit("scores", settings, ("owner_features",), ("scores",))
         workspace.ledger.once(unit, lambda: scores.run(workspace, config, parts))
 
 
 def run_backfill(workspace: Workspace, config: Config, wanted: str) -> None:
     """Score the snapshots of a day, or from one day to another, whatever the ledger says."""
-    parts = load_model(config.scores.model or workspace.bundle)
+    parts = load_model(config.scores.model or workspace.home)
     scores.run(workspace, config, parts, scores.snapshots_within(workspace, wanted))
 
 
 def run_report(
     workspace: Workspace, config: Config, label: str | None = None, *, ablate: bool = False
 ) -> dict[str, Any]:
-    """Stage 7: metrics.json and report.html.
+    """Stage 7: metrics.json and report.html, published with the model that they are about.
 
     Returns the former; with ``ablate``, what each part of the method adds is measured as well.
     """
@@ -158,6 +231,16 @@ def run_report(
         raise InputError(
             "--ablations: found task regression, expected classification, whose average precision it compares"
         )
+    require_upstream(workspace, config, "report")
+    with holding(workspace, config):
+        metrics = _run_report(workspace, config, label, ablate=ablate)
+        _publish(workspace, config)
+    return metrics
+
+
+def _run_report(
+    workspace: Workspace, config: Config, label: str | None = None, *, ablate: bool = False
+) -> dict[str, Any]:
     durations = _durations(workspace)
     fitted: list[str] = []
     if ablate:
@@ -187,8 +270,24 @@ def train(
     spark: SparkSession, source: FlatTable, bundle: Path, config: Config, *, force: bool = False
 ) -> dict[str, Any]:
     """Train on a ready feature table; return ``metrics.json``."""
-    preflight(spark, config, str(bundle))
-    workspace = Workspace(Tables(spark, str(bundle / "tables")), bundle, force)
+    home = require_local(bundle, "--model")
+    preflight(spark, config, str(home))
+    fresh = not home.exists() or not any(home.iterdir())
+    workspace = Workspace.of(Tables(spark, str(home / "tables"), catalog=False), home, force)
+    try:
+        with holding(workspace, config):
+            require_shared(spark, home, slots(spark), "--model")
+            metrics = _train(workspace, source, config)
+            _publish(workspace, config)
+    except InputError:
+        if fresh:  # a refused training leaves nothing
+            shutil.rmtree(home, ignore_errors=True)
+        raise
+    return metrics
+
+
+def _train(workspace: Workspace, source: FlatTable, config: Config) -> dict[str, Any]:
+    spark = workspace.tables.spark
     with _timed(workspace, "samples"):
         about = [
             *_about_samples(config),
@@ -196,11 +295,12 @@ def train(
             [_fingerprint(spark, table) for table in (source.table, source.test) if table],
         ]
         unit = Unit("samples", about, (), ("samples",), SAMPLES_FILES)
+        _unseal(workspace)
         workspace.ledger.once(unit, lambda: samples.run(workspace, source, config))
-    with _timed(workspace, "base-models"):
+    with _timed(workspace, "base-models"), making(workspace, config, "base-models"):
         base_models.run(workspace, config)
     run_fuser(workspace, config)
-    run_student(workspace, config)
+    _run_student(workspace, config)
     return _report_once(workspace, config, source.label)
 
 
@@ -266,12 +366,14 @@ def _student_once(workspace: Workspace, config: Config) -> None:
 
 
 def _report_once(workspace: Workspace, config: Config, label: str) -> dict[str, Any]:
+    tracked = ["mlflow"] if config.mlflow.enabled else []
     unit = workspace.unit(
-        "report", [label, _settings(config, "evaluation", "scores", "student", "base_models", "task", "regression")],
+        "report",
+        [label, _settings(config, "evaluation", "scores", "student", "base_models", "task", "regression", *tracked)],
         reads=["base_margins", "meta_features", "fused_scores", "student_scores"],
     )  # fmt: skip
     unit = replace(unit, reads=(*unit.reads, MONITORING), files=("metrics.json", "report.html", "report.json"))
-    workspace.ledger.once(unit, lambda: run_report(workspace, config, label))
+    workspace.ledger.once(unit, lambda: _run_report(workspace, config, label))
     workspace.ledger.flush()
     metrics: dict[str, Any] = workspace.models(FINAL).load("metrics")
     return metrics
@@ -280,7 +382,9 @@ def _report_once(workspace: Workspace, config: Config, label: str) -> dict[str, 
 def _fingerprint(spark: SparkSession, table: str) -> Any:
     """Return what tells the table's content from any other; for a view without files, something new every time."""
     found = fingerprint(spark, Location(path=table), "--table")
-    return found if found.get("files") or "delta" in found else uuid.uuid4().hex
+    if "delta" in found:
+        return found
+    return [found, definition(spark, table)] if found.get("files") else uuid.uuid4().hex
 
 
 def _settings(config: Config, *sections: str) -> Any:
@@ -288,33 +392,57 @@ def _settings(config: Config, *sections: str) -> Any:
 
 
 def open_workspace(config: Config, *, force: bool = False) -> Workspace:
-    """Start Spark and open the tables and the bundle folder that the configuration names."""
-    spark = get_session(config.spark)
-    if config.bundle is None and is_catalog_name(config.root):
+    """Start Spark and open the tables and the bundle folder that the configuration names.
+
+    Raises:
+        InputError: the driver, or an executor, cannot reach one of them.
+    """
+    root = local_name(config.root)
+    home = require_local(config.bundle or f"{root}/model", "bundle") if config.bundle or not has_scheme(root) else None
+    if config.bundle is None and (home is None or is_catalog_name(root)):
+        what = "a schema" if home is not None else "no ordinary folder"
         raise InputError(
-            f"bundle: null, but root {config.root!r} is a schema; name a folder for the model with --set bundle=DIR"
+            f"bundle: null, but root {config.root!r} is {what}; name a folder for the model with --set bundle=DIR"
         )
-    preflight(spark, config, config.root)
-    bundle = Path(config.bundle) if config.bundle else Path(config.root) / "model"
-    return Workspace(Tables(spark, config.root), bundle, force)
+    assert home is not None
+    spark = get_session(config.spark)
+    preflight(spark, config, root)
+    if not is_catalog_name(root) and not has_scheme(root) and on_cluster(spark):
+        make_folder(Path(root))
+        require_shared(spark, Path(root), slots(spark), "root")
+    return Workspace.of(Tables(spark, root), home, force)
 
 
 def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
-    """Return workspace, configuration and label of a bundle that ``train`` or ``run`` wrote."""
+    """Return workspace, configuration and label of a bundle that ``train`` or ``run`` wrote.
+
+    Raises:
+        InputError: a later training has begun to change the tables and has not ended.
+    """
     config, tree = stored_config(bundle), _stored_report(bundle)
     inside = bundle / "tables"
-    root = str(inside) if inside.exists() else config.root
-    return Workspace(Tables(get_session(config.spark), root), bundle), config, tree["head"]["label"]
+    tables = Tables(get_session(config.spark), str(inside) if inside.exists() else config.root)
+    if not (bundle / WORK).exists():  # of a version that worked where it published
+        return Workspace(tables, bundle), config, tree["head"]["label"]
+    workspace = Workspace.of(tables, bundle)
+    published, under_way = read_manifest(bundle).model_version, workspace.bundle / MANIFEST
+    if not under_way.exists() or read_manifest(workspace.bundle).model_version != published:
+        raise InputError(
+            f"--model {bundle}: a later training of it has not ended, and its tables are not those of version"
+            f" {published}; run that training to its end first"
+        )
+    return workspace, config, tree["head"]["label"]
 
 
 def stored_config(bundle: Path) -> Config:
-    """Return the configuration that a bundle was made with."""
+    """Return the configuration that a bundle was made with; settings that were kept secret are left out."""
     where = str(bundle / "report.json")
-    return validate(Config, yaml.safe_load(_stored_report(bundle)["provenance"]["configuration"]), where)
+    tree = yaml.safe_load(_stored_report(bundle)["provenance"]["configuration"])
+    return validate(Config, without_secrets(tree), where)
 
 
 def _stored_report(bundle: Path) -> Any:
-    stored = bundle / "report.json"
+    stored = published_folder(bundle) / "report.json"
     if not stored.exists():
         raise InputError(f"--model {bundle}: no report.json; expected a bundle that remedi train or run finished")
     return json.loads(stored.read_text(encoding="utf-8"))
@@ -341,9 +469,15 @@ def label_name(config: Config) -> str:
 
 
 def seal(workspace: Workspace, config: Config) -> str:
-    """Write the manifest of the bundle; return the model version."""
+    """Write the manifest of the working folder; return the model version."""
     folds = config.base_models.folds
     return write_manifest(workspace.bundle, students=student_parts(workspace, config), folds=folds)
+
+
+def _unseal(workspace: Workspace) -> None:
+    """Let nobody take what is in the making for a bundle."""
+    if workspace.published is not None:
+        (workspace.bundle / MANIFEST).unlink(missing_ok=True)
 
 
 @contextmanager

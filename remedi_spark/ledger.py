@@ -1,9 +1,9 @@
 """What has been done, so that a rerun does not do it again: one row a finished unit of work in the table ``ledger``.
 
-A unit is a stage, or one model of one fold. It is known by a hash of what it is made from: the package's version, its
-settings, and the versions of the tables that it reads. It counts as done when the ledger has that hash and what it
-wrote still stands as it left it, every table at that commit and every file with that checksum. Whoever kills a run at
-any moment loses the units under way, and nothing else.
+A unit is a stage, or one model of one fold. It is known by a hash of what it is made from: the package's code, the
+libraries that fit and the session's clock, its settings, and the versions of the tables that it reads. It counts as
+done when the ledger has that hash and what it wrote still stands as it left it, every table at that commit and every
+file with that checksum. Whoever kills a run at any moment loses the units under way, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.errors import AnalysisException
 
 from remedi_spark.bundle.store import checksums
+from remedi_spark.environment import environment
 from remedi_spark.errors import doing
 from remedi_spark.progress import run_id, say, warn
 from remedi_spark.spark.local_rows import local_rows
@@ -80,7 +81,8 @@ class Ledger:
 
     def key(self, unit: Unit) -> str:
         """Return the hash of what the unit is made from."""
-        made_from = [__version__, unit.name, unit.settings, {name: self._stamp(name) for name in unit.reads}]
+        stamps = {name: self._stamp(name) for name in unit.reads}
+        made_from = [environment(self.tables.spark), unit.name, unit.settings, stamps]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
 
     def stands(self, unit: Unit, key: str) -> bool:

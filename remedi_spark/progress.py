@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from remedi_spark.errors import cause, doing, failure_facts, redact
+from remedi_spark.errors import cause, doing, failure_facts
+from remedi_spark.redaction import redact, redact_event
 from remedi_spark.terminal import Terminal
 
 LOGGER = logging.getLogger("remedi")
@@ -64,7 +65,7 @@ class _Json(logging.Formatter):
             "message": record.getMessage(),
             **getattr(record, "facts", {}),
         }
-        return redact(json.dumps(event, ensure_ascii=False, default=str))
+        return json.dumps(redact_event(event), ensure_ascii=False, default=str)
 
 
 def log_to_stderr(level: int = logging.INFO, style: str | None = None) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from remedi_spark.errors import InputError
 from remedi_spark.options import ConfigPath, Json, Overrides, Root, load, print_json
+from remedi_spark.redaction import without_secrets_shown
 
 
 def simulate(
@@ -86,4 +87,5 @@ def config(
         typer.echo(json.dumps(Config.model_json_schema(), indent=2))
         return
     settings = load(config, overrides)
-    typer.echo(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    tree = without_secrets_shown(settings.model_dump(mode="json"))
+    typer.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remedi_spark.bundle.publish import WORK, Access, publish
 from remedi_spark.bundle.store import ModelStore
 from remedi_spark.ledger import Ledger, Unit
 from remedi_spark.spark.tables import Tables
@@ -20,17 +21,35 @@ HOLDOUT, FINAL = "holdout", "final"
 
 @dataclass(frozen=True)
 class Workspace:
-    """Tables under a root, models in a bundle folder.
+    """Tables under a root, models in a folder that a training works in, published from there.
 
     The final phase's tables go by their plain names, those of the ``holdout`` phase by ``evaluation_<name>``. The
-    bundle folder holds the ``final`` phase (learned from every labelled row); the models of the ``holdout`` phase,
+    working folder holds the ``final`` phase (learned from every labelled row); the models of the ``holdout`` phase,
     which exist to be judged, are kept in ``evaluation/`` below it.
     """
 
     tables: Tables
     bundle: Path
+    """Where stages write: a bundle in the making."""
     force: bool = False
     """Do everything again, whatever the ledger says."""
+    published: Path | None = None
+    """The folder that readers know; None: the working folder is all there is."""
+
+    @classmethod
+    def of(cls, tables: Tables, home: Path, force: bool = False) -> Workspace:
+        """Return the workspace of the bundle that readers know as ``home``."""
+        return cls(tables, home / WORK, force, home)
+
+    @property
+    def home(self) -> Path:
+        """The bundle folder as readers know it."""
+        return self.published or self.bundle
+
+    def publish(self, access: Access = "owner") -> None:
+        """Let readers have what has been made; see :mod:`remedi_spark.bundle.publish`."""
+        if self.published is not None:
+            publish(self.bundle, self.published, access)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -10,7 +10,8 @@ import pytest
 
 from remedi_spark import progress
 from remedi_spark.cli import main
-from remedi_spark.errors import InputError, cause, doing, redact
+from remedi_spark.errors import InputError, cause, doing
+from remedi_spark.redaction import redact
 
 
 @pytest.fixture(autouse=True)

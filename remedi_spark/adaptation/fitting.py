@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pyspark.sql import functions as F
 from remedi_spark.adaptation.history import SEGMENT
 from remedi_spark.adaptation.meta_model import MetaBundle, OpenMetaModel
 from remedi_spark.bundle.bundle import write_manifest
+from remedi_spark.bundle.publish import WORK, publish
 from remedi_spark.bundle.store import ModelStore, write_json
 from remedi_spark.columns import LABEL, OWNER
 from remedi_spark.config.adapt import FitConfig
@@ -224,10 +226,13 @@ def _contract(bundle: MetaBundle, source: FlatTable) -> FeatureContract:
 def write_student(bundle: MetaBundle, fitted: SegmentFit, out: Path, contract: FeatureContract) -> None:
     """Write a bundle of one net: encoder of the meta model, intercept as calibration."""
     encoder = replace(Encoder.from_dict(bundle.encoder), contract=contract)
-    store = ModelStore(out)
+    work = out / WORK
+    store = ModelStore(work)
     store.save("contract", contract.to_dict())
     store.save("encoder", encoder.to_dict())
     store.save("calibration", {"kind": "platt", "a": 1.0, "b": fitted.intercept})
     store.save_fitted(Fitted("net", fitted.payload, {"arm": fitted.facts["trust"]}), "student", STUDENT, "fold_0")
+    write_manifest(work, students=[STUDENT], folds=1)
+    publish(work, out)
     write_json(out / "adapt.json", fitted.facts)
-    write_manifest(out, students=[STUDENT], folds=1)
+    shutil.rmtree(work)  # nothing goes on from it

@@ -1,19 +1,22 @@
 """The folder of a meta model: what ``adapt meta-train`` leaves and ``adapt fit`` reads; no pickle in it.
 
-``contract.json`` and ``encoder.json`` as in any bundle; ``pooled.pt`` and ``adapted.pt``, the two starts (with the
-inner rates); ``bayes.json``, basis and prior of the linear head; ``meta.json``: settings of the inner loop, evidence of
-the validation segments, segments by role, refused segments.
+``meta.json``: settings of the inner loop, evidence of the validation segments, segments by role, refused segments, and
+the checksums of the files in the folder ``files-…`` that it names: ``contract.json`` and ``encoder.json`` as in any
+bundle; ``pooled.pt`` and ``adapted.pt``, the two starts (with the inner rates); ``bayes.json``, basis and prior of the
+linear head.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
+import json
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remedi_spark.bundle.store import ModelStore, read_bytes, write_bytes
+from remedi_spark.bundle.store import digest, parse_json, read_bytes, read_json, write_bytes, write_json
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.errors import InputError
 
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from remedi_spark.nets.models import FieldNet
 
 STARTS = ("pooled", "adapted")
+META = "meta.json"
+FILES = ("contract.json", "encoder.json", "bayes.json", *(f"{name}.pt" for name in STARTS))
+_FILES = "files"
+_OURS = re.compile(rf"{_FILES}-[0-9a-f]{{12}}")
 
 
 @dataclass(frozen=True)
@@ -35,32 +42,45 @@ class MetaBundle:
     meta: dict[str, Any]
 
     def save(self, root: Path) -> None:
-        """Write the folder; ``meta.json``, written last, makes it whole."""
-        store = ModelStore(root)
-        store.save("contract", self.encoder["contract"])
-        store.save("encoder", self.encoder)
-        store.save("bayes", self.bayes)
-        for name, payload in self.starts.items():
-            write_bytes(root / f"{name}.pt", payload)
-        digests = {name: hashlib.sha256(payload).hexdigest() for name, payload in self.starts.items()}
-        store.save("meta", {**self.meta, "checksums": digests})
+        """Write the files in a folder of their own, then ``meta.json``, which names it: readers see old or new."""
+        trees = {"contract": self.encoder["contract"], "encoder": self.encoder, "bayes": self.bayes}
+        files = {f"{name}.json": json.dumps(tree, ensure_ascii=False).encode() for name, tree in trees.items()}
+        files |= {f"{name}.pt": payload for name, payload in self.starts.items()}
+        digests = {name: digest(content) for name, content in files.items()}
+        folder = f"{_FILES}-{digest(json.dumps(digests, sort_keys=True).encode())[:12]}"
+        for name, content in files.items():
+            write_bytes(root / folder / name, content)
+        former = _folder(root)
+        write_json(root / META, {**self.meta, "folder": folder, "checksums": digests})
+        for one in root.glob(f"{_FILES}-*"):
+            if _OURS.fullmatch(one.name) and one.name not in (folder, former):
+                shutil.rmtree(one, ignore_errors=True)
 
     @classmethod
     def load(cls, root: Path) -> MetaBundle:
         """Read the folder.
 
         Raises:
-            InputError: there is none, or a net was changed.
+            InputError: there is none, it is not whole, or a file of it was changed.
         """
-        if not (root / "meta.json").exists():
+        if not (root / META).exists():
             raise InputError(f"--model {root}: no meta.json; expected a folder written by remedi adapt meta-train")
-        store = ModelStore(root)
-        meta = store.load("meta")
-        starts = {name: read_bytes(root / f"{name}.pt") for name in STARTS}
-        for name, payload in starts.items():
-            if hashlib.sha256(payload).hexdigest() != meta["checksums"][name]:
-                raise InputError(f"model {root / name}.pt: changed since meta-training; restore it or train again")
-        return cls(store.load("encoder"), starts, store.load("bayes"), meta)
+        meta = read_json(root / META)
+        found = meta.get("checksums") if isinstance(meta, dict) else None
+        folder = meta.get("folder") if isinstance(meta, dict) else None
+        if not isinstance(found, dict) or not isinstance(folder, str) or not _OURS.fullmatch(folder):
+            raise InputError(
+                f"model {root / META}: its checksums do not cover all files, as those of former versions; run remedi"
+                " adapt meta-train again"
+            )
+        contents = {name: read_bytes(root / folder / name) for name in FILES}
+        for name, content in contents.items():
+            if digest(content) != found.get(name):
+                raise InputError(
+                    f"model {root / folder / name}: changed since meta-training; restore it or train again"
+                )
+        encoder, bayes = (parse_json(contents[name], root / folder / name) for name in ("encoder.json", "bayes.json"))
+        return cls(encoder, {name: contents[f"{name}.pt"] for name in STARTS}, bayes, meta)
 
     def open(self) -> OpenMetaModel:
         """Build encoder and net."""
@@ -112,6 +132,14 @@ class OpenMetaModel:
         if fitted.basis is None or fitted.head is None:
             return pack(spec, state)
         return pack(*with_linear_term(spec, state, fitted.basis, fitted.head))
+
+
+def _folder(root: Path) -> str | None:
+    """Return the folder that the present ``meta.json`` names: whoever has just read it may go on reading."""
+    try:
+        return str(read_json(root / META)["folder"])
+    except (InputError, KeyError, TypeError):
+        return None
 
 
 def build_arms(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,23 +11,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from remedi_spark.bundle.manifest import (
+    EXPLAINED_WITH,
+    MANIFEST,
+    MONITORED_WITH,
+    Sealed,
+    read_sealed,
+    write_manifest,
+)
 from remedi_spark.bundle.reasons import Explainer, Reason
-from remedi_spark.bundle.store import ModelStore, checksums, read_bytes, read_json, write_json
+from remedi_spark.bundle.store import ModelStore
 from remedi_spark.bundle.wording import Wording
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
-from remedi_spark.errors import InputError
 from remedi_spark.learners.contract import Array, Fitted, Predictor
 from remedi_spark.learners.predictors import load_predictor
 from remedi_spark.metrics.label_scale import ScoreMap, score_map_from_dict
 
-MANIFEST = "manifest.json"
-SCORED_WITH = ("contract.json", "encoder.json", "calibration.json", "student")
-"""What a score depends on; everything else in a bundle is for people and for retraining."""
-MONITORED_WITH = ("distribution.json", "score_distribution.json")
-"""What scored rows are compared with; sealed too, but no part of the model's version."""
-EXPLAINED_WITH = ("dictionary.json",)
-"""How reasons say the features; sealed likewise."""
+__all__ = ["MANIFEST", "Bundle", "BundleParts", "load", "load_parts", "load_students", "write_manifest"]
 
 
 @dataclass(frozen=True)
@@ -138,65 +138,29 @@ def load(path: str | Path) -> Bundle:
 def load_parts(root: Path) -> BundleParts:
     """Read a bundle's scoring parts and check them against the manifest.
 
+    Every file is read once: what is parsed are the very bytes whose checksum was compared. The manifest names the
+    folder of its version, which nothing is written to any more: a training beside it changes nothing here.
+
     Raises:
         InputError: there is no bundle, it is not whole, or a file of it was changed since training.
     """
-    manifest = _manifest(root)
-    files: dict[str, str] = manifest["files"]
-    for name, digest in files.items():
-        if hashlib.sha256(read_bytes(root / name)).hexdigest() != digest:
-            raise InputError(
-                f"model {root / name}: changed since training (checksum differs); restore it or train again"
-            )
-    store = ModelStore(root)
+    return read_sealed(root, _parts)
+
+
+def _parts(sealed: Sealed) -> BundleParts:
+    manifest = sealed.manifest
+    phrases = sealed.json(EXPLAINED_WITH[0]) if EXPLAINED_WITH[0] in manifest.files else {}
+    monitored = set(MONITORED_WITH) <= set(manifest.files)
     return BundleParts(
-        store.load("encoder"),
-        load_students(store, manifest["students"], manifest["folds"]),
-        store.load("calibration"),
-        manifest["model_version"],
-        _distribution(root, files),
-        {name: phrase for part in EXPLAINED_WITH if part in files for name, phrase in read_json(root / part).items()},
+        sealed.json("encoder.json"),
+        {name: [sealed.fitted(name, fold) for fold in range(manifest.folds)] for name in manifest.students},
+        sealed.json("calibration.json"),
+        manifest.model_version,
+        {key: value for name in MONITORED_WITH for key, value in sealed.json(name).items()} if monitored else None,
+        dict(phrases),
     )
 
 
 def load_students(store: ModelStore, names: Iterable[str], folds: int) -> dict[str, list[Fitted]]:
     """Return the fitted students by name, one a fold."""
     return {name: [store.load_fitted("student", name, f"fold_{k}") for k in range(folds)] for name in names}
-
-
-def _manifest(root: Path) -> dict[str, Any]:
-    """Read the manifest; refuse one that is not ours, or does not seal all that is loaded."""
-    manifest = read_json(root / MANIFEST)
-    where = f"model {root / MANIFEST}"
-    expected = "expected the manifest of a bundle written by remedi train or remedi run"
-    if not isinstance(manifest, dict) or not {"model_version", "students", "folds", "files"} <= set(manifest):
-        raise InputError(f"{where}: not a model's manifest; {expected}")
-    loaded = [f"student/{name}/fold_{k}.json" for name in manifest["students"] for k in range(manifest["folds"])]
-    for name in ("contract.json", "encoder.json", "calibration.json", *loaded):
-        if name not in manifest["files"]:
-            raise InputError(f"{where}: has no checksum of {name}; {expected}")
-    if _version(manifest["files"]) != manifest["model_version"]:
-        raise InputError(f"{where}: its checksums are not those of version {manifest['model_version']}; {expected}")
-    return manifest
-
-
-def _distribution(root: Path, files: dict[str, str]) -> dict[str, Any] | None:
-    if not set(MONITORED_WITH) <= set(files):
-        return None
-    return {key: value for name in MONITORED_WITH for key, value in read_json(root / name).items()}
-
-
-def write_manifest(root: Path, *, students: list[str], folds: int) -> str:
-    """Seal a bundle: list the files a score depends on with their checksums; return the model version."""
-    patterns = [f"{part}/**/*.*" if (root / part).is_dir() else part for part in SCORED_WITH]
-    files = checksums(root, [*patterns, *MONITORED_WITH, *EXPLAINED_WITH])
-    version = _version(files)
-    write_json(root / MANIFEST, {"model_version": version, "students": students, "folds": folds, "files": files})
-    return version
-
-
-def _version(files: dict[str, str]) -> str:
-    """Return the hash of what scores depend on."""
-    beside = (*MONITORED_WITH, *EXPLAINED_WITH)
-    scored = sorted((name, digest) for name, digest in files.items() if name not in beside)
-    return hashlib.sha256("".join(f"{name}{digest}" for name, digest in scored).encode()).hexdigest()[:12]

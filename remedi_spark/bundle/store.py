@@ -1,7 +1,8 @@
 """Fitted models and JSON files in a bundle folder; no pickle anywhere.
 
 ``DIR/base_models/<model>/fold_<k>.<txt|ubj|pt|pair>`` and ``….json`` beside it, ``DIR/encoder.json``, ``DIR/fuser/…``,
-``DIR/student/…``. A file is written beside its place and moved there, so that none is ever half-written.
+``DIR/student/…``. A file is written beside its place and moved there, so that none is ever half-written. Files and
+folders that are made here are their owner's alone, whatever the umask: encoder and distribution hold customers' data.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,9 @@ from typing import Any
 from remedi_spark.errors import InputError
 from remedi_spark.learners.contract import Fitted
 
-_SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "catboost": "cbm", "net": "pt", "hurdle": "pair"}
+SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "catboost": "cbm", "net": "pt", "hurdle": "pair"}
+"""Ending of a model's own file, by kind."""
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,14 @@ class ModelStore:
     def save_fitted(self, fitted: Fitted, *parts: str) -> None:
         """Store a model and its facts under ``root/parts…``."""
         path = self.root.joinpath(*parts)
-        write_bytes(path.with_name(f"{path.name}.{_SUFFIX[fitted.kind]}"), fitted.payload)
+        write_bytes(path.with_name(f"{path.name}.{SUFFIX[fitted.kind]}"), fitted.payload)
         write_json(path.with_name(f"{path.name}.json"), {"kind": fitted.kind, "info": fitted.info})
 
     def load_fitted(self, *parts: str) -> Fitted:
         """Read a model back."""
         path = self.root.joinpath(*parts)
         facts = read_json(path.with_name(f"{path.name}.json"))
-        payload = read_bytes(path.with_name(f"{path.name}.{_SUFFIX[facts['kind']]}"))
+        payload = read_bytes(path.with_name(f"{path.name}.{SUFFIX[facts['kind']]}"))
         return Fitted(facts["kind"], payload, facts["info"])
 
     def save(self, name: str, tree: Any) -> None:
@@ -48,16 +53,39 @@ class ModelStore:
         return read_json(self.root / f"{name}.json")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, for their owner alone."""
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for one in reversed(missing):
+        with suppress(FileExistsError):  # another thread was faster
+            one.mkdir(mode=FOLDER_MODE)
+            one.chmod(FOLDER_MODE)  # a umask of 0777 would take even that
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a whole file or nothing; it is on the disk when this returns."""
+    make_folder(path.parent)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        beside.write_bytes(content)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(path)
     except OSError:
         beside.unlink(missing_ok=True)  # half a file is nobody's
         raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder reach the disk, where the file system knows of such a thing."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_json(path: Path, tree: Any) -> None:
@@ -77,13 +105,27 @@ def read_bytes(path: Path) -> bytes:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file of a bundle."""
+    return parse_json(read_bytes(path), path)
+
+
+def parse_json(content: bytes, path: Path) -> Any:
+    """Parse what was read from a JSON file of a bundle."""
     try:
-        return json.loads(read_bytes(path))
-    except json.JSONDecodeError as error:
+        return json.loads(content)
+    except ValueError as error:
         raise InputError(f"model {path}: not valid JSON ({error}); the bundle is damaged, train again") from error
 
 
 def checksums(folder: Path, patterns: Iterable[str]) -> dict[str, str]:
-    """Return SHA-256 by relative path of the files that match any of the glob patterns."""
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    """Return SHA-256 by relative path of the files that match any of the glob patterns.
+
+    Hidden files are left out: they are what a killed run had begun to write.
+    """
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    files = sorted(path for path in found if not path.name.startswith("."))
+    return {str(path.relative_to(folder)): digest(path.read_bytes()) for path in files}
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of the content of a file."""
+    return hashlib.sha256(content).hexdigest()

@@ -36,6 +36,8 @@ class Config(Section):
     """Folder, or ``catalog.schema``, of the run's tables."""
     bundle: str | None = None
     """Folder of the model bundle; null: ``model`` below a root that is a folder."""
+    access: Literal["owner", "group", "everyone"] = "owner"
+    """Who may read a published bundle besides its owner."""
     seed: int = Field(default=0, ge=0, lt=2**20)
     """The one seed: folds, sampling and every fit derive theirs from it."""
     task: Literal["classification", "regression"] = "classification"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
 from remedi_spark.errors import InputError
+from remedi_spark.spark.places import has_scheme, local_name
+from remedi_spark.spark.replacing import beside as new_beside
+from remedi_spark.spark.replacing import recover, replace_folder, replace_remote
 from remedi_spark.spark.tables import Tables, is_catalog_name, is_csv
 
 if TYPE_CHECKING:
@@ -25,9 +29,12 @@ def check_output(spark: SparkSession, out: str, columns: tuple[str, ...]) -> Non
         if spark.catalog.tableExists(out):
             _require_columns(spark.read.table(out).columns, columns, out)
         return
-    if "://" in out or not Path(out).exists():
+    if has_scheme(out):
         return
-    path = Path(out)
+    path = Path(local_name(out))
+    recover(path)
+    if not path.exists():
+        return
     if path.is_file() or (any(path.iterdir()) and not _is_result(spark, path, columns)):
         raise InputError(
             f"output {out}: exists and is not a scores table; expected a new path or a former result to replace"
@@ -45,7 +52,8 @@ def write_table(frame: DataFrame, out: str) -> None:
         _write_beside(frame, "parquet", out)
     else:
         frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(out)
-    spark.catalog.clearCache()
+    if not is_catalog_name(out):
+        spark.catalog.refreshByPath(out)  # what others have cached of this place, and of no other
 
 
 def beside(spark: SparkSession, out: str, suffix: str) -> tuple[Tables, str]:
@@ -61,15 +69,20 @@ def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
     """Write next to ``out`` and move there, so that readers never see half a folder."""
     # Quotes inside quotes are doubled, as every other reader of CSV expects; Spark's own way is a backslash.
     writer = frame.write.mode("overwrite").options(header="true", escape='"').format(kind)
-    if "://" in out:
-        writer.save(out)
+    if has_scheme(out):
+        parent, _, name = out.rstrip("/").rpartition("/")
+        new = f"{parent}/.{name}.new.{uuid.uuid4().hex}"
+        writer.save(new)
+        replace_remote(frame.sparkSession, new, out.rstrip("/"))
         return
-    path = Path(out)
-    beside = path.with_name(f".{path.name}.new")
-    writer.save(str(beside))
-    if path.exists():
-        shutil.rmtree(path)
-    beside.rename(path)
+    path = Path(local_name(out))
+    place = new_beside(path)
+    try:
+        writer.save(str(place))
+        replace_folder(place, path)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
 
 
 def _flat(frame: DataFrame) -> DataFrame:

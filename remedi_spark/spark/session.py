@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.errors import InputError
@@ -32,16 +33,16 @@ Settings = dict[str, bool | float | int | str | None]
 
 
 def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
-    """Return the active session, or start one.
+    """Return the session that is there, as it is, or start one.
 
-    Under ``spark-submit`` and on Databricks the launcher's settings win and only Delta's two settings are added. On
-    a plain Python interpreter a ``local[*]`` session starts with Delta and SynapseML fetched (once) by Spark itself.
+    A session that others have started keeps its settings and log level, and nothing of it is patched. Under
+    ``spark-submit`` the launcher's settings win and only Delta's two settings are added. On a plain Python interpreter
+    a ``local[*]`` session starts with Delta and SynapseML fetched (once) by Spark itself.
     """
     from pyspark.sql import SparkSession
 
-    active = SparkSession.getActiveSession()
+    active = SparkSession.getActiveSession() or _started(SparkSession)
     if active is not None:
-        look_up_once(active)
         return active
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name).config(map=_delta_settings())
@@ -56,6 +57,15 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         threading.Thread(target=_start_python, args=(session,), daemon=True).start()
     return session
+
+
+def _started(sessions: type[SparkSession]) -> SparkSession | None:
+    """Return the session of this application where the present thread has none of its own."""
+    found: SparkSession | None = getattr(sessions, "_instantiatedSession", None)
+    if found is None or getattr(found.sparkContext, "_jsc", None) is None:
+        return None
+    stopped: Any = found.sparkContext._jsc.sc().isStopped()
+    return None if stopped else found
 
 
 def _start_python(session: SparkSession) -> None:
@@ -78,13 +88,15 @@ def jvm_log(config: SparkConfig) -> Iterator[None]:
     if config.log_level in ("DEBUG", "INFO"):
         yield
         return
-    path = Path(tempfile.gettempdir()) / f"remedi-spark-{os.getpid()}.log"
+    # Of a name that nobody can guess, and of nobody else to read; gone when this process ends.
+    log, path = tempfile.mkstemp(prefix="remedi-spark-", suffix=".log")
+    atexit.register(Path(path).unlink, missing_ok=True)
     sys.stdout.flush()
     kept = {stream: os.dup(stream) for stream in (1, 2)}
     try:
-        with path.open("ab") as log:
-            for stream in kept:
-                os.dup2(log.fileno(), stream)
+        for stream in kept:
+            os.dup2(log, stream)
+        os.close(log)
         yield
     finally:
         for stream, former in kept.items():

@@ -31,6 +31,7 @@ from remedi_spark.monitoring.health import health
 from remedi_spark.monitoring.history import latest
 from remedi_spark.monitoring.measures import against_training
 from remedi_spark.progress import run_id, say
+from remedi_spark.redaction import without_secrets_shown
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.spark.side_by_side import together
@@ -105,7 +106,7 @@ def run(
     write_json(workspace.bundle / "metrics.json", metrics)
     write_bytes(workspace.bundle / "report.json", report.model_dump_json(indent=1).encode())
     render_report(workspace.bundle)
-    say("report", str(workspace.bundle / "report.html"))
+    say("report", str(workspace.home / "report.html"))
     return metrics
 
 
@@ -310,12 +311,18 @@ def _provenance(workspace: Workspace, config: Config, durations: dict[str, float
     tables = [name for name in ("owner_features", "samples", "oof_predictions", "fused_scores", "student_scores")
               if workspace.tables.exists(name)]  # fmt: skip
     return {
-        "configuration": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        "configuration": _shown(config),
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
         "seeds": {"seed": config.seed},
         "tables": [{"name": name, "version": str(workspace.tables.version(name))} for name in tables],
         "durations": [{"stage": stage, "seconds": seconds} for stage, seconds in durations.items()],
     }
+
+
+def _shown(config: Config) -> str:
+    """Return the configuration as YAML, without what is secret."""
+    tree = without_secrets_shown(config.model_dump(mode="json"))
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def _version(package: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +11,14 @@ from typing import Any
 
 import yaml
 
-from remedi_spark.bundle.bundle import MANIFEST, BundleParts, load_parts
-from remedi_spark.bundle.store import read_json
+from remedi_spark.bundle.bundle import BundleParts, load_parts
+from remedi_spark.bundle.manifest import MANIFEST, read_sealed
+from remedi_spark.bundle.store import write_bytes, write_json
 from remedi_spark.config import Config
 from remedi_spark.errors import InputError
 from remedi_spark.progress import run_id, say
+from remedi_spark.redaction import without_secrets_shown
+from remedi_spark.spark.places import require_local
 from remedi_spark.version import __version__
 
 CHAMPION, CANDIDATE = "champion", "candidate"
@@ -53,7 +55,8 @@ def log_run(bundle: Path, config: Config, metrics: dict[str, Any]) -> str:
         mlflow.set_tags({_VERSION: parts.model_version, "remedi.run_id": run_id(), "remedi.label": metrics["label"]})
         mlflow.log_params(_parameters(config))
         mlflow.log_metrics(_figures(metrics))
-        mlflow.log_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "config.yaml")
+        shown = without_secrets_shown(config.model_dump(mode="json"))
+        mlflow.log_text(yaml.safe_dump(shown, sort_keys=False), "config.yaml")
         for name in _SHOWN:
             mlflow.log_artifact(str(bundle / name))
         version = _register(bundle, parts, config.mlflow.model)
@@ -82,9 +85,10 @@ def _register(bundle: Path, parts: BundleParts, name: str) -> str:
 
 def _sealed(bundle: Path, to: Path) -> Path:
     """Copy what a score needs, and nothing that was kept for people or for retraining."""
-    for name in (MANIFEST, *read_json(bundle / MANIFEST)["files"]):
-        (to / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(bundle / name, to / name)
+    sealed = read_sealed(bundle, lambda found: found)
+    for name, content in sealed.contents.items():
+        write_bytes(to / name, content)
+    write_json(to / MANIFEST, sealed.manifest.to_dict())
     return to
 
 
@@ -145,7 +149,7 @@ def load_model(model: str | Path) -> BundleParts:
         InputError: there is no such model, or a file of it was changed since training.
     """
     if not str(model).startswith(SCHEME):
-        return load_parts(Path(model))
+        return load_parts(require_local(model, "--model"))
     with _downloaded(str(model)) as folder:
         return load_parts(folder)
 

@@ -12,6 +12,7 @@ import pytest
 
 import remedi_spark
 from remedi_spark.adaptation.meta_model import MetaBundle
+from remedi_spark.errors import InputError
 from tests.adaptation.conftest import MetaTrainedWorld, segment_world
 
 
@@ -134,7 +135,16 @@ def test_no_meta_model_and_a_changed_one_are_refused(
     assert (done.code, "no meta.json" in done.message) == (2, True)
     changed = tmp_path / "meta"
     MetaBundle.load(meta_trained.model).save(changed)
-    (changed / "adapted.pt").write_bytes((changed / "pooled.pt").read_bytes() + b"x")
+    (folder,) = changed.glob("files-*")
+    for name in ("adapted.pt", "encoder.json", "contract.json", "bayes.json"):
+        sound = (folder / name).read_bytes()
+        (folder / name).write_bytes(sound + b" ")
+        with pytest.raises(InputError, match=f"{name}: changed since meta-training"):
+            MetaBundle.load(changed)
+        (folder / name).write_bytes(sound)
+    MetaBundle.load(changed)
+    meta = json.loads((changed / "meta.json").read_text())
+    (changed / "meta.json").write_text(json.dumps({**meta, "folder": "../elsewhere"}))
     broken = MetaTrainedWorld(changed, meta_trained.table, meta_trained.frame)
     done = remedi(*arguments(broken, tmp_path / "support.parquet", tmp_path / "out", "--segment", "s"))
-    assert (done.code, "changed since meta-training" in done.message) == (2, True)
+    assert (done.code, "do not cover all files" in done.message) == (2, True)

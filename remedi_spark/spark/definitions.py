@@ -1,0 +1,32 @@
+"""How a view is defined: it may change while the files below it stay as they are."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_EXPRESSION_ID = re.compile(r"#\d+")
+_EVERY_FIELD = 2**31 - 1
+
+
+def definition(spark: SparkSession, name: str) -> str | None:
+    """Return the plan of a view, whole and the same in every session; None for what is no view of the catalog.
+
+    Views of views are resolved in it, so that another definition anywhere below shows.
+    """
+    from pyspark.errors import PySparkException
+
+    with suppress(PySparkException):
+        if spark.catalog.getTable(name).tableType in ("VIEW", "TEMPORARY"):
+            return _plan(spark.table(name))
+    return None
+
+
+def _plan(frame: Any) -> str:
+    plan = frame._jdf.queryExecution().analyzed().treeString(True, False, _EVERY_FIELD, False)
+    known: dict[str, str] = {}
+    return _EXPRESSION_ID.sub(lambda found: known.setdefault(found[0], f"#{len(known)}"), str(plan))

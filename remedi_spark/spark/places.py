@@ -1,0 +1,101 @@
+"""Where a path is: on this machine's file systems, or on one that only Spark reaches."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remedi_spark.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    from pyspark.sql import SparkSession
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
+_LOCAL = re.compile(r"^file:/+", re.IGNORECASE)
+
+
+def local_name(path: str) -> str:
+    """Return a path without the scheme ``file:``, which stands for what ordinary paths are."""
+    return _LOCAL.sub("/", path)
+
+
+def has_scheme(path: str) -> bool:
+    """Whether a path is of a file system that only Spark reaches: ``hdfs://…``, ``s3a://…``, ``dbfs:/…``."""
+    return bool(_SCHEME.match(local_name(path)))
+
+
+def require_local(path: str | Path, what: str) -> Path:
+    """Return the folder that a path stands for.
+
+    Args:
+        path: as the user gave it.
+        what: the setting or option, for the message.
+
+    Raises:
+        InputError: Python could only make a folder called ``hdfs:`` of it.
+    """
+    name = local_name(str(path))
+    if has_scheme(name):
+        raise InputError(
+            f"{what}: found {path}, expected an ordinary folder that the driver can write and later runs can read, such"
+            " as /shared/model or /Volumes/catalog/schema/model"
+        )
+    return Path(name)
+
+
+def on_cluster(spark: SparkSession) -> bool:
+    """Whether executors are other processes than the driver, perhaps on other machines."""
+    return not str(spark.sparkContext.master).startswith("local")
+
+
+def require_shared(spark: SparkSession, folder: Path, tasks: int, what: str) -> None:
+    """Refuse a folder that driver and executors do not see as the same one; on one machine there is nothing to try.
+
+    Raises:
+        InputError: an executor does not see what the driver writes there, or Spark writes elsewhere.
+    """
+    if on_cluster(spark):
+        try_shared(spark, folder, tasks, what)
+
+
+def try_shared(spark: SparkSession, folder: Path, tasks: int, what: str) -> None:
+    """Write a marker as the driver and look for it in tasks, then the other way round; see :func:`require_shared`."""
+    name = f".remedi-{uuid.uuid4().hex}"
+    ours, theirs = folder.resolve() / name, folder.resolve() / f"{name}.spark"
+    fix = f"expected a folder that the driver and all executors share; name another one for {what}"
+    ours.write_text("seen\n")
+    try:
+        seen = spark.range(tasks, numPartitions=tasks).mapInArrow(_looker(str(ours)), "seen boolean").collect()
+        blind = sum(not row["seen"] for row in seen)
+        if blind:
+            raise InputError(f"{what} {folder}: {blind} of {tasks} tasks on executors do not see it; {fix}")
+        spark.range(1, numPartitions=1).write.csv(str(theirs))
+        if not any(theirs.glob("part-*")):
+            raise InputError(f"{what} {folder}: Spark writes it elsewhere than the driver reads it; {fix}")
+    finally:
+        ours.unlink(missing_ok=True)
+        _remove(spark, theirs)
+
+
+def _looker(path: str) -> Any:
+    def look(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        for _ in batches:
+            yield pa.RecordBatch.from_pydict({"seen": [Path(path).exists()]})
+
+    return look
+
+
+def _remove(spark: SparkSession, folder: Path) -> None:
+    """Remove a folder that Spark wrote, wherever it did."""
+    with suppress(Exception):
+        jvm: Any = spark._jvm
+        path = jvm.org.apache.hadoop.fs.Path(str(folder))
+        path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
