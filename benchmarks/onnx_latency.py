@@ -21,6 +21,7 @@ import torch
 
 import remedi_spark
 from remedi_spark.bundle.bundle import Bundle
+from remedi_spark.bundle.manifest import read_manifest
 from remedi_spark.encoding.encoder import NULL_LEVEL
 from remedi_spark.exports.onnx_model import export_onnx, onnx_inputs
 
@@ -70,7 +71,7 @@ def main() -> None:
         settings.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(str(path), settings)
         size = path.stat().st_size
-    parts = Path(options.model) / "student"
+    parts = read_manifest(Path(options.model)).folder / "student"
     stored = sum(file.stat().st_size for file in parts.rglob("*") if file.is_file())
     print(f"student of {', '.join(bundle.parts.students)}, {bundle.encoder.folds} folds, "
           f"{len(bundle.contract.features)} features")  # fmt: skip

@@ -45,7 +45,7 @@ def main(first: Path, second: Path) -> None:
 
 def _errors(root: Path, model: str) -> pd.DataFrame:
     """Return the absolute error of each untouched row, and whether it is few-shot."""
-    scale = LabelScale.from_dict(json.loads((root / "model/evaluation/labels.json").read_text())["scale"])
+    scale = LabelScale.from_dict(json.loads((root / "model/work/evaluation/labels.json").read_text())["scale"])
     table = Tables(get_session(SparkConfig()), str(root)).read(MODELS[model])
     rows = (
         table.where("part IN ('train', 'test') AND label IS NOT NULL").select(*KEY, "part", "label", model).toPandas()

@@ -168,7 +168,7 @@ class Model:
         return ReportPage(path)
 
     def _config(self) -> Config:
-        from remedi_spark.flow import stored_config
+        from remedi_spark.opening import stored_config
 
         return stored_config(self.path)
 

@@ -19,7 +19,7 @@ import numpy as np
 from pyspark.sql import functions as F
 from scipy.stats import t as student_t
 
-from remedi_spark import flow
+from remedi_spark import flow, opening
 from remedi_spark.bundle.publish import WORK
 from remedi_spark.bundle.store import read_json, write_bytes, write_json
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
@@ -74,8 +74,8 @@ def backtest(config: Config, origins: int, *, every_days: int | None = None, for
     """
     if config.features is None:
         raise InputError("backtest: the configuration has no section 'features'; expected events to roll origins over")
-    workspace = flow.open_workspace(config, force=force)
-    with flow.holding(workspace, config):
+    workspace = opening.open_workspace(config, force=force)
+    with opening.holding(workspace, config):
         return _backtest(workspace, config, origins, every_days)
 
 

@@ -16,6 +16,7 @@ import typer
 from remedi_spark.adaptation.command import app as adapt_app
 from remedi_spark.errors import InputError, damaged_log
 from remedi_spark.exports.command import export
+from remedi_spark.interrupts import Interrupted, end_on_signals
 from remedi_spark.options import ConfigPath, Json, Overrides, Root, load, print_json
 from remedi_spark.printing import print_ablations, print_backtest, print_metrics, print_scores
 from remedi_spark.redaction import redact
@@ -72,11 +73,11 @@ def run(
 
     Example: remedi run --config conf/complete_journey.yaml --set base_models.folds=3
     """
-    from remedi_spark import flow
+    from remedi_spark import flow, opening
 
     settings = load(config, overrides, root=root)
     metrics = flow.run(settings, force=force)
-    workspace = flow.open_workspace(settings)
+    workspace = opening.open_workspace(settings)
     if as_json:
         print_json({"scores": workspace.tables.location("scores"), **_written(workspace.home), **metrics})
         return
@@ -118,10 +119,10 @@ def scores(
 
     Example: remedi scores --config conf/complete_journey.yaml --snapshot 2017-11-01..2017-12-31
     """
-    from remedi_spark import flow
+    from remedi_spark import flow, opening
 
     settings = load(config, overrides, root=root)
-    workspace = flow.open_workspace(settings, force=force)
+    workspace = opening.open_workspace(settings, force=force)
     if snapshot is None:
         flow.run_scores(workspace, settings)
     else:
@@ -149,13 +150,13 @@ def report(
     from remedi_spark.stages.report import render_report
 
     if model is None or ablations:
-        from remedi_spark import flow
+        from remedi_spark import flow, opening
 
         if model is None:
             settings = load(config, overrides, root=root)
-            workspace, label = flow.open_workspace(settings), None
+            workspace, label = opening.open_workspace(settings), None
         else:
-            workspace, settings, label = flow.reopen(model)
+            workspace, settings, label = opening.reopen(model)
         metrics = flow.run_report(workspace, settings, label, ablate=ablations)
         if not as_json:
             print_ablations(metrics)
@@ -286,6 +287,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     begin_run()
     log_to_stderr()
+    if arguments is None:  # the process is this command's
+        end_on_signals()
     try:
         app(args=arguments, prog_name="remedi")
     except InputError as error:
@@ -293,6 +296,9 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("remedi: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
         sys.exit(130)
+    except Interrupted:
+        print("remedi: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
+        raise
     except Exception as error:
         message = _input_error_behind(error)
         if message is not None:

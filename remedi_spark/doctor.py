@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from remedi_spark.errors import InputError
 from remedi_spark.progress import warn
 from remedi_spark.spark.partitions import slots
+from remedi_spark.spark.places import has_scheme, local_name
 from remedi_spark.spark.session import PACKAGES, SUPPORTED_JAVA
 from remedi_spark.spark.tables import is_catalog_name, read_table
 from remedi_spark.splits.folds import MIN_POSITIVE_OWNERS
@@ -158,9 +159,9 @@ def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
 
 
 def _writable(root: str) -> Finding:
-    if is_catalog_name(root) or "://" in root:
+    if is_catalog_name(root) or has_scheme(root):
         return Finding("ok", "root", f"{root} (not tried)")
-    folder = Path(root)
+    folder = Path(local_name(root))
     existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         why = "not a folder" if not existing.is_dir() else "no permission, or a read-only disk"

@@ -19,8 +19,6 @@ rows, to be judged; in the ``final`` phase from every labelled row, to be shippe
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,30 +27,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from remedi_spark import data_contract
 from remedi_spark.bundle.bundle import load_parts
-from remedi_spark.bundle.manifest import MANIFEST, read_manifest, write_manifest
-from remedi_spark.bundle.publish import WORK, published_folder
-from remedi_spark.bundle.store import make_folder
+from remedi_spark.bundle.manifest import MANIFEST, write_manifest
 from remedi_spark.config import Config
 from remedi_spark.config.features import Location
-from remedi_spark.config.loading import validate
 from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
 from remedi_spark.features.changes import fingerprint
-from remedi_spark.lease import Lease, leased
 from remedi_spark.ledger import LEDGER, Unit
 from remedi_spark.monitoring.history import MONITORING
+from remedi_spark.opening import holding, open_workspace, publish, reopen
 from remedi_spark.progress import say, timed
-from remedi_spark.redaction import without_secrets
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.definitions import definition
 from remedi_spark.spark.partitions import slots
-from remedi_spark.spark.places import has_scheme, local_name, on_cluster, require_local, require_shared
-from remedi_spark.spark.session import get_session
-from remedi_spark.spark.tables import Tables, is_catalog_name
+from remedi_spark.spark.places import require_local, require_shared
+from remedi_spark.spark.tables import Tables
 from remedi_spark.stages import (
     ablations,
     base_models,
@@ -74,8 +65,6 @@ from remedi_spark.workspace import FINAL, Workspace
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_leases: dict[Path, list[Lease]] = {}
-"""By bundle folder: what this process holds of it."""
 DURATIONS = "durations"
 SAMPLES_FILES = ("contract.json", "dictionary.json")
 
@@ -94,7 +83,7 @@ def run(config: Config, *, force: bool = False) -> dict[str, Any]:
         _run_student(workspace, config)
         _run_scores(workspace, config, config.scores.model or workspace.bundle)
         metrics = _report_once(workspace, config, label_name(config))
-        _publish(workspace, config)
+        publish(workspace, config)
     return metrics
 
 
@@ -114,31 +103,6 @@ def run_stage(name: str, config: Config, *, force: bool = False) -> None:
             require_upstream(workspace, config, name)
         STAGES[name](workspace, config)
     return None
-
-
-@contextmanager
-def holding(workspace: Workspace, config: Config) -> Iterator[None]:
-    """Hold the root, where it is a folder, and the bundle, so that no other run mixes in."""
-    root = workspace.tables.root
-    shared = workspace.tables.in_catalog or has_scheme(root)
-    folders = [workspace.home, *([] if shared else [Path(local_name(root))])]
-    with leased(folders, _hash(config)) as leases:
-        _leases[workspace.home.resolve()] = leases
-        try:
-            yield
-        finally:
-            _leases.pop(workspace.home.resolve(), None)
-
-
-def _hash(config: Config) -> str:
-    """Return a short hash of the configuration; no more than its hash stands in a lease."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
-
-
-def _publish(workspace: Workspace, config: Config) -> None:
-    for lease in _leases.get(workspace.home.resolve(), ()):
-        lease.require_held()
-    workspace.publish(config.access)
 
 
 def explain_first_run(workspace: Workspace, config: Config) -> None:
@@ -193,7 +157,7 @@ def run_fuser(workspace: Workspace, config: Config) -> None:
 def run_student(workspace: Workspace, config: Config) -> None:
     """Stage 5: the student; seals and publishes the bundle."""
     _run_student(workspace, config)
-    _publish(workspace, config)
+    publish(workspace, config)
 
 
 def _run_student(workspace: Workspace, config: Config) -> None:
@@ -234,7 +198,7 @@ def run_report(
     require_upstream(workspace, config, "report")
     with holding(workspace, config):
         metrics = _run_report(workspace, config, label, ablate=ablate)
-        _publish(workspace, config)
+        publish(workspace, config)
     return metrics
 
 
@@ -278,7 +242,7 @@ def train(
         with holding(workspace, config):
             require_shared(spark, home, slots(spark), "--model")
             metrics = _train(workspace, source, config)
-            _publish(workspace, config)
+            publish(workspace, config)
     except InputError:
         if fresh:  # a refused training leaves nothing
             shutil.rmtree(home, ignore_errors=True)
@@ -389,63 +353,6 @@ def _fingerprint(spark: SparkSession, table: str) -> Any:
 
 def _settings(config: Config, *sections: str) -> Any:
     return config.model_dump(mode="json", include=set(sections))
-
-
-def open_workspace(config: Config, *, force: bool = False) -> Workspace:
-    """Start Spark and open the tables and the bundle folder that the configuration names.
-
-    Raises:
-        InputError: the driver, or an executor, cannot reach one of them.
-    """
-    root = local_name(config.root)
-    home = require_local(config.bundle or f"{root}/model", "bundle") if config.bundle or not has_scheme(root) else None
-    if config.bundle is None and (home is None or is_catalog_name(root)):
-        what = "a schema" if home is not None else "no ordinary folder"
-        raise InputError(
-            f"bundle: null, but root {config.root!r} is {what}; name a folder for the model with --set bundle=DIR"
-        )
-    assert home is not None
-    spark = get_session(config.spark)
-    preflight(spark, config, root)
-    if not is_catalog_name(root) and not has_scheme(root) and on_cluster(spark):
-        make_folder(Path(root))
-        require_shared(spark, Path(root), slots(spark), "root")
-    return Workspace.of(Tables(spark, root), home, force)
-
-
-def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
-    """Return workspace, configuration and label of a bundle that ``train`` or ``run`` wrote.
-
-    Raises:
-        InputError: a later training has begun to change the tables and has not ended.
-    """
-    config, tree = stored_config(bundle), _stored_report(bundle)
-    inside = bundle / "tables"
-    tables = Tables(get_session(config.spark), str(inside) if inside.exists() else config.root)
-    if not (bundle / WORK).exists():  # of a version that worked where it published
-        return Workspace(tables, bundle), config, tree["head"]["label"]
-    workspace = Workspace.of(tables, bundle)
-    published, under_way = read_manifest(bundle).model_version, workspace.bundle / MANIFEST
-    if not under_way.exists() or read_manifest(workspace.bundle).model_version != published:
-        raise InputError(
-            f"--model {bundle}: a later training of it has not ended, and its tables are not those of version"
-            f" {published}; run that training to its end first"
-        )
-    return workspace, config, tree["head"]["label"]
-
-
-def stored_config(bundle: Path) -> Config:
-    """Return the configuration that a bundle was made with; settings that were kept secret are left out."""
-    where = str(bundle / "report.json")
-    tree = yaml.safe_load(_stored_report(bundle)["provenance"]["configuration"])
-    return validate(Config, without_secrets(tree), where)
-
-
-def _stored_report(bundle: Path) -> Any:
-    stored = published_folder(bundle) / "report.json"
-    if not stored.exists():
-        raise InputError(f"--model {bundle}: no report.json; expected a bundle that remedi train or run finished")
-    return json.loads(stored.read_text(encoding="utf-8"))
 
 
 def with_embargo(config: Config) -> Config:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.errors import AnalysisException
 
 from remedi_spark.features.sources import package_file, read_location
+from remedi_spark.spark.catalog_names import quoted_name
 from remedi_spark.spark.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
 from remedi_spark.spark.tables import is_catalog_name
 
@@ -113,13 +114,13 @@ def _is_delta(spark: SparkSession, name: str) -> bool:
         return False
     if kind in ("VIEW", "TEMPORARY"):
         return False
-    return bool(spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]["format"] == "delta")
+    return bool(spark.sql(f"DESCRIBE DETAIL {quoted_name(name)}").collect()[0]["format"] == "delta")
 
 
 def _delta_table(spark: SparkSession, name: str) -> DeltaTable:
     from delta.tables import DeltaTable
 
-    return DeltaTable.forName(spark, name) if _is_named(name) else DeltaTable.forPath(spark, name)
+    return DeltaTable.forName(spark, quoted_name(name)) if _is_named(name) else DeltaTable.forPath(spark, name)
 
 
 def _file_stat(spark: SparkSession, file: str) -> list[int]:

@@ -31,6 +31,10 @@ OBJECTIVES = {
 """Objective and what early stopping looks at."""
 
 
+def _warnings(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
+
+
 @dataclass(frozen=True)
 class XGBoostLearner:
     """Fits an :class:`XGBoostConfig`."""
@@ -52,12 +56,16 @@ class XGBoostLearner:
         return run_together(shape(data.frame, 1).select(*COLUMNS), work)[0]
 
     def _fit_together(self, data: TrainingSet, refit: bool) -> bytes:
-        logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
-        frame = shape(data.frame, data.workers).select(*COLUMNS)
-        booster = self._estimator(data, self.config.num_iterations, early_stopping=True).fit(frame).get_booster()
-        trees = booster.best_iteration + 1
-        if trees >= 1 and refit:
-            booster = self._estimator(data, trees, early_stopping=False).fit(frame).get_booster()
+        logger = logging.getLogger("XGBoost-PySpark")  # tells of every fit
+        logger.addFilter(_warnings)
+        try:
+            frame = shape(data.frame, data.workers).select(*COLUMNS)
+            booster = self._estimator(data, self.config.num_iterations, early_stopping=True).fit(frame).get_booster()
+            trees = booster.best_iteration + 1
+            if trees >= 1 and refit:
+                booster = self._estimator(data, trees, early_stopping=False).fit(frame).get_booster()
+        finally:
+            logger.removeFilter(_warnings)
         return bytes(booster.save_raw("ubj"))
 
     def _parameters(self, data: TrainingSet) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.progress import say
 from remedi_spark.simulation import behaviour as b
 from remedi_spark.simulation.draws import Draws
+from remedi_spark.spark.places import has_scheme, local_name
 from remedi_spark.spark.tables import Tables, is_catalog_name
 
 if TYPE_CHECKING:
@@ -235,9 +236,9 @@ def _date(day: Column) -> Column:
 
 
 def _refuse_foreign(out: str) -> None:
-    if is_catalog_name(out) or "://" in out:
+    if is_catalog_name(out) or has_scheme(out):
         return
-    path = Path(out)
+    path = Path(local_name(out))
     begun = (path / SETTINGS).exists() or (path / "owners" / "_delta_log").exists()
     if path.is_file() or (path.exists() and any(path.iterdir()) and not begun):
         raise InputError(f"--out {out}: exists and is not a simulated world; give a new folder or a former world")

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
 from remedi_spark.errors import InputError
+from remedi_spark.spark.catalog_names import quoted_name
 from remedi_spark.spark.places import has_scheme, local_name
 from remedi_spark.spark.replacing import beside as new_beside
 from remedi_spark.spark.replacing import recover, replace_folder, replace_remote
@@ -26,6 +27,7 @@ def check_output(spark: SparkSession, out: str, columns: tuple[str, ...]) -> Non
     A former result is a table that has all of ``columns``; it is replaced.
     """
     if is_catalog_name(out):
+        out = quoted_name(out)
         if spark.catalog.tableExists(out):
             _require_columns(spark.read.table(out).columns, columns, out)
         return
@@ -45,7 +47,7 @@ def write_table(frame: DataFrame, out: str) -> None:
     """Write to a catalog table, a ``.parquet`` or ``.csv`` folder, or (any other path) a Delta folder."""
     spark = frame.sparkSession
     if is_catalog_name(out):
-        frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").saveAsTable(out)
+        frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").saveAsTable(quoted_name(out))
     elif is_csv(out):
         _write_beside(_flat(frame), "csv", out)
     elif out.rstrip("/").lower().endswith(".parquet"):

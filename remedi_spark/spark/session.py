@@ -6,6 +6,7 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,7 +51,7 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
         use_java()
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         builder = builder.master(config.master or "local[*]").config(map=_local_settings(config))
-    with jvm_log(config):
+    with jvm_log(config), _own_interrupt():
         session = builder.config(map=dict(config.settings)).getOrCreate()
     session.sparkContext.setLogLevel(config.log_level)
     look_up_once(session)
@@ -66,6 +67,15 @@ def _started(sessions: type[SparkSession]) -> SparkSession | None:
         return None
     stopped: Any = found.sparkContext._jsc.sc().isStopped()
     return None if stopped else found
+
+
+@contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Keep an application's own way to end on Ctrl-C, for which PySpark puts its own when a session starts."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    if handler is not signal.default_int_handler and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
 
 
 def _start_python(session: SparkSession) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,12 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import types as t
 
 from remedi_spark.errors import InputError, damaged_log
+from remedi_spark.spark.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.spark.commits import LOOKED_AT, Commit, last_change, last_listed_change
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
-CATALOG_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){1,2}$")
 ATTEMPTS = 5
 """How often a commit is tried while other runs commit to the same rows."""
 _FILE_ENDINGS = (".parquet", ".csv", ".tsv", ".delta")
@@ -51,7 +50,7 @@ class Tables:
 
     def location(self, name: str) -> str:
         """Return the catalog name or the folder of table ``name``."""
-        return f"{self.root}.{name}" if self.in_catalog else f"{self.root.rstrip('/')}/{name}"
+        return f"{quoted_name(self.root)}.{name}" if self.in_catalog else f"{self.root.rstrip('/')}/{name}"
 
     def exists(self, name: str) -> bool:
         """Tell whether the table has been written."""
@@ -132,7 +131,7 @@ class Tables:
 
     def _save(self, writer: DataFrameWriter, name: str) -> None:
         if self.in_catalog:
-            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.root}")
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {quoted_name(self.root)}")
             writer.saveAsTable(self.location(name))
         else:
             writer.save(self.location(name))
@@ -188,6 +187,7 @@ def is_csv(table: str) -> bool:
 
 def _read(spark: SparkSession, table: str, as_text: Collection[str]) -> DataFrame:
     if is_catalog_name(table):
+        table = quoted_name(table)
         if not spark.catalog.tableExists(table):
             raise InputError(f"table {table}: no such path and no such catalog table; check the name")
         return spark.read.table(table)

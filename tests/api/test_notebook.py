@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,10 +31,42 @@ def page(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
     shutil.copytree(ROOT / "conf", folder / "conf")
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/python_api.md").read_text("utf-8"), re.M | re.S)
     names: dict[str, Any] = {"spark": spark, "printed": io.StringIO()}
+
+    def train(*arguments: Any, trained: Any = remedi_spark.train, **named: Any) -> Any:
+        names["before"] = _state(spark)
+        try:
+            return trained(*arguments, **named)
+        finally:
+            names["after"] = _state(spark)
+
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(remedi_spark, "train", train)
     with contextlib.chdir(folder), contextlib.redirect_stdout(names["printed"]):
         for block in blocks:
             exec(compile(block, "docs/python_api.md", "exec"), names)
         yield names
+    monkeypatch.undo()
+
+
+def _state(spark: Any) -> dict[str, Any]:
+    """What belongs to whoever has started the session."""
+    loggers = {name: one for name, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)}
+    return {
+        "settings": {row["key"]: row["value"] for row in spark.sql("SET").collect()},
+        "persisted": spark.sparkContext._jsc.getPersistentRDDs().size(),
+        "views": [table.name for table in spark.catalog.listTables() if table.isTemporary],
+        "log level": str(spark.sparkContext._jvm.org.apache.logging.log4j.LogManager.getRootLogger().getLevel()),
+        "loggers": {name: (one.level, list(one.handlers), list(one.filters)) for name, one in loggers.items()},
+        "root logger": (logging.root.level, list(logging.root.handlers)),
+        "signal": signal.getsignal(signal.SIGINT),
+    }
+
+
+def test_a_training_leaves_the_session_as_it_was(page: dict[str, Any]) -> None:
+    before, after = page["before"], page["after"]
+    after["loggers"] = {name: after["loggers"][name] for name in before["loggers"]}
+    for name, found in before.items():
+        assert after[name] == found, name
 
 
 def test_the_blocks_say_something_true(page: dict[str, Any]) -> None:
@@ -50,18 +84,19 @@ def test_the_blocks_say_something_true(page: dict[str, Any]) -> None:
 def test_the_report_shows_in_a_notebook(page: dict[str, Any]) -> None:
     shown = page["model"].report()._repr_html_()
     assert shown.startswith("<iframe srcdoc=")
+    assert 'sandbox="allow-scripts"' in shown, "scripts of a foreign report see nothing of the notebook"
     assert shown.count("<") == 2, "the page is escaped: nothing of it leaks into the notebook"
     assert "Who to contact" in shown
 
 
 def test_wrong_data_is_told_in_one_line(page: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="did you mean 'bought'"):
+    with pytest.raises(InputError, match="table frame: .*did you mean 'bought'"):
         remedi_spark.train(page["owners"], label="bougt", id="owner_id", model=tmp_path / "m", config="conf/quick.yaml")
     with pytest.raises(InputError, match="'visits_28d' is missing"):
         page["model"].score(page["owners"].drop("visits_28d"))
     with pytest.raises(InputError, match="expected a bundle"):
         remedi_spark.Model(tmp_path)
-    assert not page["spark"].catalog.tableExists("remedi_frame")
+    assert not [one.name for one in page["spark"].catalog.listTables() if one.name.startswith("remedi_")]
 
 
 def test_the_import_is_light() -> None:

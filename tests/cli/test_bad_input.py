@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from remedi_spark.bundle.manifest import read_manifest
 from remedi_spark.spark import session as session_module
 from tests.cli.conftest import Command, Outcome, Trained, train_arguments, world
 
@@ -56,7 +57,7 @@ def test_bad_training_table(case: str, remedi: Command, tmp_path: Path) -> None:
     change, words = BAD_TABLES[case]
     change(world()).to_parquet(tmp_path / "owners.parquet", coerce_timestamps="us")
     refused(remedi(*train_arguments(tmp_path / "owners.parquet", tmp_path / "model")), *words)
-    assert not (tmp_path / "model" / "manifest.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["owners.parquet"], "a refused training leaves nothing"
 
 
 def test_no_such_table(remedi: Command, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_no_bundle_and_a_damaged_one(trained: Trained, remedi: Command, tmp_path
     refused(remedi(*score, tmp_path / "nothing"), "nothing", "expected a bundle")
     damaged = tmp_path / "damaged"
     shutil.copytree(trained.bundle, damaged, ignore=shutil.ignore_patterns("tables", "evaluation"))
-    with (damaged / "encoder.json").open("a") as file:
+    with (read_manifest(damaged).folder / "encoder.json").open("a") as file:
         file.write(" ")
     refused(remedi(*score, damaged), "encoder.json", "checksum")
 

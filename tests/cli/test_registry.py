@@ -123,11 +123,13 @@ def _twin(bundle: Path, to: Path, slope: float) -> Path:
     import shutil
 
     from remedi_spark.bundle.bundle import write_manifest
+    from remedi_spark.bundle.publish import publish
     from remedi_spark.bundle.store import ModelStore
     from remedi_spark.metrics.calibrators import PlattCalibrator
 
     shutil.copytree(bundle, to)
-    ModelStore(to).save("calibration", PlattCalibrator(slope, -3.0).to_dict())
+    ModelStore(to / "work").save("calibration", PlattCalibrator(slope, -3.0).to_dict())
     manifest = json.loads((to / "manifest.json").read_text())
-    write_manifest(to, students=manifest["students"], folds=manifest["folds"])
+    write_manifest(to / "work", students=manifest["students"], folds=manifest["folds"])
+    publish(to / "work", to)
     return to

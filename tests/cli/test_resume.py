@@ -82,7 +82,7 @@ def test_what_is_done_is_skipped_and_what_was_deleted_is_made_again(
     shutil.copytree(trained.bundle, bundle)
     arguments = train_arguments(trained.table, bundle, *WITH_ADDITIVE)
     before = json.loads((bundle / "metrics.json").read_text())
-    (bundle / "base_models" / "lightgbm" / "fold_1.txt").unlink()
+    (bundle / "work" / "base_models" / "lightgbm" / "fold_1.txt").unlink()
     again = remedi(*arguments)
     assert again.code == 0, again.err
     assert "final: 7 of 8 fits done before" in again.err

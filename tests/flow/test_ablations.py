@@ -79,9 +79,9 @@ def test_a_base_model_is_a_part_of_the_student_at_the_true_prior(sampled: Path, 
     }
     rows = tables["evaluation_encoded"].limit(60).collect()
     assert len(rows) == 60
-    folds = sampled / "evaluation" / "student" / MEMBER
+    folds = sampled / "work" / "evaluation" / "student" / MEMBER
     assert folds.exists()
-    stored = ModelStore(sampled / "evaluation")
+    stored = ModelStore(sampled / "work" / "evaluation")
     by_fold = []
     for fold in range(bundle.encoder.folds):
         fitted = stored.load_fitted("student", MEMBER, f"fold_{fold}")

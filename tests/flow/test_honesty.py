@@ -13,6 +13,7 @@ from remedi_spark import flow
 from remedi_spark.config import Config, load_config
 from remedi_spark.metrics.ranking import roc_auc
 from remedi_spark.sources.flat import FlatTable
+from remedi_spark.spark.tables import Tables
 from remedi_spark.workspace import FINAL, Workspace
 from tests.cli.conftest import FASTEST
 
@@ -50,7 +51,7 @@ def runs(spark: Any, config: Config, tmp_path_factory: pytest.TempPathFactory) -
         bundle = folder / f"model_{files}"
         source = FlatTable(str(table), "label", "owner", "day", test=str(folder / "test.parquet"))
         flow.train(spark, source, bundle, config)
-        workspaces.append(flow.Workspace(flow.Tables(spark, str(bundle / "tables")), bundle))
+        workspaces.append(Workspace.of(Tables(spark, str(bundle / "tables")), bundle))
     return workspaces
 
 

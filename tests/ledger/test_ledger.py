@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyspark.sql import functions as F
 
-from remedi_spark import ledger
+import remedi_spark
+from remedi_spark import environment, ledger
+from remedi_spark.flow import _fingerprint
 from remedi_spark.ledger import LEDGER, Ledger, Unit
 from remedi_spark.spark.tables import Tables
 
@@ -62,6 +66,67 @@ def test_other_settings_or_another_input_ask_for_it_again(copier: Copier, spark:
     copier.tables.overwrite(spark.range(4), "numbers")
     assert done(copier)
     assert not done(copier)
+
+
+def test_another_environment_asks_for_it_again(copier: Copier, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert done(copier)
+    for name, value in {"code_hash": lambda: "other", "libraries": lambda: {"lightgbm": "5"}}.items():
+        with monkeypatch.context() as changed:
+            changed.setattr(environment, name, value)
+            assert done(copier), name
+    spark = copier.tables.spark
+    for name, value in {"spark.sql.session.timeZone": "Asia/Tokyo", "spark.sql.ansi.enabled": "true"}.items():
+        before = spark.conf.get(name)
+        spark.conf.set(name, value)
+        try:
+            assert done(copier), name
+        finally:
+            spark.conf.set(name, str(before))
+        assert done(copier)  # the other environment has written meanwhile
+    assert not done(copier)
+
+
+def test_the_hash_of_the_code_covers_all_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = Path(remedi_spark.__file__).parent
+    copy = tmp_path / "remedi_spark"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(environment.resources, "files", lambda _: copy)
+    first = environment.code_hash.__wrapped__()
+    assert first == environment.code_hash()
+    for name in ("nets/fuser.py", "config/defaults.yaml"):
+        (copy / name).write_text((copy / name).read_text() + "\n")
+        other = environment.code_hash.__wrapped__()
+        assert other != first
+        first = other
+
+
+def test_a_view_is_known_by_its_definition_too(spark: SparkSession, tmp_path: Path) -> None:
+    spark.createDataFrame([(i, float(i), "x") for i in range(9)], "id long, a double, b string").write.parquet(
+        str(tmp_path / "t.parquet")
+    )
+    frame = spark.read.parquet(str(tmp_path / "t.parquet"))
+
+    def look(where: str, columns: int = 1) -> Any:
+        more = [(F.col("a") + i).alias(f"a{i}") for i in range(columns)]
+        frame.where(where).select("*", *more).createOrReplaceTempView("remedi_view_test")
+        return _fingerprint(spark, "remedi_view_test")
+
+    try:
+        assert look("id < 5") == look("id < 5")
+        assert look("id < 5") != look("id < 6")
+        assert look("id < 5", 40) != look("id < 5", 41), "also beyond the fields that Spark prints"
+        spark.sql("CREATE SCHEMA IF NOT EXISTS view_test")
+        found = []
+        for condition in ("id < 5", "id < 6", "id < 6"):
+            spark.sql(
+                "CREATE OR REPLACE VIEW view_test.v AS SELECT * FROM"
+                f" parquet.`{tmp_path / 't.parquet'}` WHERE {condition}"
+            )
+            found.append(_fingerprint(spark, "view_test.v"))
+        assert found[0] != found[1] == found[2]
+    finally:
+        spark.catalog.dropTempView("remedi_view_test")
+        spark.sql("DROP SCHEMA IF EXISTS view_test CASCADE")
 
 
 def test_what_was_changed_or_deleted_is_made_again(copier: Copier, spark: SparkSession) -> None:

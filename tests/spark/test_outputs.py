@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from pyspark.errors import PySparkException
 
 from remedi_spark.errors import InputError
 from remedi_spark.spark.outputs import check_output, write_table
+from remedi_spark.spark.replacing import beside, replace_folder, replace_remote
 from remedi_spark.spark.tables import read_table
 
 if TYPE_CHECKING:
@@ -62,6 +65,75 @@ def test_something_else_is_refused(spark: SparkSession, tmp_path: Path, name: st
         other.write.option("header", "true").format(name.rsplit(".", maxsplit=1)[-1]).save(str(path))
     with pytest.raises(InputError, match=f"{name}: exists and is not a scores table"):
         check_output(spark, str(path), COLUMNS)
+
+
+def test_a_failed_write_leaves_the_former_result(spark: SparkSession, tmp_path: Path) -> None:
+    out = str(tmp_path / "scores.parquet")
+    write_table(_scores(spark, 5), out)
+    with pytest.raises(PySparkException):
+        write_table(_scores(spark, 3).selectExpr("raise_error('x') AS owner_id"), out)
+    assert read_table(spark, out).count() == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]
+
+
+def test_what_a_kill_between_the_two_renames_moved_aside_comes_back(spark: SparkSession, tmp_path: Path) -> None:
+    out = tmp_path / "scores.parquet"
+    write_table(_scores(spark, 5), str(out))
+    out.rename(tmp_path / f".scores.parquet.old.{'a' * 32}")
+    check_output(spark, str(out), COLUMNS)
+    assert read_table(spark, str(out)).count() == 5
+
+
+def test_of_two_writers_at_once_the_last_one_stands_whole(tmp_path: Path) -> None:
+    path = tmp_path / "scores"
+
+    def write(number: int) -> None:
+        new = beside(path)
+        new.mkdir()
+        for name in range(5):
+            (new / str(name)).write_text(str(number))
+        replace_folder(new, path)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(40)))
+    assert len({file.read_text() for file in path.iterdir()}) == 1
+    assert len(list(path.iterdir())) == 5
+
+
+def test_a_place_that_only_spark_reaches_is_replaced_after_a_whole_write(spark: SparkSession, tmp_path: Path) -> None:
+    """Hadoop's own local file system stands for hdfs: here, whose scheme is not understood as local."""
+    out = tmp_path / "scores"
+    for count in (5, 3):
+        new = str(tmp_path / f".scores.new.{count}")
+        _scores(spark, count).write.parquet(new)
+        replace_remote(spark, new, str(out))
+        assert read_table(spark, str(out)).count() == count
+    with pytest.raises(OSError, match="the former result is as it was"):
+        replace_remote(spark, str(tmp_path / "nothing"), str(out))
+    assert read_table(spark, str(out)).count() == 3
+    assert not [path.name for path in tmp_path.iterdir() if path.is_dir() and path != out]
+
+
+def test_file_is_the_local_file_system(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = (tmp_path / "scores.parquet").as_uri()
+    for count in (5, 3):
+        check_output(spark, out, COLUMNS)
+        write_table(_scores(spark, count), out)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]
+    assert spark.read.parquet(str(tmp_path / "scores.parquet")).count() == 3
+
+
+def test_what_others_have_cached_stays_cached(spark: SparkSession, tmp_path: Path) -> None:
+    mine = spark.range(7).cache()
+    try:
+        assert mine.count() == 7
+        write_table(_scores(spark, 5), str(tmp_path / "scores"))
+        write_table(_scores(spark, 5), str(tmp_path / "scores.parquet"))
+        assert mine.storageLevel.useMemory
+        assert "InMemoryTableScan" in mine._jdf.queryExecution().executedPlan().toString()
+    finally:
+        mine.unpersist()
 
 
 def test_new_paths_and_empty_folders_are_free(spark: SparkSession, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 from py4j.protocol import Py4JJavaError
 
 from remedi_spark.errors import InputError, damaged_log
+from remedi_spark.spark.catalog_names import quoted_name
+from remedi_spark.spark.outputs import write_table
 from remedi_spark.spark.tables import Tables, is_catalog_name, is_csv, read_table
 
 if TYPE_CHECKING:
@@ -94,16 +96,20 @@ def test_a_commit_is_tried_a_bounded_number_of_times(
     assert len(tried) == 5
 
 
-def test_a_schema_of_the_catalog_holds_tables_too(spark: SparkSession) -> None:
-    tables = Tables(spark, "spark_catalog.core_test")
+@pytest.mark.parametrize("root", ["spark_catalog.core_test", "spark_catalog.core-test", "`spark_catalog`.`core test`"])
+def test_a_schema_of_the_catalog_holds_tables_too(spark: SparkSession, root: str) -> None:
+    tables = Tables(spark, root)
+    schema = quoted_name(root)
     try:
         assert tables.in_catalog
         assert not tables.exists("one")
         tables.overwrite(spark.createDataFrame(ROWS, "id long, name string"), "one")
         assert (tables.exists("one"), tables.version("one"), tables.read("one").count()) == (True, 0, 2)
-        assert read_table(spark, "core_test.one").count() == 2
+        assert read_table(spark, f"{root}.one").count() == 2
+        write_table(tables.read("one"), f"{root}.two")
+        assert tables.read("two").count() == 2
     finally:
-        spark.sql("DROP SCHEMA IF EXISTS core_test CASCADE")
+        spark.sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +117,8 @@ def test_a_schema_of_the_catalog_holds_tables_too(spark: SparkSession) -> None:
     [("owners", False),
      ("gold.owners", True), ("main.gold.owners", True), ("a.b.c.d", False), ("owners.csv", False),
      ("owners.parquet", False), ("owners.delta", False),
+     ("prod-catalog.gold", True), ("prod-catalog.gold.owners", True), ("`prod-catalog`.gold", True),
+     ("`a b`.`c-d`.e", True), ("`../x`.y", False), ("a..b", False), ("hdfs:/a.b", False),
      ("./owners", False), ("s3://bucket/owners", False), ("1owners", False)],
 )  # fmt: skip
 def test_catalog_names_are_told_from_paths(name: str, expected: bool) -> None:

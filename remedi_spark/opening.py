@@ -1,0 +1,117 @@
+"""Where a run works: open tables and bundle, hold them while they change, publish what has been made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from remedi_spark.bundle.manifest import MANIFEST, read_manifest
+from remedi_spark.bundle.publish import WORK, published_folder
+from remedi_spark.bundle.store import make_folder
+from remedi_spark.config import Config
+from remedi_spark.config.loading import validate
+from remedi_spark.doctor import preflight
+from remedi_spark.errors import InputError
+from remedi_spark.lease import Lease, leased
+from remedi_spark.redaction import without_secrets
+from remedi_spark.spark.partitions import slots
+from remedi_spark.spark.places import has_scheme, local_name, on_cluster, require_local, require_shared
+from remedi_spark.spark.session import get_session
+from remedi_spark.spark.tables import Tables, is_catalog_name
+from remedi_spark.workspace import Workspace
+
+_leases: dict[Path, list[Lease]] = {}
+"""By bundle folder: what this process holds of it."""
+
+
+def open_workspace(config: Config, *, force: bool = False) -> Workspace:
+    """Start Spark and open the tables and the bundle folder that the configuration names.
+
+    Raises:
+        InputError: the driver, or an executor, cannot reach one of them.
+    """
+    root = local_name(config.root)
+    home = require_local(config.bundle or f"{root}/model", "bundle") if config.bundle or not has_scheme(root) else None
+    if config.bundle is None and (home is None or is_catalog_name(root)):
+        what = "a schema" if home is not None else "no ordinary folder"
+        raise InputError(
+            f"bundle: null, but root {config.root!r} is {what}; name a folder for the model with --set bundle=DIR"
+        )
+    assert home is not None
+    spark = get_session(config.spark)
+    preflight(spark, config, root)
+    if not is_catalog_name(root) and not has_scheme(root) and on_cluster(spark):
+        make_folder(Path(root))
+        require_shared(spark, Path(root), slots(spark), "root")
+    return Workspace.of(Tables(spark, root), home, force)
+
+
+def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
+    """Return workspace, configuration and label of a bundle that ``train`` or ``run`` wrote.
+
+    Raises:
+        InputError: a later training has begun to change the tables and has not ended.
+    """
+    config, tree = stored_config(bundle), _stored_report(bundle)
+    inside = bundle / "tables"
+    tables = Tables(get_session(config.spark), str(inside) if inside.exists() else config.root)
+    if not (bundle / WORK).exists():  # of a version that worked where it published
+        return Workspace(tables, bundle), config, tree["head"]["label"]
+    workspace = Workspace.of(tables, bundle)
+    published, under_way = read_manifest(bundle).model_version, workspace.bundle / MANIFEST
+    if not under_way.exists() or read_manifest(workspace.bundle).model_version != published:
+        raise InputError(
+            f"--model {bundle}: a later training of it has not ended, and its tables are not those of version"
+            f" {published}; run that training to its end first"
+        )
+    return workspace, config, tree["head"]["label"]
+
+
+def stored_config(bundle: Path) -> Config:
+    """Return the configuration that a bundle was made with; settings that were kept secret are left out."""
+    where = str(bundle / "report.json")
+    tree = yaml.safe_load(_stored_report(bundle)["provenance"]["configuration"])
+    return validate(Config, without_secrets(tree), where)
+
+
+def _stored_report(bundle: Path) -> Any:
+    stored = published_folder(bundle) / "report.json"
+    if not stored.exists():
+        raise InputError(f"--model {bundle}: no report.json; expected a bundle that remedi train or run finished")
+    return json.loads(stored.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def holding(workspace: Workspace, config: Config) -> Iterator[None]:
+    """Hold the root, where it is a folder, and the bundle, so that no other run mixes in."""
+    root = workspace.tables.root
+    shared = workspace.tables.in_catalog or has_scheme(root)
+    folders = [workspace.home, *([] if shared else [Path(local_name(root))])]
+    with leased(folders, _hash(config)) as leases:
+        _leases[workspace.home.resolve()] = leases
+        try:
+            yield
+        finally:
+            _leases.pop(workspace.home.resolve(), None)
+
+
+def _hash(config: Config) -> str:
+    """Return a short hash of the configuration; no more than its hash stands in a lease."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
+
+
+def publish(workspace: Workspace, config: Config) -> None:
+    """Let readers have what has been made, if this run still holds the bundle.
+
+    Raises:
+        InputError: another run has taken over meanwhile.
+    """
+    for lease in _leases.get(workspace.home.resolve(), ()):
+        lease.require_held()
+    workspace.publish(config.access)
