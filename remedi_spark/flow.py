@@ -31,6 +31,7 @@ import yaml
 
 from remedi_spark import data_contract
 from remedi_spark.bundle.bundle import load_parts, write_manifest
+from remedi_spark.bundle.refused import leaving_nothing
 from remedi_spark.config import Config
 from remedi_spark.config.features import Location
 from remedi_spark.config.loading import validate
@@ -61,10 +62,10 @@ from remedi_spark.tracking.registry import load_model
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 DURATIONS = "durations"
-SAMPLES_FILES = ("contract.json", "dictionary.json")
+SAMPLES_FILES = ("contract.json", "dictionary.json", "warnings.json")
 
 
 def run(config: Config, *, force: bool = False) -> dict[str, Any]:
@@ -187,6 +188,11 @@ def train(
     spark: SparkSession, source: FlatTable, bundle: Path, config: Config, *, force: bool = False
 ) -> dict[str, Any]:
     """Train on a ready feature table; return ``metrics.json``."""
+    with leaving_nothing(bundle):
+        return _train(spark, source, bundle, config, force=force)
+
+
+def _train(spark: SparkSession, source: FlatTable, bundle: Path, config: Config, *, force: bool) -> dict[str, Any]:
     preflight(spark, config, str(bundle))
     workspace = Workspace(Tables(spark, str(bundle / "tables")), bundle, force)
     with _timed(workspace, "samples"):
@@ -230,13 +236,20 @@ def promote(bundle: Path, config: Config, source: FlatTable | None = None) -> tu
     found = (
         promotion.on_test_rows(workspace, champion, settings)
         if source is None
-        else promotion.on_table(workspace.tables.spark, source, candidate, champion, settings)
+        else promotion.on_table(workspace.tables.spark, source, candidate, champion, settings, _learned(workspace))
     )
     better = found.beats(config.mlflow.margin)
     if better:
         registry.crown(name, version)
     verdict = f"version {version} replaces" if better else f"version {version} does not replace"
     return better, f"{found}; {verdict} version {present} of {name} (margin {config.mlflow.margin:g})"
+
+
+def _learned(workspace: Workspace) -> DataFrame | None:
+    """Return the rows that a bundle's models were trained on, where they are still there."""
+    if not workspace.tables.exists("samples"):
+        return None
+    return workspace.tables.read("samples").where("source = 'train' AND label IS NOT NULL")
 
 
 def _meta_features_once(workspace: Workspace, config: Config) -> None:

@@ -243,7 +243,7 @@ def _check_type(feature: Feature, data_type: DataType, text: DataFrame | None, t
     if not odd.isEmpty():
         # How many, not which: a value of an owner has no place in a log.
         raise InputError(
-            f"{where} is text that is no {feature.kind} in {odd.count()} rows, {expected}; correct the values or retrain"
+            f"{where} is text that is no {feature.kind} in {odd.count()} rows, {expected}; correct them or retrain"
         )
 
 

@@ -106,11 +106,9 @@ def _key_counts() -> list[Column]:
     ]
 
 
-def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
-    label, weight = F.col(LABEL), F.col(WEIGHT)
-    bad_weight = weight.isNull() | F.isnan(weight) | (weight < 0) | (weight == float("inf"))
-    columns = [
-        *_key_counts(),
+def _label_counts() -> list[Column]:
+    label = F.col(LABEL)
+    return [
         _count(label.isNotNull()).alias("labelled"),
         _count(label == 1).alias("positives"),
         _count(label.isNotNull() & ~label.isin(0.0, 1.0)).alias("not_binary"),
@@ -118,6 +116,23 @@ def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
         F.min(F.when(~label.isin(0.0, 1.0), label)).alias("odd_label"),
         F.min(label).alias("lowest"),
         F.max(label).alias("highest"),
+    ]
+
+
+def check_labels(rows: DataFrame, table: str, label: str, *, binary: bool = True) -> None:
+    """Check the labels of a table alone (0/1 if ``binary``, else finite and not constant)."""
+    found = rows.agg(*_key_counts(), *_label_counts()).collect()[0].asDict()
+    if not found["rows"]:
+        raise InputError(f"table {table}: no labelled rows; expected labels in column {label!r} (--label)")
+    _check_label(found, table, label, binary=binary)
+
+
+def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
+    label, weight = F.col(LABEL), F.col(WEIGHT)
+    bad_weight = weight.isNull() | F.isnan(weight) | (weight < 0) | (weight == float("inf"))
+    columns = [
+        *_key_counts(),
+        *_label_counts(),
         _count(bad_weight).alias("bad_weights"),
         F.sum(weight).alias("total_weight"),
         _count(weight == 0).alias("weightless"),

@@ -32,14 +32,12 @@ from remedi_spark.spark.tables import is_csv, read_table
 from remedi_spark.splits.folds import require_positives
 from remedi_spark.splits.holdout import holdout_shares
 from remedi_spark.tasks import Task, task_of
-from remedi_spark.workspace import FINAL, Workspace
+from remedi_spark.workspace import FINAL, WARNINGS, Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 TRAIN, TEST = "train", "test"
-WARNINGS = "warnings"
-"""File: what the user should look at, in sentences."""
 
 
 @dataclass(frozen=True)

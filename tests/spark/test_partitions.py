@@ -69,5 +69,5 @@ def test_all_partitions_run_as_one_group_empty_ones_too(spark: SparkSession) -> 
         return repr((rank(), float(sum_over_workers(mine)), sorted(gather(table.num_rows)))).encode()
 
     lopsided = spark.range(10).repartition(2, F.lit(0))
-    assert run_together(lopsided, total) == [b"(0, 45.0, [0, 10])", b"(1, 45.0, [0, 10])"]
-    assert run_together(spark.range(10).repartition(1), total) == [b"(0, 45.0, [10])"]
+    assert run_together(lopsided, total, 2) == [b"(0, 45.0, [0, 10])", b"(1, 45.0, [0, 10])"]
+    assert run_together(spark.range(10).repartition(1), total, 1) == [b"(0, 45.0, [10])"]

@@ -125,7 +125,8 @@ def test_several_rows_of_an_owner_are_held_out_together(spark: SparkSession) -> 
 def _until(spark: SparkSession, last: date) -> Any:
     """A table whose rows after a day are all negative: their labels are not known yet, and were filled with 0."""
     table = _table(spark, _weeks(), "date").where("label IS NOT NULL")
-    return table.withColumn("label", F.when(F.col("snapshot_date") <= F.lit(last), F.col("label")).otherwise(F.lit(0.0)))
+    known = F.col("snapshot_date") <= F.lit(last)
+    return table.withColumn("label", F.when(known, F.col("label")).otherwise(F.lit(0.0)))
 
 
 def test_a_latest_part_without_a_positive_gives_way_to_an_earlier_cut(
