@@ -35,6 +35,7 @@ from remedi_spark.learners.net import LABELS
 from remedi_spark.learners.predictors import load_predictor
 from remedi_spark.metrics.calibrators import PlattCalibrator
 from remedi_spark.nets.fuser_training import FuserRows, stack
+from remedi_spark.spark.torch_partitions import Ran
 
 Array = npt.NDArray[np.float64]
 KEYS = ("owner_id", "snapshot_date", "label")
@@ -178,7 +179,8 @@ def without_spark() -> Any:
         patch(f"remedi_spark.learners.{module}.{name}", stand_in)
         for module in modules
         for name, stand_in in (
-            ("shape", lambda frame, workers: frame), ("run_together", lambda frame, work: [work(frame.table)])
+            ("shape", lambda frame, workers: frame),
+            ("run_counted", lambda frame, work, workers: [Ran(work(frame.table), frame.table.num_rows)]),
         )
     ]  # fmt: skip
 

@@ -11,6 +11,7 @@ import html
 import shutil
 import tempfile
 import uuid
+import weakref
 import webbrowser
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -158,7 +159,14 @@ class Model:
 
         batch = open_batch(frame, self._parts, table="frame")
         moment = datetime.now(UTC).replace(microsecond=0)
-        return batch.ranked(self._config().scores, moment, run_id(), top_k)
+        try:
+            ranked = batch.ranked(self._config().scores, moment, run_id(), top_k)
+        except BaseException:
+            batch.free()
+            raise
+        # The frame is lazy: its rows are kept for as long as somebody holds it, and computed again after that.
+        weakref.finalize(ranked, batch.free).atexit = False
+        return ranked
 
     def report(self) -> ReportPage:
         """Return the report: shown by a notebook as the last expression of a cell, or ``.open()`` it."""

@@ -9,48 +9,37 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from remedi_spark.encoding.contract import column
 from remedi_spark.errors import InputError
+from remedi_spark.findings import Finding, State
 from remedi_spark.progress import warn
+from remedi_spark.sources.examine import examine_roles
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.places import has_scheme, local_name
 from remedi_spark.spark.session import PACKAGES, SUPPORTED_JAVA
 from remedi_spark.spark.tables import is_catalog_name, read_table
-from remedi_spark.splits.folds import MIN_POSITIVE_OWNERS
+from remedi_spark.spark.torch_partitions import dynamic_allocation
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config import Config
 
-State = Literal["ok", "warn", "fail"]
 CLASSES = {
     "Delta": "io.delta.tables.DeltaTable",
     "SynapseML": "com.microsoft.azure.synapse.ml.lightgbm.LightGBMClassifier",
 }
 BYTES_A_VALUE = 40
 """Assumed, not measured: a feature value as a double, copied by Arrow, by the learner and into its histogram."""
+CELLS_OF_A_TASK = 100_000_000
+"""Numbers (rows x inputs) above which a base model is fitted by several tasks at once."""
 MANY_LEVELS = 0.5
 """A text column with more levels than this share of the rows identifies rows rather than describing them."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found."""
-
-    state: State
-    what: str
-    found: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        line = f"{self.state:<5}{self.what:<22}{self.found}"
-        return f"{line}; {self.fix}" if self.fix else line
 
 
 def examine(
@@ -59,7 +48,7 @@ def examine(
     """Return all findings: the session's, the configuration's and, with a table, the data's."""
     found = [*_session(spark), *_settings(spark, config), _writable(config.root)]
     if table is not None:
-        found += _data(spark, config, read_table(spark, table), label, id_)
+        found += _data(spark, config, read_table(spark, table), table, label, id_)
     return found
 
 
@@ -134,11 +123,11 @@ def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
         f"{available} tasks can run at once" + ("" if wanted is None else f", base_models.workers is {wanted}"),
         f"--set base_models.workers={available}, or give the job more cores",
     )  # fmt: skip
-    if conf.get("spark.dynamicAllocation.enabled", "false") == "true":
-        yield Finding(
-            "warn", "dynamic allocation", "on: an executor that leaves takes its part of a fit with it",
-            "--conf spark.dynamicAllocation.enabled=false",
-        )  # fmt: skip
+    if dynamic_allocation(spark):
+        if (wanted or 1) > 1:
+            yield _needs_barrier("fail", f"on, and a fit over {wanted} tasks runs them all at once")
+        else:
+            yield _needs_barrier("warn", "on: fits of more than some 10^8 numbers take several tasks at once, and fail")
     if conf.get("spark.speculation", "false") == "true":
         yield Finding(
             "fail", "speculation", "on: a second copy of a task breaks a fit over several workers",
@@ -158,6 +147,11 @@ def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _needs_barrier(state: State, found: str) -> Finding:
+    """Return what Spark's own check of barrier stages will say hours later."""
+    return Finding(state, "dynamic allocation", found, "--conf spark.dynamicAllocation.enabled=false")
+
+
 def _writable(root: str) -> Finding:
     if is_catalog_name(root) or has_scheme(root):
         return Finding("ok", "root", f"{root} (not tried)")
@@ -174,7 +168,7 @@ def _writable(root: str) -> Finding:
 
 
 def _data(
-    spark: SparkSession, config: Config, frame: DataFrame, label: str | None, id_: str | None
+    spark: SparkSession, config: Config, frame: DataFrame, table: str, label: str | None, id_: str | None
 ) -> Iterator[Finding]:
     rows = frame.count()
     yield _check(rows > 0, "rows", f"{rows:,}", "the table is empty")
@@ -185,19 +179,22 @@ def _data(
         yield Finding("warn", "memory", found, f"--set spark.driver_memory={int(needed * 1.5) + 1}g")
     else:
         yield Finding("ok", "memory", found)
+    cells = rows * len(frame.columns)
+    if config.base_models.workers is None and cells > CELLS_OF_A_TASK and dynamic_allocation(spark):
+        yield _needs_barrier("fail", f"on, and fits of {cells:,} numbers take several tasks at once")
+    yield from _levels(frame, rows, label, id_)
+    if rows:
+        yield from examine_roles(frame, config, table, label, id_)
+
+
+def _levels(frame: DataFrame, rows: int, label: str | None, id_: str | None) -> Iterator[Finding]:
     text = [name for name, kind in frame.dtypes if kind == "string" and name not in (label, id_)]
-    if text and rows:
-        levels = frame.agg(*(F.approx_count_distinct(F.col(f"`{name}`")).alias(name) for name in text)).collect()[0]
-        wide = [f"{name} ({levels[name]:,} levels)" for name in text if levels[name] > MANY_LEVELS * rows]
-        if wide:
-            yield Finding(
-                "warn", "levels", ", ".join(wide), "a column that names rows teaches nothing; drop it from the table"
-            )
-    if label is not None and label in frame.columns:
-        who = F.col(f"`{id_}`") if id_ is not None and id_ in frame.columns else F.monotonically_increasing_id()
-        positive = frame.where(F.col(f"`{label}`") > 0).select(who).distinct().count()
-        folds = config.base_models.folds
-        fitting = positive // MIN_POSITIVE_OWNERS
-        fix = f"--set base_models.folds={fitting}" if fitting > 1 else f"at least {2 * MIN_POSITIVE_OWNERS} are needed"
-        enough = positive >= folds * MIN_POSITIVE_OWNERS
-        yield _check(enough, "positive owners", f"{positive:,} for {folds} folds", fix)
+    if not text or not rows:
+        return
+    counts = frame.agg(*(F.approx_count_distinct(column(name)).alias(f"c{i}") for i, name in enumerate(text)))
+    levels = dict(zip(text, counts.collect()[0], strict=True))
+    wide = [f"{name} ({count:,} levels)" for name, count in levels.items() if count > MANY_LEVELS * rows]
+    if wide:
+        yield Finding(
+            "warn", "levels", ", ".join(wide), "a column that names rows teaches nothing; drop it from the table"
+        )

@@ -19,7 +19,6 @@ rows, to be judged; in the ``final`` phase from every labelled row, to be shippe
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from remedi_spark import data_contract
 from remedi_spark.bundle.bundle import load_parts
 from remedi_spark.bundle.manifest import MANIFEST, write_manifest
+from remedi_spark.bundle.refused import leaving_nothing
 from remedi_spark.config import Config
 from remedi_spark.config.features import Location
 from remedi_spark.doctor import preflight
@@ -63,10 +63,10 @@ from remedi_spark.upstream import SECTIONS, making, require_upstream
 from remedi_spark.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 DURATIONS = "durations"
-SAMPLES_FILES = ("contract.json", "dictionary.json")
+SAMPLES_FILES = ("contract.json", "dictionary.json", "warnings.json")
 
 
 def run(config: Config, *, force: bool = False) -> dict[str, Any]:
@@ -236,17 +236,11 @@ def train(
     """Train on a ready feature table; return ``metrics.json``."""
     home = require_local(bundle, "--model")
     preflight(spark, config, str(home))
-    fresh = not home.exists() or not any(home.iterdir())
     workspace = Workspace.of(Tables(spark, str(home / "tables"), catalog=False), home, force)
-    try:
-        with holding(workspace, config):
-            require_shared(spark, home, slots(spark), "--model")
-            metrics = _train(workspace, source, config)
-            publish(workspace, config)
-    except InputError:
-        if fresh:  # a refused training leaves nothing
-            shutil.rmtree(home, ignore_errors=True)
-        raise
+    with leaving_nothing(home), holding(workspace, config):
+        require_shared(spark, home, slots(spark), "--model")
+        metrics = _train(workspace, source, config)
+        publish(workspace, config)
     return metrics
 
 
@@ -294,13 +288,20 @@ def promote(bundle: Path, config: Config, source: FlatTable | None = None) -> tu
     found = (
         promotion.on_test_rows(workspace, champion, settings)
         if source is None
-        else promotion.on_table(workspace.tables.spark, source, candidate, champion, settings)
+        else promotion.on_table(workspace.tables.spark, source, candidate, champion, settings, _learned(workspace))
     )
     better = found.beats(config.mlflow.margin)
     if better:
         registry.crown(name, version)
     verdict = f"version {version} replaces" if better else f"version {version} does not replace"
     return better, f"{found}; {verdict} version {present} of {name} (margin {config.mlflow.margin:g})"
+
+
+def _learned(workspace: Workspace) -> DataFrame | None:
+    """Return the rows that a bundle's models were trained on, where they are still there."""
+    if not workspace.tables.exists("samples"):
+        return None
+    return workspace.tables.read("samples").where("source = 'train' AND label IS NOT NULL")
 
 
 def _meta_features_once(workspace: Workspace, config: Config) -> None:

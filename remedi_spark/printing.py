@@ -36,6 +36,10 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     ]
     typer.echo(f"\nstudent keeps {' and '.join(kept)}")
     _print_shots(metrics.get("shots", {}).get("student", {}))
+    for failed in metrics.get("failed", []):
+        typer.echo(f"failed   {failed['model']} ({failed['phase']}) is not in the ensemble: {failed['reason']}")
+    for warning in metrics.get("warnings", []):
+        typer.echo(f"warning  {warning}")
 
 
 def _print_shots(shots: dict[str, dict[str, Any]]) -> None:

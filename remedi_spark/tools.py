@@ -64,8 +64,10 @@ def doctor(
     else:
         for finding in findings:
             typer.echo(str(finding))
-    if any(finding.state == "fail" for finding in findings):
-        raise InputError("doctor: the lines that begin with 'fail' say what to mend")
+    failed = [finding for finding in findings if finding.state == "fail"]
+    if failed:
+        said = "; ".join(f"{one.what}: {one.found}" + (f" ({one.fix})" if one.fix else "") for one in failed)
+        raise InputError(f"doctor: {said}")
 
 
 def config(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 HOLDOUT, FINAL = "holdout", "final"
+WARNINGS = "warnings"
+"""File: what the user should look at, in sentences."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from remedi_spark.encoding.contract import FeatureContract, column
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.errors import InputError
 from remedi_spark.learners.contract import Fitted
-from remedi_spark.sources.flat import FlatTable, require_column
+from remedi_spark.sources.flat import FlatTable, require_column, require_number
 from remedi_spark.spark.tables import is_csv, read_table
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def _read(spark: SparkSession, source: FlatTable, bundle: MetaBundle, segment: s
     frame = read_table(spark, source.table, as_text=contract.names)
     require_column(frame, source.id, "--id", source.table)
     require_column(frame, source.label, "--label", source.table)
+    require_number(frame, source.label, "--label", source.table)
     named = []
     if segment is not None:
         require_column(frame, segment, "--segments", source.table)

@@ -89,12 +89,14 @@ class Prepared:
     placed: DataFrame
     encoder: Encoder
     catalog: Catalog
+    workers: int
 
     def run(self, config: AdaptConfig, seed: int) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Return facts and starts of one meta-training."""
         layout = self.encoder.layout.to_dict()
         settings = config.model_dump(mode="json")
-        results = run_together(self.placed, _work(settings, config.net.spec(), layout, self.catalog, seed))
+        work = _work(settings, config.net.spec(), layout, self.catalog, seed)
+        results = run_together(self.placed, work, self.workers)
         found = [_read(result) for result in results]
         if any(starts != found[0][1] for _, starts in found):
             raise FitError("the workers of a meta-training ended with different weights")
@@ -113,7 +115,7 @@ def prepared(
     encoded, encoder = _encoded(table, catalog, config, encoding)
     placed = encoded.repartition(config.workers, SEGMENT).sortWithinPartitions(SEGMENT, ROW_HASH)
     try:
-        yield Prepared(placed, encoder, catalog)
+        yield Prepared(placed, encoder, catalog, config.workers)
     finally:
         encoded.unpersist()
 

@@ -14,7 +14,7 @@ from remedi_spark.config.adapt import AdaptConfig
 from remedi_spark.encoding.contract import FeatureContract, column, infer_features
 from remedi_spark.errors import InputError
 from remedi_spark.progress import warn
-from remedi_spark.sources.flat import FlatTable, key_columns, require_column
+from remedi_spark.sources.flat import FlatTable, key_columns, require_column, require_number
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.spark.tables import is_csv, read_table
 
@@ -74,6 +74,7 @@ def _by_column(frame: DataFrame, source: FlatTable, config: AdaptConfig) -> tupl
     for name in config.segment:
         require_column(frame, name, "adapt.segment", source.table)
     require_column(frame, source.label, "--label", source.table)
+    require_number(frame, source.label, "--label", source.table)
     segment = F.concat_ws(" / ", *(column(name).cast("string") for name in config.segment)).alias(SEGMENT)
     known = [column(name).isNotNull() for name in config.segment]
     whole = known[0]

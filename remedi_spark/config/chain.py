@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from remedi_spark.config.model_names import check_model_names
 from remedi_spark.config.section import Section
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -39,6 +40,9 @@ class EncodingConfig(Section):
     """Rows' worth of prior mixed into the target encoding of a level (m-estimate)."""
     max_levels: int = Field(default=20_000, ge=2)
     """Most frequent levels kept per categorical column; rarer ones count as unseen."""
+    min_rows: int = Field(default=20, ge=1)
+    """Training rows that a level needs to be kept; rarer ones count as unseen. A model thus holds no name, address or
+    plate of single owners."""
     max_codes: int = Field(default=28, ge=2)
     """Columns with at most this many levels are also given to the models as categories (SynapseML crashes far above
     it); columns with more are seen through their target encoding and frequency."""
@@ -128,7 +132,8 @@ class CatBoostConfig(MemberConfig):
     refit_below: int = Field(default=30_000, ge=0)
     """As for LightGBM."""
     max_rows: int = Field(default=1_000_000, ge=1000)
-    """Of more rows a share, chosen by hash, is trained on: one task must hold them."""
+    """Of more rows all positives and a share of the others, chosen by hash, are trained on, and the others weigh more
+    in return: one task must hold them."""
 
 
 class NetConfig(MemberConfig):
@@ -205,8 +210,16 @@ class BaseModelsConfig(Section):
     """Spark tasks that train one model together; null: one, more only above about 10^8 cells."""
     parallel: int | None = Field(default=None, ge=1)
     """Fits side by side; null: as many as there are free slots."""
+    on_failure: Literal["drop", "stop"] = "drop"
+    """What a model is to the run whose fit failed: ``drop`` goes on without it as long as two are left, and names it
+    with its reason in log, ``metrics.json`` and at the end; ``stop`` ends the run."""
     models: dict[str, ModelConfig]
     """The ensemble by name; switch one off with ``enabled: false``."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_model_names(self.models, "models")
+        return self
 
 
 class MetaFeaturesConfig(Section):
@@ -259,10 +272,12 @@ class StudentConfig(Section):
 
     @model_validator(mode="after")
     def _some(self) -> Self:
+        check_model_names(self.models, "models")
         if not self.enabled:
             raise ValueError("every model of the student is switched off; enable one")
         if both := sorted({*self.models} & {*self.members}):
             raise ValueError(f"{both[0]!r} is in models and in members; give the one that learns another name")
+        check_model_names([*self.models, *self.members], "models and members")
         return self
 
 

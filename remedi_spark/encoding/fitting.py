@@ -55,10 +55,12 @@ def _levels(rows: DataFrame, contract: FeatureContract, config: EncodingConfig, 
     )
     total = sum((F.col(f"{k}_rows") for k in range(folds)), F.lit(0))
     most_frequent = Window.partitionBy("feature").orderBy(F.desc("total"), "level")
+    # A null is nobody's name: it is kept however rare.
+    kept_often = (F.col("total") >= config.min_rows) | (F.col("level") == NULL_LEVEL)
     kept = (
         by_fold.withColumn("total", total)
         .withColumn("place", F.row_number().over(most_frequent))
-        .where(F.col("place") <= config.max_levels)
+        .where((F.col("place") <= config.max_levels) & kept_often)
         .toPandas()
     )
     levels: dict[int, Levels] = {}

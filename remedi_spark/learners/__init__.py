@@ -34,3 +34,11 @@ def learner_for(config: ModelConfig, *, label_weight: float = 0.0) -> Learner:
     from remedi_spark.learners.net import NetLearner
 
     return NetLearner(config, label_weight)
+
+
+def depends_on_workers(config: ModelConfig) -> bool:
+    """Whether a fit over several tasks is another model than one in one task: of boosters that can take several.
+
+    CatBoost fits in one task always, and nets see the same batches however many workers share them.
+    """
+    return isinstance(config, LightGBMConfig | XGBoostConfig)

@@ -15,23 +15,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import functions as F
 
-from remedi_spark.columns import ROW_HASH
 from remedi_spark.config.chain import CatBoostConfig
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.learners.amounts import amount_objective
 from remedi_spark.learners.catboost_json import as_json, slots_of_splits
 from remedi_spark.learners.catboost_reasons import DEEPEST, CatBoostReasons
-from remedi_spark.learners.contract import Array, FitError, Fitted, TrainingSet
+from remedi_spark.learners.contract import TARGET, Array, FitError, Fitted, TrainingSet
 from remedi_spark.learners.reference import Reference
+from remedi_spark.learners.row_caps import at_most
 from remedi_spark.learners.task_rows import COLUMNS, task_rows
 from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import run_together
+from remedi_spark.spark.torch_partitions import run_counted
 
 LOSSES = {"logistic": "Logloss", "l2": "RMSE", "l1": "MAE", "huber": "Huber:delta=1"}
 """CatBoost's loss, which early stopping looks at too."""
-_HASHES = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -66,18 +64,22 @@ class CatBoostLearner:
     config: CatBoostConfig
 
     def fit(self, data: TrainingSet) -> Fitted:
-        """Fit on all rows, or on a share of ``max_rows`` by hash, and keep the trees up to the best round."""
-        frame, share = data.frame, self.config.max_rows / max(data.rows, 1)
-        if share < 1:
-            frame = frame.where(F.pmod(ROW_HASH, F.lit(_HASHES)) < F.lit(int(share * _HASHES)))
+        """Fit on all rows, or on ``max_rows`` with all positives, and keep the trees up to the best round."""
+        frame = at_most(
+            data.frame, self.config.max_rows, rows=data.rows, prior=data.positives / max(data.rows, 1),
+            binary=data.loss == "logistic", label=TARGET,
+        )  # fmt: skip
         columns = Columns.of(data.layout, native=self.config.categories)
         refit = data.rows <= self.config.refit_below
         work = _training_function(self._parameters(data), columns, data.layout.width, self.config, refit)
-        payload = run_together(shape(frame, 1).select(*COLUMNS), work)[0]
+        (ran,) = run_counted(shape(frame, 1).select(*COLUMNS), work, 1)
+        payload = ran.result
         trees = load(payload).tree_count_
         if trees < 1:
             raise FitError("CatBoost ended without a single tree")
-        return Fitted("catboost", payload, {"trees": int(trees), "categories": columns.categories})
+        return Fitted("catboost", payload, {
+            "trees": int(trees), "categories": columns.categories, "rows_used": ran.rows
+        })  # fmt: skip
 
     def _parameters(self, data: TrainingSet) -> dict[str, Any]:
         config = self.config

@@ -50,7 +50,7 @@ class TrainingSet:
         layout: what each number of ``x`` is.
         loss: ``logistic`` for a 0/1 target, ``mse`` for a real one.
         prior: weighted mean target of the training rows, known beforehand.
-        rows: about how many rows there are.
+        rows: about how many rows the frame has.
         workers: Spark tasks that train together.
         seed: of everything random in the fit.
         amounts: set where the target is a standardised amount; the frame then has the column ``amount`` too.
@@ -64,6 +64,8 @@ class TrainingSet:
     workers: int
     seed: int
     amounts: Amounts | None = None
+    positives: int = 0
+    """About how many of the rows have a label of 1, where the loss is ``logistic``."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ class Fitted:
     Attributes:
         kind: which predictor reads the payload (``lightgbm``, ``xgboost``, ``catboost``, ``net``, ``hurdle``).
         payload: the native model.
-        info: JSON-able facts of the fit (best iteration, validation curve); ``label_scale`` where the native model
-            gives the log of an amount, which the predictor brings to that scale; ``shift``, added to every margin.
+        info: JSON-able facts of the fit (best iteration, validation curve, ``rows_used``); ``label_scale`` where the
+            native model gives the log of an amount, which the predictor brings to that scale; ``shift``, added to every
+            margin.
     """
 
     kind: str

@@ -37,7 +37,7 @@ class FoldFits:
         target: column to learn.
         loss: ``logistic`` or ``mse``.
         prior: mean of the target.
-        rows: about how many rows there are.
+        rows: how many rows there are, all folds together.
         validation_share: share of the owners that decides when to stop.
         workers: Spark tasks that train one model together.
         seed: of the first fold.
@@ -59,6 +59,12 @@ class FoldFits:
     label: str | None = None
     label_weight: float = 0.0
     seconds: float | None = None
+    positives: int = 0
+    """Rows with a label of 1 among them."""
+
+    def left(self, rows: int) -> int:
+        """Return about how many of so many rows are in all folds but one."""
+        return rows - rows // self.folds
 
 
 def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> Fitted:
@@ -81,8 +87,9 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
     ]
     frame = rows.where(F.col(FOLD) != fold).select(*columns)
     data = TrainingSet(
-        frame, plan.layout, plan.loss, plan.prior, plan.rows, plan.workers, plan.seed + fold, plan.amounts
-    )
+        frame, plan.layout, plan.loss, plan.prior, plan.left(plan.rows), plan.workers, plan.seed + fold, plan.amounts,
+        plan.left(plan.positives),
+    )  # fmt: skip
     what = f"{model.kind} without fold {fold}"
 
     def fit(on: TrainingSet) -> Fitted:

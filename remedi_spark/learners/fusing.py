@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
 from remedi_spark.columns import CARRIED, FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import EXPERTS, FuserConfig
 from remedi_spark.learners.contract import FitError, Fitted
-from remedi_spark.spark.partitions import shape, uniform
-from remedi_spark.spark.torch_partitions import run_together
+from remedi_spark.learners.row_caps import at_most
+from remedi_spark.spark.partitions import shape
+from remedi_spark.spark.torch_partitions import run_counted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,26 +30,6 @@ def fuser_inputs(columns: list[str], *, relative: bool) -> list[str]:
     return inputs if relative else [name for name in inputs if name.startswith("logit_")]
 
 
-def at_most(train: DataFrame, limit: int, *, rows: int, prior: float, binary: bool) -> DataFrame:
-    """Return about ``limit`` of the rows, all positives among them, whose weights stand for all rows.
-
-    Args:
-        train: ``label``, ``weight`` and ``row_hash``.
-        limit: rows at most, give or take chance; half as many beside the positives where these are more.
-        rows: how many there are.
-        prior: mean label.
-        binary: whether labels are 0 or 1; of amounts all rows are sampled alike.
-    """
-    if rows <= limit:
-        return train
-    always = prior * rows if binary else 0.0
-    # However many positives there are: some rows must stand for the others.
-    share = min(1.0, max(limit - always, limit / 2) / (rows - always))
-    rare = F.col(LABEL) > 0 if binary else F.lit(False)
-    weight = F.when(rare, F.col(WEIGHT)).otherwise(F.col(WEIGHT) / F.lit(share))
-    return train.where(rare | (uniform(ROW_HASH, 0) < share)).withColumn(WEIGHT, weight)
-
-
 def fit_fuser(
     train: DataFrame, models: list[str], inputs: list[str], config: FuserConfig, *, loss: str, folds: int, seed: int,
     rows: int, prior: float,
@@ -62,12 +42,16 @@ def fit_fuser(
     workers = 1 + min(rows, config.max_rows) * len(inputs) // _NUMBERS_OF_A_WORKER
     columns = [*inputs, LABEL, WEIGHT, FOLD]
     work = _training_function(models, inputs, config, loss, folds, seed)
-    results = run_together(shape(train.select(*columns, ROW_HASH), workers).select(*columns), work)
+    ran = run_counted(shape(train.select(*columns, ROW_HASH), workers).select(*columns), work, workers)
+    results = [one.result for one in ran]
     if len(set(results)) != 1:
         raise FitError("the workers of the fuser ended with different weights")
     info = _load(results[0])
     curve = np.asarray(info["curve"])
-    facts = {"models": models, "inputs": inputs, "curve": info["curve"], "best_step": _best_steps(curve)}
+    facts = {
+        "models": models, "inputs": inputs, "curve": info["curve"], "best_step": _best_steps(curve),
+        "rows_used": sum(one.rows for one in ran),
+    }  # fmt: skip
     return Fitted("net", results[0], facts)
 
 

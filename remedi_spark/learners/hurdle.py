@@ -37,7 +37,12 @@ class HurdleLearner:
         }
         texts = {name: part.payload.decode() for name, part in parts.items()}
         trees = {name: part.info["trees"] for name, part in parts.items()}
-        info = {"trees": sum(trees.values()), "trees_by_part": trees, **facts}
+        info = {
+            "trees": sum(trees.values()),
+            "trees_by_part": trees,
+            "rows_used": parts["occurs"].info["rows_used"],
+            **facts,
+        }
         return Fitted("hurdle", json.dumps(texts).encode(), info)
 
 

@@ -48,8 +48,8 @@ class LightGBMLearner:
     def fit(self, data: TrainingSet) -> Fitted:
         """Fit; a native error may leave an empty model, so the tree count is checked afterwards."""
         data, facts = log_of_amounts(data) if self._objective(data) == "tweedie" else (data, {})
-        text, trees, start = self._in_one_task(data) if self._is_native(data) else self._by_synapse(data)
-        return Fitted("lightgbm", text.encode(), {"trees": trees, "init_score": start, **facts})
+        text, trees, start, rows = self._in_one_task(data) if self._is_native(data) else self._by_synapse(data)
+        return Fitted("lightgbm", text.encode(), {"trees": trees, "init_score": start, "rows_used": rows, **facts})
 
     def _is_native(self, data: TrainingSet) -> bool:
         if data.workers > 1:
@@ -57,7 +57,7 @@ class LightGBMLearner:
         small = data.rows * data.layout.width <= NATIVE_CELLS
         return self.config.engine == "native" or (self.config.engine == "auto" and small)
 
-    def _in_one_task(self, data: TrainingSet) -> tuple[str, int, float]:
+    def _in_one_task(self, data: TrainingSet) -> tuple[str, int, float, int]:
         config, focal = self.config, None
         if self._is_focal(data):
             start = best_constant(data.prior, config.focal_alpha, config.focal_gamma)
@@ -66,8 +66,8 @@ class LightGBMLearner:
             self._parameters(data), config.num_iterations, config.early_stopping,
             data.rows <= config.refit_below, focal,
         )  # fmt: skip
-        text = fit_in_one_task(data, plan)
-        return text, check_trees(text), focal.start if focal else 0.0
+        text, rows = fit_in_one_task(data, plan)
+        return text, check_trees(text), focal.start if focal else 0.0, rows
 
     def _parameters(self, data: TrainingSet) -> dict[str, Any]:
         """Return LightGBM's parameters, by its own names."""
@@ -87,14 +87,14 @@ class LightGBMLearner:
             "force_col_wise": True, "extra_trees": config.extra_trees,
         }  # fmt: skip
 
-    def _by_synapse(self, data: TrainingSet) -> tuple[str, int, float]:
+    def _by_synapse(self, data: TrainingSet) -> tuple[str, int, float, int]:
         estimator = self._estimator(data, self.config.num_iterations)
         start = self._focal(estimator, data.prior) if self._is_focal(data) else 0.0
         text = str(estimator.fit(_vectors(data)).getNativeModel())
         trees = check_trees(text)
         if data.rows <= self.config.refit_below:
             text, trees = self._refit(data, trees)
-        return text, trees, start
+        return text, trees, start, data.rows
 
     def _refit(self, data: TrainingSet, rounds: int) -> tuple[str, int]:
         """Fit on all rows: a sixth more of them tells more than it would cost to stop a little early or late."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 from remedi_spark.learners.contract import TrainingSet
 from remedi_spark.learners.task_rows import COLUMNS, task_rows
 from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import run_together
+from remedi_spark.spark.torch_partitions import run_counted
 
 if TYPE_CHECKING:
     import lightgbm
@@ -50,10 +50,11 @@ class TaskFit:
     focal: Focal | None = None
 
 
-def fit_in_one_task(data: TrainingSet, plan: TaskFit) -> str:
-    """Return the model's text."""
+def fit_in_one_task(data: TrainingSet, plan: TaskFit) -> tuple[str, int]:
+    """Return the model's text, and how many rows it was fitted on."""
     frame = shape(data.frame, 1).select(*COLUMNS)
-    return run_together(frame, _training_function(plan, data.layout.width))[0].decode()
+    (ran,) = run_counted(frame, _training_function(plan, data.layout.width), 1)
+    return ran.result.decode(), ran.rows
 
 
 def _training_function(plan: TaskFit, width: int) -> Callable[[pa.Table], bytes]:

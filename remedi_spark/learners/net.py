@@ -16,7 +16,7 @@ from remedi_spark.encoding.fitting import matrix
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, FitError, Fitted, TrainingSet, X
 from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import run_together
+from remedi_spark.spark.torch_partitions import run_counted
 
 if TYPE_CHECKING:
     from remedi_spark.nets.smoothing import FeatureSmoothing
@@ -50,10 +50,11 @@ class NetLearner:
 def fit_together(data: TrainingSet, work: Callable[[pa.Table], bytes]) -> Fitted:
     """Run ``work`` on all workers' rows at once; it returns a net's bytes, the same on every worker."""
     columns = [X, TARGET, ROW_WEIGHT, VALID, *([LABELS] if LABELS in data.frame.columns else [])]
-    results = run_together(shape(data.frame, data.workers).select(*columns), work)
+    ran = run_counted(shape(data.frame, data.workers).select(*columns), work, data.workers)
+    results = [one.result for one in ran]
     if len({hashlib.sha256(result).digest() for result in results}) != 1:
         raise FitError("the workers of a torch fit ended with different weights")
-    return Fitted("net", results[0], _info(results[0]))
+    return Fitted("net", results[0], {**_info(results[0]), "rows_used": sum(one.rows for one in ran)})
 
 
 def _training_function(

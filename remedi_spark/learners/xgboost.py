@@ -19,7 +19,7 @@ from remedi_spark.learners.amounts import amount_objective, log_of_amounts
 from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, FitError, Fitted, TrainingSet, X
 from remedi_spark.learners.task_rows import COLUMNS, task_rows
 from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import run_together
+from remedi_spark.spark.torch_partitions import Ran, run_counted
 
 OBJECTIVES = {
     "logistic": ("binary:logistic", "logloss"),
@@ -45,15 +45,19 @@ class XGBoostLearner:
         """Fit and keep the trees up to the best round."""
         refit = data.rows <= self.config.refit_below
         data, facts = log_of_amounts(data) if self._objective(data) == "tweedie" else (data, {})
-        payload = self._fit_in_one_task(data, refit) if data.workers == 1 else self._fit_together(data, refit)
+        if data.workers == 1:
+            ran = self._fit_in_one_task(data, refit)
+            payload, rows = ran.result, ran.rows
+        else:
+            payload, rows = self._fit_together(data, refit), data.rows
         trees = _load(payload).num_boosted_rounds()
         if trees < 1:
             raise FitError("XGBoost ended without a single tree")
-        return Fitted("xgboost", payload, {"trees": trees, **facts})
+        return Fitted("xgboost", payload, {"trees": trees, "rows_used": rows, **facts})
 
-    def _fit_in_one_task(self, data: TrainingSet, refit: bool) -> bytes:
+    def _fit_in_one_task(self, data: TrainingSet, refit: bool) -> Ran:
         work = _training_function(self._parameters(data), self.config, data.layout.width, refit)
-        return run_together(shape(data.frame, 1).select(*COLUMNS), work)[0]
+        return run_counted(shape(data.frame, 1).select(*COLUMNS), work, 1)[0]
 
     def _fit_together(self, data: TrainingSet, refit: bool) -> bytes:
         logger = logging.getLogger("XGBoost-PySpark")  # tells of every fit

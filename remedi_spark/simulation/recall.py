@@ -54,16 +54,21 @@ def recall_share(scored: DataFrame, truth: DataFrame, score: str, budget: float)
     true = truth.select(F.col(OWNER).cast("string"), day, PROBABILITY)
     rows = scored.select(OWNER, day, LABEL, F.col(score).alias("score")).join(true, [OWNER, SNAPSHOT], "left")
     rows = rows.cache()
+    try:
+        return _shares(rows, budget)
+    finally:
+        rows.unpersist()
+
+
+def _shares(rows: DataFrame, budget: float) -> RecallShare:
     found = rows.agg(F.count("*"), F.sum(LABEL), F.count(PROBABILITY)).first()
     total, positives, known = (int(value or 0) for value in (found or (0, 0, 0)))
     if known != total:
-        rows.unpersist()
         raise InputError(
             f"truth: {total - known} of {total} scored rows have no true probability; is it another world?"
         )
     k = math.ceil(budget * total)
     top = [_positives_in_top(rows, name, k) for name in ("score", PROBABILITY)]
-    rows.unpersist()
     recall, best = (count / positives if positives else math.nan for count in top)
     return RecallShare(total, positives, k, recall, best)
 

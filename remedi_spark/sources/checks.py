@@ -25,6 +25,10 @@ class RowFacts:
     labelled: int
     positives: int
     constant: set[int]
+    weightless: int = 0
+    """Rows of weight 0: they count nowhere."""
+    mean_weight: float = 1.0
+    """Of the labelled rows that have a weight above 0."""
 
 
 def check_rows(
@@ -61,7 +65,11 @@ def check_rows(
         if (found[f"low{i}"] == found[f"high{i}"] and found[f"known{i}"] == found["rows"])
         or not found[f"known{i}"]
     }  # fmt: skip
-    return RowFacts(found["rows"], found["labelled"], found["positives"], constant)
+    mean = found["mean_weight"]
+    return RowFacts(
+        found["rows"], found["labelled"], found["positives"], constant, found["weightless"] or 0,
+        1.0 if mean is None else float(mean),
+    )  # fmt: skip
 
 
 def check_keys(rows: DataFrame, table: str, id_column: str, time: str | None) -> int:
@@ -76,12 +84,14 @@ def check_keys(rows: DataFrame, table: str, id_column: str, time: str | None) ->
 
 def refuse_duplicates(rows: DataFrame, table: str, id_column: str, time: str | None) -> None:
     """Refuse a table in which an (id, time) stands twice."""
-    twice = rows.groupBy(*KEY).count().where("count > 1").orderBy(F.desc("count"), OWNER).head(1)
-    if twice:
+    counts = rows.groupBy(*KEY).count().where("count > 1")
+    keys, most = counts.agg(F.count("*"), F.max("count")).collect()[0]
+    if keys:
         key = f"({id_column}, {time})" if time else id_column
-        value = f"({twice[0][0]}, {twice[0][1]})" if time else repr(twice[0][0])
         hint = "" if time else "; if it has several snapshots an owner, name their column with --time"
-        raise InputError(f"table {table}: {key} {value} stands {twice[0][2]} times, expected once{hint}")
+        # Without the key itself: messages go to logs, and an id is somebody's.
+        many = "one value stands" if keys == 1 else f"{keys} values stand more than once, one of them"
+        raise InputError(f"table {table}: {key}: {many} {most} times, expected once each{hint}")
 
 
 def _count(condition: Column) -> Column:
@@ -96,11 +106,9 @@ def _key_counts() -> list[Column]:
     ]
 
 
-def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
-    label, weight = F.col(LABEL), F.col(WEIGHT)
-    bad_weight = weight.isNull() | F.isnan(weight) | (weight < 0) | (weight == float("inf"))
-    columns = [
-        *_key_counts(),
+def _label_counts() -> list[Column]:
+    label = F.col(LABEL)
+    return [
         _count(label.isNotNull()).alias("labelled"),
         _count(label == 1).alias("positives"),
         _count(label.isNotNull() & ~label.isin(0.0, 1.0)).alias("not_binary"),
@@ -108,8 +116,27 @@ def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
         F.min(F.when(~label.isin(0.0, 1.0), label)).alias("odd_label"),
         F.min(label).alias("lowest"),
         F.max(label).alias("highest"),
+    ]
+
+
+def check_labels(rows: DataFrame, table: str, label: str, *, binary: bool = True) -> None:
+    """Check the labels of a table alone (0/1 if ``binary``, else finite and not constant)."""
+    found = rows.agg(*_key_counts(), *_label_counts()).collect()[0].asDict()
+    if not found["rows"]:
+        raise InputError(f"table {table}: no labelled rows; expected labels in column {label!r} (--label)")
+    _check_label(found, table, label, binary=binary)
+
+
+def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
+    label, weight = F.col(LABEL), F.col(WEIGHT)
+    bad_weight = weight.isNull() | F.isnan(weight) | (weight < 0) | (weight == float("inf"))
+    columns = [
+        *_key_counts(),
+        *_label_counts(),
         _count(bad_weight).alias("bad_weights"),
         F.sum(weight).alias("total_weight"),
+        _count(weight == 0).alias("weightless"),
+        F.avg(F.when(label.isNotNull() & (weight > 0), weight)).alias("mean_weight"),
     ]
     for i, name in enumerate(contract.columns):
         columns += [F.min(name).alias(f"low{i}"), F.max(name).alias(f"high{i}"), F.count(name).alias(f"known{i}")]

@@ -33,9 +33,15 @@ class FlatTable:
         return {option: name for option, name in named.items() if name is not None}
 
     def label_column(self) -> Column:
-        """Return the label as double; NaN where a value that is there is not a number."""
-        known = column(self.label).isNotNull()
-        return F.when(known, F.coalesce(try_cast(self.label, "double"), F.lit(float("nan"))))
+        """Return the label as double: true is 1, false is 0; NaN where a value that is there is not a number.
+
+        A number that is NaN is unknown, like null: that is how pandas and numpy write a missing number.
+        """
+        word = F.lower(F.trim(column(self.label).cast("string")))
+        said = F.when(word == "true", F.lit(1.0)).when(word == "false", F.lit(0.0))
+        number = F.coalesce(try_cast(self.label, "double"), said)
+        known = F.when(number.isNull(), F.lit(float("nan"))).when(~F.isnan(number), number)
+        return F.when(column(self.label).isNotNull(), known)
 
     def weight_column(self) -> Column:
         """Return the weight as double; 1 without a weight column."""
@@ -50,6 +56,26 @@ def require_roles(frame: DataFrame, source: FlatTable, table: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"table {table}: column {name!r} has two roles; id, label, time and weight must differ")
+    require_number(frame, source.label, "--label", table)
+    if source.weight is not None:
+        require_number(frame, source.weight, "--weight", table)
+
+
+def require_number(frame: DataFrame, name: str, option: str, table: str) -> None:
+    """Refuse a label or weight whose type holds no numbers: a date, a moment, a list, a structure, bytes.
+
+    A date has no cast to a number, and a moment one that nobody means: to seconds since 1970.
+    """
+    kind = frame.schema[name].dataType
+    if isinstance(kind, t.NumericType | t.BooleanType | t.StringType | t.CharType | t.VarcharType | t.NullType):
+        return
+    hint = ""
+    if isinstance(kind, t.DateType | t.TimestampType | t.TimestampNTZType) and option == "--label":
+        hint = "; make a column that is 1 where the day lies in the time you want to foresee, else 0"
+    raise InputError(
+        f"table {table}: column {name!r} ({option}) is of type {kind.simpleString()}, expected numbers, true/false, or"
+        f" text that holds them{hint}"
+    )
 
 
 def require_column(frame: DataFrame, name: str, option: str, table: str) -> None:
@@ -70,13 +96,32 @@ def key_columns(frame: DataFrame, id_column: str, time: str | None) -> list[Colu
         return [owner, F.lit(None).cast("date").alias(SNAPSHOT)]
     data_type = {field.name: field.dataType for field in frame.schema.fields}[time]
     if isinstance(data_type, t.StringType):
-        moment = try_cast(time, "timestamp")
+        moment = _moment_of_text(time)
     elif isinstance(data_type, t.TimestampNTZType):
         moment = column(time).cast("timestamp")
     elif isinstance(data_type, t.IntegralType):
         moment = column(time).cast("bigint")
     elif isinstance(data_type, t.NumericType):
         moment = column(time).cast("double")
-    else:
+    elif isinstance(data_type, t.DateType | t.TimestampType | t.NullType):
         moment = column(time)
+    else:
+        raise InputError(
+            f"column {time!r} (--time) is of type {data_type.simpleString()}, expected dates, timestamps, numbers such"
+            " as 202401, or text that holds them"
+        )
     return [owner, moment.alias(SNAPSHOT)]
+
+
+def _moment_of_text(time: str) -> Column:
+    """Return the moments of a text column; digits alone are a month (202401) or a day (20240131).
+
+    Spark reads such digits as a year of its own calendar, or as nothing.
+    """
+    text = F.trim(column(time))
+    month, day = F.try_to_timestamp(F.concat(text, F.lit("01")), F.lit("yyyyMMdd")), F.lit("yyyyMMdd")
+    return (
+        F.when(text.rlike(r"^\d{6}$"), month)
+        .when(text.rlike(r"^\d{8}$"), F.try_to_timestamp(text, day))
+        .otherwise(try_cast(time, "timestamp"))
+    )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import re
+from typing import TYPE_CHECKING, Any
 
+from py4j.protocol import Py4JError
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER, ROW_HASH, SNAPSHOT
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import Column, DataFrame, SparkSession
 
 
@@ -33,7 +37,28 @@ def shape(frame: DataFrame, workers: int) -> DataFrame:
 
 
 def slots(spark: SparkSession) -> int:
-    """Return how many tasks can run at once."""
+    """Return how many tasks can run at once, of the executors that are there.
+
+    Counted by Spark's scheduler; not ``spark.default.parallelism``, which anybody may set to anything.
+    """
     context = spark.sparkContext
-    task_cpus = int(context.getConf().get("spark.task.cpus", "1"))
-    return max(1, context.defaultParallelism // task_cpus)
+    try:
+        scheduler: Any = context._jsc.sc()
+        counted = int(scheduler.maxNumConcurrentTasks(scheduler.resourceProfileManager().defaultResourceProfile()))
+    except (Py4JError, TypeError, AttributeError):
+        counted = 0
+    return max(1, counted or _configured_slots(context))
+
+
+def _configured_slots(context: SparkContext) -> int:
+    """Return the slots that the settings promise, where the scheduler cannot be asked or no executor is there yet."""
+    conf, master = context.getConf(), context.master or "local"
+    task_cpus = int(conf.get("spark.task.cpus", "1"))
+    if master.startswith("local"):
+        cores = re.match(r"local\[(\d+|\*)", master)
+        number = cores.group(1) if cores else "1"
+        return (os.cpu_count() or 1 if number == "*" else int(number)) // task_cpus
+    executors = int(conf.get("spark.executor.instances", "0") or 0)
+    if not executors:
+        return context.defaultParallelism // task_cpus
+    return executors * (int(conf.get("spark.executor.cores", "1")) // task_cpus)

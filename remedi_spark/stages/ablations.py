@@ -75,6 +75,7 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
     plan = FoldFits(
         encoder.layout, encoder.folds, TARGET, task.loss, prior, rows.count(), config.base_models.validation_share,
         config.base_models.workers or 1, config.seed * 1000 + 500, task.amounts(),
+        positives=rows.where(F.col(LABEL) > 0).count() if task.binary else 0,
     )  # fmt: skip
     try:
         models = fit_by_fold(

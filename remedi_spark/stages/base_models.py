@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from remedi_spark.bundle.store import checksums
+from remedi_spark.bundle.store import checksums, read_json
 from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
@@ -29,21 +29,25 @@ from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.encoding.fitting import encode, fit_encoder
 from remedi_spark.errors import InputError, cause
+from remedi_spark.learners import depends_on_workers
 from remedi_spark.learners.contract import TARGET, FitError, Fitted
+from remedi_spark.learners.fit_facts import fit_facts, weak_members
 from remedi_spark.learners.folds import FoldFits, fit_fold
 from remedi_spark.learners.scoring import score_by_fold
 from remedi_spark.ledger import Unit
 from remedi_spark.monitoring.counting import describe
 from remedi_spark.progress import say, step, warn
+from remedi_spark.redaction import redact
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.spark.side_by_side import together
+from remedi_spark.spark.torch_partitions import dynamic_allocation
 from remedi_spark.splits.folds import BLOCK, assign_folds, require_positives
 from remedi_spark.splits.holdout import TEST, TRAIN, split_holdout
 from remedi_spark.tasks import task_of
-from remedi_spark.workspace import FINAL, HOLDOUT, Workspace
+from remedi_spark.workspace import FINAL, HOLDOUT, WARNINGS, Workspace
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -52,31 +56,61 @@ class _Phase:
     encoder: Encoder
     prior: float
     rows: int
+    positives: int
 
 
 def run(workspace: Workspace, config: Config) -> dict[str, Any]:
     """Fit all base models of all phases; return how the test rows were chosen and each phase's size."""
     samples = workspace.tables.read("samples")
     contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
-    facts: dict[str, Any] = {"phases": {}}
+    facts: dict[str, Any] = {"phases": {}, "failed": [], "warnings": _noted(workspace)}
     own_test = bool(samples.where(F.col("source") == TEST).head(1))
     if own_test:
         measured_on = "the table given by --test, which no stage was trained on"
         parts = {FINAL: _final_parts(samples)}
     else:
-        above = task_of(config, workspace.models(FINAL)).rare_above(samples.where(F.col(LABEL).isNotNull()))
-        held_out, measured_on = split_holdout(samples, config.evaluation, config.seed, above)
+        task = task_of(config, workspace.models(FINAL))
+        above = task.rare_above(samples.where(F.col(LABEL).isNotNull()))
+        held_out, measured_on = split_holdout(samples, config.evaluation, config.seed, above, both=task.binary)
         parts = {HOLDOUT: held_out, FINAL: _final_parts(samples)}
     together({name: partial(_prepare_once, workspace, config, contract, name, rows) for name, rows in parts.items()})
     for name in parts:
         phase = _load_phase(workspace, name)
-        names = _fit_all(workspace, config, phase)
+        names, failed = _fit_all(workspace, config, phase)
         _predict_once(workspace, config, phase, names)
         workspace.ledger.flush()  # fits are the dearest work there is
-        facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names}
+        fits = fit_facts(_infos(workspace, name, names, config.base_models.folds))
+        facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names, "fits": fits}
+        facts["failed"] += [{"model": model, "phase": name, "reason": reason} for model, reason in failed.items()]
+    facts["warnings"] += _said_of_members(config, facts)
     facts |= {"measured_on": measured_on, "measured_phase": FINAL if own_test else HOLDOUT}
     workspace.models(FINAL).save("phases", facts)
     return facts
+
+
+def _infos(workspace: Workspace, phase: str, names: list[str], folds: int) -> dict[str, list[dict[str, Any]]]:
+    """Return what the fits told beside their models, by model and fold."""
+    folder = workspace.models(phase).root / "base_models"
+    return {name: [read_json(folder / name / f"fold_{fold}.json")["info"] for fold in range(folds)] for name in names}
+
+
+def _noted(workspace: Workspace) -> list[str]:
+    """Return what an earlier stage has noted for the user."""
+    store = workspace.models(FINAL)
+    return list(store.load(WARNINGS)) if (store.root / f"{WARNINGS}.json").exists() else []
+
+
+def _said_of_members(config: Config, facts: dict[str, Any]) -> list[str]:
+    """Warn of members that learned nothing, and of parts of the student that are gone; return the sentences."""
+    most = {name: getattr(model, "num_iterations", 0) for name, model in config.base_models.models.items()}
+    said = weak_members(facts["phases"][FINAL]["fits"], most)
+    gone = sorted({one["model"] for one in facts["failed"]} & {*config.student.members})
+    said += [
+        f"{name}, a part of the student (student.members), failed: the student is made without it" for name in gone
+    ]
+    for sentence in said:
+        warn("base-models", sentence)
+    return said
 
 
 def _final_parts(samples: DataFrame) -> DataFrame:
@@ -104,7 +138,9 @@ def _prepare_once(workspace: Workspace, config: Config, contract: FeatureContrac
 def _load_phase(workspace: Workspace, phase: str) -> _Phase:
     store = workspace.models(phase)
     about = store.load("training")
-    return _Phase(phase, Encoder.from_dict(store.load("encoder")), about["prior"], about["rows"])
+    return _Phase(
+        phase, Encoder.from_dict(store.load("encoder")), about["prior"], about["rows"], about.get("positives", 0)
+    )  # fmt: skip
 
 
 def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> None:
@@ -122,10 +158,21 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
         }
     )
     marked = marked.persist(StorageLevel.DISK_ONLY)
+    try:
+        _prepare_marked(workspace, config, contract, phase, marked, above)
+    finally:
+        marked.unpersist()
+
+
+def _prepare_marked(
+    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, marked: DataFrame, above: float
+) -> None:  # fmt: skip
+    folds, task = config.base_models.folds, task_of(config, workspace.models(phase))
     train = marked.where(F.col(PART) == TRAIN)
     sums = train.agg(
         F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT),
         F.countDistinct(F.when(F.col(LABEL) > above, F.col(OWNER))), F.max(SNAPSHOT).alias("until"),
+        F.count_if(F.col(LABEL) > 0).alias("positives"),
     ).collect()[0]  # fmt: skip
     require_positives(sums[3], folds, "samples", task.rare_owners)
     task.measure_labels(train)
@@ -135,42 +182,48 @@ def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, ph
     task.choose_weights(encode(train.select(*inputs), encoder), encoder.layout, int(sums[0]))
     store = workspace.models(phase)
     store.save("encoder", encoder.to_dict())
-    store.save("training", {"rows": int(sums[0]), "prior": float(sums[1] / sums[2])})
+    store.save("training", {
+        "rows": int(sums[0]), "prior": float(sums[1] / sums[2]), "positives": int(sums["positives"]),
+    })  # fmt: skip
     stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*inputs), encoder)
     writes: dict[str, Callable[[], None]] = {"encoded": lambda: workspace.write(phase, "encoded", stored)}
     if phase == FINAL:
         until = str(sums["until"]) if isinstance(sums["until"], date) else None
         writes["distribution"] = lambda: store.save("distribution", describe(train, encoder, until).to_dict())
     together(writes)
-    marked.unpersist()
     say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} {task.rare_owners}, {encoder.layout.width} inputs")
 
 
-def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
-    """Fit every enabled model for every fold, as many side by side as there are slots; return those that worked."""
+def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[str], dict[str, str]]:
+    """Fit every enabled model for every fold, as many side by side as there are slots.
+
+    Return the models that worked, and by name why the others did not.
+    """
     settings = config.base_models
     task = task_of(config, workspace.models(phase.name))
     models = task.members(settings.models)
     available = slots(workspace.tables.spark)
-    workers = settings.workers or _workers(phase, available)
+    rows = workspace.read(phase.name, "encoded").where((F.col(PART) == TRAIN) & _kept(config))
+    count, positives = _sizes(rows, phase, settings.negatives)
+    workers = settings.workers or _workers(count * phase.encoder.layout.width, available)
+    _require_barrier(workspace.tables.spark, workers)
     if workers > available:
         raise InputError(
             f"base_models.workers: found {workers}, but only {available} tasks can run at once; lower it, or give the "
             "job more cores"
         )
     parallel = settings.parallel or max(1, available // workers)
-    rows = workspace.read(phase.name, "encoded").where((F.col(PART) == TRAIN) & _kept(config))
     rows = rows.withColumn(TARGET, task.target()).cache()
     plan = FoldFits(
         phase.encoder.layout, settings.folds, TARGET, task.loss, _prior_after_sampling(phase.prior, settings.negatives),
-        phase.rows, settings.validation_share, workers, config.seed * 1000, task.amounts(),
-        seconds=config.spark.unit_seconds,
+        count, settings.validation_share, workers, config.seed * 1000, task.amounts(),
+        seconds=config.spark.unit_seconds, positives=positives,
     )  # fmt: skip
     store, ledger = workspace.models(phase.name), workspace.ledger
     order = sorted(models, key=lambda name: not _long(models[name]))
     todo = _not_done(workspace, phase.name, {name: models[name] for name in order}, plan)
 
-    count = itertools.count(1)
+    ended = itertools.count(1)
 
     def fit(unit: tuple[str, int]) -> tuple[str, str | None]:
         name, fold = unit
@@ -181,9 +234,11 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
             store.save_fitted(fitted, "base_models", name, f"fold_{fold}")
             ledger.record(done, key, time.monotonic() - started)
             told = f"{phase.name}: {name} fold {fold + 1}/{settings.folds}: {_size(fitted)}"
-            step("base-models", told, done=next(count), total=len(todo))
+            step("base-models", told, done=next(ended), total=len(todo))
+        except InputError:
+            raise
         except Exception as error:  # any failure of one native fit must not lose the others
-            return name, f"fold {fold}: {cause(error)}"
+            return name, redact(f"fold {fold}: {cause(error)}")
         return name, None
 
     try:
@@ -191,7 +246,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> list[str]:
             failures = {name: reason for name, reason in pool.map(fit, todo) if reason}
     finally:
         rows.unpersist()
-    return _survivors(list(models), failures)
+    return _survivors(list(models), failures, settings.on_failure), failures
 
 
 def _not_done(
@@ -201,7 +256,8 @@ def _not_done(
     todo = {}
     encoded = workspace.tables.stamp(workspace.name(phase, "encoded"))
     for name, model in models.items():
-        made_from = [encoded, model.model_dump(mode="json"), asdict(replace(plan, seconds=None))]
+        known = replace(plan, seconds=None, workers=plan.workers if depends_on_workers(model) else 1)
+        made_from = [encoded, model.model_dump(mode="json"), asdict(known)]
         for fold in range(plan.folds):
             files = [f"base_models/{name}/fold_{fold}.*"]
             unit = workspace.unit(f"base-models/{phase}/{name}/{fold}", made_from, phase=phase, files=files)
@@ -214,7 +270,9 @@ def _not_done(
     return todo
 
 
-def _survivors(names: list[str], failures: dict[str, str]) -> list[str]:
+def _survivors(names: list[str], failures: dict[str, str], on_failure: str) -> list[str]:
+    if failures and on_failure == "stop":
+        raise FitError(f"base_models.on_failure is stop, and these failed: {failures}")
     for name, reason in failures.items():
         warn("base-models", f"{name} is dropped from the ensemble: {reason}")
     left = [name for name in names if name not in failures]
@@ -223,9 +281,26 @@ def _survivors(names: list[str], failures: dict[str, str]) -> list[str]:
     return left
 
 
-def _workers(phase: _Phase, available: int) -> int:
+def _sizes(rows: DataFrame, phase: _Phase, negatives: float) -> tuple[int, int]:
+    """Return how many rows the base models are trained on, and how many of them are positive."""
+    if negatives == 1:
+        return phase.rows, phase.positives
+    count, positives = rows.agg(F.count("*"), F.count_if(F.col(LABEL) > 0)).collect()[0]
+    return int(count), int(positives)
+
+
+def _workers(cells: int, available: int) -> int:
     """One task a fit, more only where the rows are many: fits side by side waste less than tasks in step."""
-    return min(available, 1 + int(phase.rows * phase.encoder.layout.width // 100_000_000))
+    return min(available, 1 + cells // 100_000_000)
+
+
+def _require_barrier(spark: SparkSession, workers: int) -> None:
+    """Refuse fits over several tasks where Spark has no barrier stages."""
+    if workers > 1 and dynamic_allocation(spark):
+        raise InputError(
+            f"base_models.workers: a fit takes {workers} tasks at once, which Spark does not do under dynamic"
+            " allocation; --conf spark.dynamicAllocation.enabled=false, or --set base_models.workers=1"
+        )
 
 
 def _long(model: ModelConfig) -> bool:

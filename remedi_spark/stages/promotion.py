@@ -15,7 +15,10 @@ from remedi_spark.config import Config
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.errors import InputError
 from remedi_spark.evaluation.measures import compare_models
+from remedi_spark.progress import warn
+from remedi_spark.sources.checks import check_labels
 from remedi_spark.sources.flat import FlatTable, key_columns, require_roles
+from remedi_spark.sources.overlap import shared_keys, without_keys
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.tables import read_table
 from remedi_spark.splits.holdout import TEST
@@ -52,9 +55,18 @@ class Comparison:
 
 
 def on_table(
-    spark: SparkSession, source: FlatTable, candidate: BundleParts, champion: BundleParts, config: Config
-) -> Comparison:
+    spark: SparkSession, source: FlatTable, candidate: BundleParts, champion: BundleParts, config: Config,
+    learned: DataFrame | None = None,
+) -> Comparison:  # fmt: skip
     """Compare the shipped models on a labelled table that neither has learned from.
+
+    Args:
+        spark: the session.
+        source: the table and the roles of its columns.
+        candidate: of the two.
+        champion: the other.
+        config: of the candidate.
+        learned: keys of the rows that the candidate was trained on; rows of the table among them are left out.
 
     Raises:
         InputError: the table lacks what a model needs, or a model has learned from labels of its time.
@@ -64,14 +76,28 @@ def on_table(
     rows = frame.where(source.label_column().isNotNull())
     keys = key_columns(frame, source.id, source.time)
     scored = rows.select(*keys, source.label_column().alias(LABEL))
+    check_labels(scored, source.table, source.label)
     _require_after(scored, candidate, ONE, config)
     _require_after(scored, champion, OTHER, config)
+    scored = scored if learned is None else _without_learned(scored, learned, source.table)
     with (
         scored_batch(rows, candidate, table=source.table) as one,
         scored_batch(rows, champion, table=source.table) as other,
     ):
         both = join_rows(scored, one.scores().withColumnRenamed("score", ONE))
         return _compare(join_rows(both, other.scores().withColumnRenamed("score", OTHER)), config)
+
+
+def _without_learned(rows: DataFrame, learned: DataFrame, table: str) -> DataFrame:
+    """Leave out the rows that the candidate has learned from, and say how many."""
+    shared = shared_keys(rows, learned)
+    count, total = shared.count(), rows.count()
+    if not count:
+        return rows
+    if count == total:
+        raise InputError(f"promote: the candidate has learned from all {total} rows of --table {table}; give new rows")
+    warn("promote", f"the candidate has learned from {count} of {total} rows of --table {table}; they are left out")
+    return without_keys(rows, shared)
 
 
 def on_test_rows(workspace: Workspace, champion: BundleParts, config: Config) -> Comparison:

@@ -100,6 +100,8 @@ def run(
         if ablations:
             metrics["ablations"] = found["ablations"]
         metrics["fidelity"] = found["fidelity"]
+        metrics |= {"warnings": facts.get("warnings", []), "failed": facts.get("failed", [])}
+        metrics["fits"] = facts["phases"][phase].get("fits", {})
         report = _report(workspace, config, phase, metrics, found, durations, task)
     finally:
         rows.unpersist()

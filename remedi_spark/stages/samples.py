@@ -2,11 +2,13 @@
 
 Writes ``samples``: owner_id, snapshot_date, label (double, null where unknown), weight, source (``train`` or ``test``),
 row_hash, f0 … fn; and ``contract.json``, which keeps the user's names; and ``dictionary.json``, which keeps how reasons
-say the features that stage 1 built.
+say the features that stage 1 built; and ``warnings.json``, what the user should look at. Weights have mean 1 over the
+labelled rows of each source, and rows of weight 0 are left out: only how weights compare means anything.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -23,10 +25,14 @@ from remedi_spark.features.dictionary import phrases
 from remedi_spark.progress import say, warn
 from remedi_spark.sources.checks import RowFacts, check_rows
 from remedi_spark.sources.flat import FlatTable, key_columns, require_roles
+from remedi_spark.sources.leaks import find_leaks
+from remedi_spark.sources.overlap import shared_keys, without_keys
 from remedi_spark.spark.partitions import row_hash
 from remedi_spark.spark.tables import is_csv, read_table
+from remedi_spark.splits.folds import require_positives
+from remedi_spark.splits.holdout import holdout_shares
 from remedi_spark.tasks import Task, task_of
-from remedi_spark.workspace import FINAL, Workspace
+from remedi_spark.workspace import FINAL, WARNINGS, Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -63,19 +69,31 @@ def run(
     if unusable:
         warn("samples", f"columns of unusable type left out: {', '.join(unusable)}")
     contract = FeatureContract(tuple(features), source.id, source.time)
-    rows = _rows(frame, contract, source, source.table, TRAIN).persist(StorageLevel.DISK_ONLY)
+    read = _rows(frame, contract, source, source.table, TRAIN).persist(StorageLevel.DISK_ONLY)
     try:
-        facts = _check(rows, contract, source, task)
+        facts, rows = _checked(read, contract, source, task)
+        tests = None if source.test is None else _test_frame(workspace, contract, source)
+        noted: list[str] = []
+        if tests is not None:
+            rows, facts, noted = _without_test_rows(rows, facts, tests, contract, source, task)
+        _require_enough(rows, facts, source, config)
         contract, rows = _drop_constants(contract, rows, facts.constant, source.table)
-        if source.test is not None:
-            rows = rows.unionByName(_test_rows(workspace, contract, source, task))
+        noted += find_leaks(
+            rows, contract, labelled=facts.labelled, positives=facts.positives, binary=task.binary
+        )  # fmt: skip
+        for note in noted:
+            warn("samples", note)
+        rows = _weighted(rows, facts)
+        if tests is not None:
+            rows = rows.unionByName(_test_rows(tests, contract, source, task))
         # The shuffle makes everything downstream the same however the input was partitioned.
         spread = rows.withColumn(ROW_HASH, row_hash()).repartition(OWNER)
         workspace.tables.overwrite(spread, "samples")
     finally:
-        rows.unpersist()
+        read.unpersist()
     workspace.models(FINAL).save("contract", contract.to_dict())
     workspace.models(FINAL).save("dictionary", said or {})
+    workspace.models(FINAL).save(WARNINGS, noted)
     positive = f"{facts.positives} positive, " if task.binary else ""
     say("samples", f"{facts.rows} rows, {positive}{len(contract.features)} features")
     return SamplesSummary(facts.rows, facts.labelled, facts.positives, len(contract.features))
@@ -115,14 +133,67 @@ def _check(rows: DataFrame, contract: FeatureContract, source: FlatTable, task: 
     )
 
 
-def _test_rows(workspace: Workspace, contract: FeatureContract, source: FlatTable, task: Task) -> DataFrame:
+def _checked(rows: DataFrame, contract: FeatureContract, source: FlatTable, task: Task) -> tuple[RowFacts, DataFrame]:
+    """Return what checked rows are, and those among them that count."""
+    facts = _check(rows, contract, source, task)
+    if not facts.weightless:
+        return facts, rows
+    say("samples", f"table {source.table}: {facts.weightless} rows of weight 0 left out")
+    rows = rows.where(F.col(WEIGHT) > 0)
+    return _check(rows, contract, source, task), rows
+
+
+def _weighted(rows: DataFrame, facts: RowFacts) -> DataFrame:
+    """Bring the weights to mean 1: penalties and least sizes of learners are in rows' worth.
+
+    In single precision, as boosters keep weights: neither the order of a sum nor the unit is seen in the last digit.
+    """
+    return rows.withColumn(WEIGHT, (F.col(WEIGHT) / F.lit(facts.mean_weight)).cast("float").cast("double"))
+
+
+def _require_enough(rows: DataFrame, facts: RowFacts, source: FlatTable, config: Config) -> None:
+    """Refuse too few positive owners before anything is written."""
+    if config.task != "classification":
+        return
+    owners = facts.positives
+    if source.time is not None:
+        owners = rows.where(F.col(LABEL) > 0).select(OWNER).distinct().count()
+    elif source.test is None:
+        owners -= math.ceil(owners / holdout_shares(config.evaluation))  # those that are held out
+    require_positives(owners, config.base_models.folds, source.table)
+
+
+def _test_frame(workspace: Workspace, contract: FeatureContract, source: FlatTable) -> DataFrame:
     assert source.test is not None
     frame = read_table(workspace.tables.spark, source.test, as_text=contract.names)
+    require_roles(frame, replace(source, table=source.test), source.test)
+    return frame
+
+
+def _without_test_rows(
+    rows: DataFrame, facts: RowFacts, tests: DataFrame, contract: FeatureContract, source: FlatTable, task: Task
+) -> tuple[DataFrame, RowFacts, list[str]]:
+    """Take rows that are in the test table too out of the training rows: figures would be of rows learned by heart."""
+    keys = tests.select(*key_columns(tests, source.id, source.time))
+    shared = shared_keys(keys, rows)
+    count = shared.count()
+    if not count:
+        return rows, facts, []
+    if count == facts.rows:
+        raise InputError(
+            f"--test {source.test}: holds all {count} rows of --table {source.table}; expected rows of other owners or"
+            " times, or no --test: a part of the table is then held out"
+        )
+    rows = without_keys(rows, shared)
+    note = f"{count} rows of --test {source.test} are also in --table {source.table}; they are not trained on"
+    return rows, _check(rows, contract, source, task), [note]
+
+
+def _test_rows(frame: DataFrame, contract: FeatureContract, source: FlatTable, task: Task) -> DataFrame:
+    assert source.test is not None
     test = replace(source, table=source.test)
-    require_roles(frame, test, source.test)
-    rows = _rows(frame, contract, test, source.test, TEST)
-    _check(rows, contract, test, task)
-    return rows
+    facts, rows = _checked(_rows(frame, contract, test, source.test, TEST), contract, test, task)
+    return _weighted(rows, facts)
 
 
 def _rows(frame: DataFrame, contract: FeatureContract, source: FlatTable, table: str, part: str) -> DataFrame:

@@ -95,7 +95,8 @@ def published(ranked: DataFrame, model_version: str, moment: datetime, run_id: s
         "score",
         "rank",
         (F.lit(100.0) * (F.col("rows") - F.col("rank") + 1) / F.col("rows")).alias("percentile"),
-        F.ceil(F.lit(10.0) * F.col("rank") / F.col("rows")).cast("int").alias("decile"),
+        # In whole numbers: the best of any batch is in the first tenth, and no rounding moves an edge.
+        (F.floor((F.col("rank") - 1) * 10 / F.col("rows")) + 1).cast("int").alias("decile"),
         "in_top_k",
         "reasons",
         F.lit(model_version).alias("model_version"),

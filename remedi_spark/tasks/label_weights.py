@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,6 +85,7 @@ def try_weights(
     """
     share = ROWS / max(plan.rows, 1)
     if share < 1:
+        plan = replace(plan, rows=ROWS)
         rows = rows.where(uniform(OWNER, plan.seed + 2) < share)
     rows = rows.cache()
     kinds, folds = list(densities), min(FOLDS, plan.folds)

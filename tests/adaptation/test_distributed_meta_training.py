@@ -59,7 +59,7 @@ def test_two_workers_equal_one(spark: Any, meta_trained: MetaTrainedWorld) -> No
         config = fast(workers=workers)
         with prepared(spark, source(meta_trained.table), config, load_config().encoding) as ready:
             work = _meta_train_from_a_fixed_start(config, ready.encoder.layout.to_dict(), ready.catalog)
-            results = run_together(ready.placed, work)
+            results = run_together(ready.placed, work, workers)
         found[workers] = [torch.load(io.BytesIO(one), weights_only=True) for one in results]
     (alone,), (first, second) = found[1], found[2]
     assert first[3], "both workers hold segments"

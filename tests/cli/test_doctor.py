@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from remedi_spark.config import load_config
@@ -53,7 +55,10 @@ def test_speculation_and_too_many_workers_are_failures(spark: Any, monkeypatch: 
     assert found["speculation"].state == "fail"
     assert found["slots"].state == "fail"
     assert "64" in found["slots"].found
+    assert found["dynamic allocation"].state == "fail"
     assert found["dynamic allocation"].fix == "--conf spark.dynamicAllocation.enabled=false"
+    alone = by_name(examine(spark, load_config()))
+    assert alone["dynamic allocation"].state == "warn", "a fit in one task needs no barrier"
 
 
 def test_a_cluster_must_end_tasks_that_do_not_end_themselves(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,3 +67,40 @@ def test_a_cluster_must_end_tasks_that_do_not_end_themselves(spark: Any, monkeyp
     assert "spark.task.reaper.killTimeout" in by_name(examine(spark, load_config()))["task reaper"].fix
     conf.set("spark.task.reaper.enabled", "true").set("spark.task.reaper.killTimeout", "60s")
     assert "task reaper" not in by_name(examine(spark, load_config()))
+
+
+@pytest.fixture(scope="module")
+def odd_table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    n = 600
+    frame = pd.DataFrame({
+        "owner id": [f"o{i}" for i in range(n)], "last `seen`": ["web", "shop"] * (n // 2),
+        "visits": [float(i % 9) for i in range(n)], "bought": [i % 10 == 0 for i in range(n)],
+        "day": [dt.date(2026, 1, 1)] * n, "invoice": [float(i) if i % 10 == 0 else None for i in range(n)],
+    })  # fmt: skip
+    path = str(tmp_path_factory.mktemp("doctor") / "owners.parquet")
+    frame.to_parquet(path)
+    return path
+
+
+def test_a_boolean_label_and_odd_names_are_examined(spark: Any, odd_table: str) -> None:
+    found = by_name(examine(spark, load_config(), table=odd_table, label="bought", id_="owner id"))
+    assert found["positive owners"].found == "60 for 5 folds"
+    assert "'invoice' is missing by itself tells the label" in found["feature"].found
+
+
+@pytest.mark.parametrize(
+    ("label", "id_", "said"),
+    [
+        ("bougth", "owner id", "no column 'bougth' (--label); did you mean 'bought'?"),
+        ("bought", "owner_id", "no column 'owner_id' (--id); did you mean 'owner id'?"),
+        ("day", "owner id", "column 'day' (--label) is of type date"),
+        ("visits", "owner id", "column 'visits' (--label) holds values other than 0 and 1"),
+    ],
+)
+def test_the_doctor_refuses_a_role_that_cannot_be_filled(
+    remedi: Command, odd_table: str, tmp_path: Path, label: str, id_: str, said: str
+) -> None:
+    done = remedi("doctor", "--table", odd_table, "--label", label, "--id", id_, "--root", str(tmp_path))
+    assert done.code == 2
+    assert said in done.err.splitlines()[-1]
+    assert done.err.splitlines()[-1].startswith("remedi: error: doctor: ")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FOLDS = 4
 SMOOTHING = 5.0
 CONTRACT = FeatureContract((Feature("spend", "number"), Feature("brand", "category"), Feature("item", "category")))
-CONFIG = EncodingConfig(smoothing=SMOOTHING, max_codes=6)
+CONFIG = EncodingConfig(smoothing=SMOOTHING, max_codes=6, min_rows=1)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_transform_is_what_encode_gives_a_row_no_model_saw(
 
 
 def test_rare_levels_count_as_unseen(table: Any) -> None:
-    config = EncodingConfig(max_levels=3, max_codes=6)
+    config = EncodingConfig(max_levels=3, max_codes=6, min_rows=1)
     few = fit_encoder(table.where("fold >= 0"), CONTRACT, config, folds=FOLDS, binary=True)
     assert len(few.levels[1].names) == len(few.levels[2].names) == 3
     assert few.levels[1].names[:2] == ("a", "b")
@@ -166,7 +166,7 @@ def test_continuous_labels_are_encoded_as_means(spark: SparkSession) -> None:
     data = [("a", 10.0, 0), ("a", 20.0, 1), ("b", -5.0, 1), ("a", 90.0, 2)]
     table = spark.createDataFrame(data, "f0 string, label double, fold int")
     contract = FeatureContract((Feature("level", "category"),))
-    one = fit_encoder(table, contract, EncodingConfig(smoothing=1.0), folds=3, binary=False)
+    one = fit_encoder(table, contract, EncodingConfig(smoothing=1.0, min_rows=1), folds=3, binary=False)
     # Without fold 2: mean 25/3; level a has 10 + 20 in two rows.
     expected = (30 + 25 / 3) / (2 + 1)
     assert one.transform(pd.DataFrame({"f0": ["a"]}), leave_out=2)[0, -1] == pytest.approx(expected)
@@ -178,3 +178,18 @@ def test_a_table_without_categories_has_no_target_encodings(spark: SparkSession)
     assert plain.layout == Layout((Slot(0, "number"),))
     found = encode(table, plain).orderBy("label").collect()
     assert [(row["x"], row["te"]) for row in found] == [([1.0], [[], [], []]), ([2.0], [[], [], []])]
+
+
+def test_levels_of_few_rows_are_not_kept(spark: SparkSession) -> None:
+    """Names, plates and addresses stay out of the model; a null is nobody's name."""
+    rows = [(f"plate {i}", "often" if i % 2 else None if i == 2 else f"rare {i}", i % 2.0, i % 2) for i in range(60)]
+    table = spark.createDataFrame(rows, "f0 string, f1 string, label double, fold int")
+    contract = FeatureContract((Feature("plate", "category"), Feature("kind", "category")))
+    found = fit_encoder(table, contract, EncodingConfig(), folds=2, binary=True)
+    assert EncodingConfig().min_rows == 20
+    assert found.levels[0].names == ()
+    assert set(found.levels[1].names) == {"often", "\0null"}
+    again = Encoder.from_dict(json.loads(json.dumps(found.to_dict())))
+    frame = pd.DataFrame({"f0": ["plate 1"], "f1": ["often"]})
+    assert np.isfinite(again.transform(frame)).all()
+    assert again.transform(frame).shape == (1, again.layout.width)

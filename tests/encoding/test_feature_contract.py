@@ -152,7 +152,7 @@ def test_a_csv_is_read_as_the_contract_says(spark: SparkSession, tmp_path: Path)
     assert rows == [("12", None, (date(2026, 1, 31) - date(1970, 1, 1)).days), ("7", 3.5, None)]
     path.write_text("level,amount,day\n12,much,2026-01-31\n")
     frame = read_table(spark, str(path), as_text=contract.names)
-    with pytest.raises(InputError, match="feature 'amount' is text such as 'much', expected a number"):
+    with pytest.raises(InputError, match="feature 'amount' is text that is no number in 1 rows, expected a number"):
         contract.select(frame, table="t", text=True)
 
 

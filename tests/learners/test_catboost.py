@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,15 +67,21 @@ def test_margins_are_native_ones(
     np.testing.assert_allclose(load_predictor(fitted)(fresh), expected, atol=1e-6)
 
 
-def test_a_share_of_too_many_rows_is_trained_on(plant: Callable[..., Planted], spark: SparkSession) -> None:
+def test_of_too_many_rows_all_positives_and_a_share_of_the_others_are_trained_on(
+    plant: Callable[..., Planted], spark: SparkSession
+) -> None:
     rows = plant(ROWS, seed=1)
-    data = rows.training_set(spark, rows=ROWS)
+    positives = int(rows.target.sum())
+    data = rows.training_set(spark, rows=ROWS, positives=positives)
     hashed = data.frame.selectExpr("x", "target", "weight", "valid", "xxhash64(row_hash) AS row_hash")
     config = CONFIG.model_copy(update={"max_rows": 1000, "refit_below": ROWS})
     all_rows, some = (
-        CatBoostLearner(one).fit(rows.training_set(spark, rows=ROWS, frame=hashed))
+        CatBoostLearner(one).fit(replace(data, frame=hashed))
         for one in (CONFIG.model_copy(update={"refit_below": ROWS}), config)
     )
     weights = [load(one.payload).get_leaf_weights().sum() / one.info["trees"] for one in (all_rows, some)]
     assert weights[0] == ROWS
-    assert weights[1] == pytest.approx(1000, abs=5 * (ROWS * 2 / 9) ** 0.5)
+    others = max(1000 - positives, 500)
+    assert weights[1] == pytest.approx(ROWS, rel=5 / others**0.5)
+    assert all_rows.info["rows_used"] == ROWS
+    assert some.info["rows_used"] == pytest.approx(positives + others, abs=5 * others**0.5)

@@ -44,7 +44,9 @@ def _check(spark: SparkSession, data: list[tuple[Any, ...]], source: FlatTable =
 
 
 def test_a_sound_table_is_counted(spark: SparkSession) -> None:
-    assert _check(spark, SOUND) == RowFacts(rows=4, labelled=3, positives=1, constant=set())
+    assert _check(spark, SOUND) == RowFacts(
+        rows=4, labelled=3, positives=1, constant=set(), weightless=1, mean_weight=1.75
+    )
 
 
 def test_keys_keep_their_type_and_texts_become_times(spark: SparkSession) -> None:
@@ -73,7 +75,7 @@ def test_keys_keep_their_type_and_texts_become_times(spark: SparkSession) -> Non
         ([("d", "2026-01-01", "0", "-1", 1.0, "x")], r"column 'w' \(--weight\) has 1 values"),
         ([("d", "2026-01-01", "0", None, 1.0, "x")], r"column 'w' \(--weight\) has 1 values"),
         ([("d", "2026-01-01", "0", "Infinity", 1.0, "x")], r"column 'w' \(--weight\) has 1 values"),
-        ([("a", "2026-01-01", "0", "1", 1.0, "x")], r"\(owner, day\) \(a, 2026-01-01 00:00:00\) stands 2 times"),
+        ([("a", "2026-01-01", "0", "1", 1.0, "x")], r"table t: \(owner, day\): one value stands 2 times"),
     ],
 )
 def test_each_fault_is_named(spark: SparkSession, changed: list[tuple[Any, ...]], message: str) -> None:
@@ -114,7 +116,7 @@ def test_an_owner_twice_without_a_time_hints_at_one(spark: SparkSession) -> None
     schema = "owner long, bought double, spend double"
     source = FlatTable("t", label="bought", id="owner")
     rows, contract = _rows(spark, [(1, 1.0, 2.0), (1, 0.0, 3.0), (2, 0.0, 1.0)], source, schema)
-    with pytest.raises(InputError, match=r"owner 1 stands 2 times, expected once; .*--time"):
+    with pytest.raises(InputError, match=r"owner: one value stands 2 times, expected once each; .*--time"):
         check_rows(rows, contract, "t", source, binary=True)
 
 
@@ -123,7 +125,7 @@ def test_a_table_to_score_needs_only_keys(spark: SparkSession) -> None:
     assert check_keys(frame, "t", "owner", None) == 2
     with pytest.raises(InputError, match="no rows; expected owners to score"):
         check_keys(frame.limit(0), "t", "owner", None)
-    with pytest.raises(InputError, match="owner 1 stands 2 times"):
+    with pytest.raises(InputError, match="owner: 2 values stand more than once, one of them 2 times"):
         check_keys(frame.union(frame), "t", "owner", None)
 
 
@@ -136,3 +138,39 @@ def test_roles_must_be_columns_and_differ(spark: SparkSession) -> None:
         require_roles(frame, FlatTable("t", label="owner", id="owner"), "t")
     with pytest.raises(InputError, match=r"no column 'zzz' \(--id\); it has: owner, day, bought"):
         require_column(frame, "zzz", "--id", "t")
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamp_ntz", "array<int>", "struct<a int>", "binary"])
+@pytest.mark.parametrize("role", ["label", "weight"])
+def test_a_label_or_weight_that_holds_no_numbers_is_refused(spark: SparkSession, kind: str, role: str) -> None:
+    frame = spark.createDataFrame([], f"owner string, bought {kind if role == 'label' else 'int'}, w {kind}")
+    source = FlatTable("t", "bought", "owner", weight=None if role == "label" else "w")
+    name = "bought" if role == "label" else "w"
+    with pytest.raises(InputError, match=rf"table t: column '{name}' \(--{role}\) is of type {kind.partition('<')[0]}"):
+        require_roles(frame, source, "t")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("boolean", ["true", "false", None]), ("decimal(10,2)", ["1", "0", None]), ("bigint", ["1", "0", None]),
+        ("string", ["true", "False", None]), ("string", ["1", "0", None]), ("string", ["1.0", " 0 ", None]),
+        ("double", ["1", "0", "NaN"]), ("float", ["1", "0", "NaN"]), ("tinyint", ["1", "0", None]),
+    ],
+)  # fmt: skip
+def test_a_label_may_be_written_in_many_ways(spark: SparkSession, kind: str, values: list[str | None]) -> None:
+    frame = spark.createDataFrame([(value,) for value in values], "bought string")
+    frame = frame.select(frame["bought"].cast(kind).alias("bought"))
+    found = frame.select(FlatTable("t", "bought", "owner").label_column().alias("label")).collect()
+    assert [row["label"] for row in found] == [1.0, 0.0, None]
+
+
+def test_digits_in_text_are_months_and_days(spark: SparkSession) -> None:
+    texts = [" 202401", "20240115", "2024-02-01", "209913"]
+    frame = spark.createDataFrame([("a", text) for text in texts], "o string, t string")
+    moments = [row[1] for row in frame.select(*key_columns(frame, "o", "t")).collect()]
+    assert [moment and moment.date() for moment in moments] == [
+        date(2024, 1, 1), date(2024, 1, 15), date(2024, 2, 1), None
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"'t' \(--time\) is of type boolean"):
+        key_columns(spark.createDataFrame([("a", True)], "o string, t boolean"), "o", "t")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 
 from remedi_spark.spark.joins import join_rows
-from remedi_spark.spark.partitions import row_hash, shape, uniform
+from remedi_spark.spark.partitions import _configured_slots, row_hash, shape, slots, uniform
 from remedi_spark.spark.torch_partitions import run_together
 
 if TYPE_CHECKING:
@@ -69,5 +70,35 @@ def test_all_partitions_run_as_one_group_empty_ones_too(spark: SparkSession) -> 
         return repr((rank(), float(sum_over_workers(mine)), sorted(gather(table.num_rows)))).encode()
 
     lopsided = spark.range(10).repartition(2, F.lit(0))
-    assert run_together(lopsided, total) == [b"(0, 45.0, [0, 10])", b"(1, 45.0, [0, 10])"]
-    assert run_together(spark.range(10).repartition(1), total) == [b"(0, 45.0, [10])"]
+    assert run_together(lopsided, total, 2) == [b"(0, 45.0, [0, 10])", b"(1, 45.0, [0, 10])"]
+    assert run_together(spark.range(10).repartition(1), total, 1) == [b"(0, 45.0, [10])"]
+
+
+def test_one_task_needs_no_barrier(spark: SparkSession) -> None:
+    """Under dynamic allocation Spark has no barrier stages; and it tries a plain task again."""
+
+    def kind(table: pa.Table) -> bytes:
+        from pyspark import TaskContext
+
+        return type(TaskContext.get()).__name__.encode()
+
+    assert run_together(spark.range(3).repartition(1), kind, 1) == [b"TaskContext"]
+    assert run_together(spark.range(3).repartition(2), kind, 2) == [b"BarrierTaskContext"] * 2
+
+
+def test_slots_are_counted_not_guessed(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(spark.sparkContext), "defaultParallelism", 64)
+    assert slots(spark) == 2
+
+
+@pytest.mark.parametrize(
+    ("master", "settings", "expected"),
+    [
+        ("local[6]", {"spark.task.cpus": "2"}, 3), ("local", {}, 1),
+        ("yarn", {"spark.executor.instances": "5", "spark.executor.cores": "7", "spark.task.cpus": "2"}, 15),
+        ("yarn", {}, 64),
+    ],
+)  # fmt: skip
+def test_before_executors_are_there_the_settings_tell(master: str, settings: dict[str, str], expected: int) -> None:
+    context = SimpleNamespace(getConf=lambda: settings, master=master, defaultParallelism=64)
+    assert _configured_slots(context) == expected  # type: ignore[arg-type]

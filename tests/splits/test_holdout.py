@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from remedi_spark.config.chain import EvaluationConfig
+from remedi_spark.errors import InputError
 from remedi_spark.splits.holdout import split_holdout
 
 if TYPE_CHECKING:
@@ -117,3 +120,29 @@ def test_several_rows_of_an_owner_are_held_out_together(spark: SparkSession) -> 
     found, _ = _parts(table, EvaluationConfig(test_share=0.5))
     assert len(found) == 900
     assert (found.groupby("owner_id")["part"].nunique() == 1).all()
+
+
+def _until(spark: SparkSession, last: date) -> Any:
+    """A table whose rows after a day are all negative: their labels are not known yet, and were filled with 0."""
+    table = _table(spark, _weeks(), "date").where("label IS NOT NULL")
+    known = F.col("snapshot_date") <= F.lit(last)
+    return table.withColumn("label", F.when(known, F.col("label")).otherwise(F.lit(0.0)))
+
+
+def test_a_latest_part_without_a_positive_gives_way_to_an_earlier_cut(
+    spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("remedi").propagate = True
+    found = split_holdout(_until(spark, _weeks()[6]), EvaluationConfig(test_share=0.25), 0, both=True)
+    parts = found[0].where("label > 0").groupBy("part").count().toPandas().set_index("part")["count"]
+    assert parts["test"] > 0
+    assert parts["train"] > 0
+    assert "hold labels of one kind only" in caplog.text
+    with pytest.raises(InputError, match=r"evaluation\.test_from: .*one kind only"):
+        split_holdout(_until(spark, _weeks()[6]), EvaluationConfig(test_from=_weeks()[8]), 0, both=True)
+
+
+def test_positives_of_one_moment_alone_are_held_out_by_owner(spark: SparkSession) -> None:
+    found, described = split_holdout(_until(spark, START), EvaluationConfig(test_share=0.25), 0, both=True)
+    assert "one owner in 4" in described
+    assert set(found.where("label > 0").select("part").distinct().toPandas()["part"]) == {"train", "test"}
