@@ -6,10 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
-from pyspark.sql import types as t
-
 from remedi_spark.errors import InputError
+from remedi_spark.spark.csv_output import CSV_OPTIONS, flat, without_formulas
 from remedi_spark.spark.tables import Tables, is_catalog_name, is_csv
 
 if TYPE_CHECKING:
@@ -34,13 +32,17 @@ def check_output(spark: SparkSession, out: str, columns: tuple[str, ...]) -> Non
         )
 
 
-def write_table(frame: DataFrame, out: str) -> None:
-    """Write to a catalog table, a ``.parquet`` or ``.csv`` folder, or (any other path) a Delta folder."""
+def write_table(frame: DataFrame, out: str, *, escape_formulas: bool = True) -> None:
+    """Write to a catalog table, a ``.parquet`` or ``.csv`` folder, or (any other path) a Delta folder.
+
+    With ``escape_formulas``, no text of a CSV file is one that a spreadsheet would compute.
+    """
     spark = frame.sparkSession
     if is_catalog_name(out):
         frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").saveAsTable(out)
     elif is_csv(out):
-        _write_beside(_flat(frame), "csv", out)
+        rows = flat(frame)
+        _write_beside(without_formulas(rows) if escape_formulas else rows, "csv", out)
     elif out.rstrip("/").lower().endswith(".parquet"):
         _write_beside(frame, "parquet", out)
     else:
@@ -59,8 +61,7 @@ def beside(spark: SparkSession, out: str, suffix: str) -> tuple[Tables, str]:
 
 def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
     """Write next to ``out`` and move there, so that readers never see half a folder."""
-    # Quotes inside quotes are doubled, as every other reader of CSV expects; Spark's own way is a backslash.
-    writer = frame.write.mode("overwrite").options(header="true", escape='"').format(kind)
+    writer = frame.write.mode("overwrite").options(**(CSV_OPTIONS if kind == "csv" else {})).format(kind)
     if "://" in out:
         writer.save(out)
         return
@@ -70,12 +71,6 @@ def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
     if path.exists():
         shutil.rmtree(path)
     beside.rename(path)
-
-
-def _flat(frame: DataFrame) -> DataFrame:
-    """CSV knows no nested values: write them as JSON text."""
-    nested = [f.name for f in frame.schema.fields if isinstance(f.dataType, t.ArrayType | t.StructType | t.MapType)]
-    return frame.withColumns({name: F.to_json(name) for name in nested})
 
 
 def _is_result(spark: SparkSession, path: Path, columns: tuple[str, ...]) -> bool:

@@ -65,13 +65,17 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
 
 
 def offer_latest(tables: Tables) -> None:
-    """Make the view ``scores_latest`` beside ``scores`` in a catalog: the last run of the last snapshot."""
-    scores, last = tables.location("scores"), "snapshot_date, scored_at, run_id"
+    """Make the view ``scores_latest`` beside ``scores`` in a catalog: the last scoring run of the last snapshot.
+
+    One run may score several snapshots, or with several models: what is last is one snapshot, model version and run.
+    """
+    scores, last = tables.location("scores"), "snapshot_date, scored_at, model_version, run_id"
     view = (
         f"CREATE OR REPLACE VIEW {tables.location('scores_latest')} "
         "COMMENT 'The last scoring run of the last snapshot.' AS "
-        f"SELECT * FROM {scores} WHERE run_id = (SELECT max(struct({last})).run_id FROM {scores}) "
-        f"AND snapshot_date = (SELECT max(snapshot_date) FROM {scores})"
+        f"SELECT s.* FROM {scores} s JOIN (SELECT max(struct({last})) AS last FROM {scores}) l "
+        "ON s.snapshot_date = l.last.snapshot_date AND s.model_version = l.last.model_version "
+        "AND s.run_id = l.last.run_id"
     )
     try:
         tables.spark.sql(view)
@@ -96,7 +100,8 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
         scored_batch(frame, parts, table=table) as batch,
     ):
         monitor.look(batch)
-        write_table(batch.ranked(config.scores, monitor.moment, run_id(), top_k), out)
+        ranked = batch.ranked(config.scores, monitor.moment, run_id(), top_k)
+        write_table(ranked, out, escape_formulas=config.scores.escape_formulas)
         monitor.done()
         return batch.rows
 
