@@ -39,7 +39,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.changes import fingerprint
 from remedi_spark.ledger import LEDGER, Unit
 from remedi_spark.monitoring.history import MONITORING
-from remedi_spark.progress import say, timed
+from remedi_spark.progress import say, side_work, timed
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.session import get_session
 from remedi_spark.spark.tables import Tables, is_catalog_name
@@ -168,7 +168,7 @@ def run_report(
         metrics = report.run(workspace, config, label=name, durations=durations, ablations=fitted)
     workspace.models(FINAL).save(DURATIONS, durations)
     if config.mlflow.enabled:
-        registry.log_run(workspace.bundle, config, metrics)
+        registry.log_if_possible(workspace.bundle, config, metrics)
     return metrics
 
 
@@ -354,8 +354,11 @@ def _timed(workspace: Workspace, stage: str) -> Iterator[None]:
     try:
         with timed(stage, durations):
             yield
-    finally:
-        workspace.ledger.flush()
+    except BaseException:
+        with side_work(stage, "noting what is done", "it is done again the next time"):  # never instead of the error
+            workspace.ledger.flush()
+        raise
+    workspace.ledger.flush()
     if workspace.ledger.recorded == done:  # skipped: keep how long it took
         durations = durations | before
     workspace.models(FINAL).save(DURATIONS, durations)
