@@ -29,6 +29,7 @@ from remedi_spark.reporting.backtest import MEASURES, render_backtest
 from remedi_spark.reporting.formatting import metric
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.tables import Tables
+from remedi_spark.strict_json import finite
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -84,7 +85,7 @@ def backtest(config: Config, origins: int, *, every_days: int | None = None, for
         "task": config.task, "label": flow.label_name(config), "budget": config.scores.budget,
         "embargo_days": embargo.days, "origins": found, "summary": summarise(found),
     }  # fmt: skip
-    write_json(workspace.bundle / "backtest.json", tree)
+    write_json(workspace.bundle / "backtest.json", finite(tree))
     write_bytes(workspace.bundle / "backtest.html", render_backtest(tree).encode())
     say("backtest", str(workspace.bundle / "backtest.html"))
     return tree

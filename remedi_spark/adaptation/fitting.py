@@ -26,6 +26,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.learners.contract import Fitted
 from remedi_spark.sources.flat import FlatTable, require_column
 from remedi_spark.spark.tables import is_csv, read_table
+from remedi_spark.strict_json import finite
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -229,5 +230,5 @@ def write_student(bundle: MetaBundle, fitted: SegmentFit, out: Path, contract: F
     store.save("encoder", encoder.to_dict())
     store.save("calibration", {"kind": "platt", "a": 1.0, "b": fitted.intercept})
     store.save_fitted(Fitted("net", fitted.payload, {"arm": fitted.facts["trust"]}), "student", STUDENT, "fold_0")
-    write_json(out / "adapt.json", fitted.facts)
+    write_json(out / "adapt.json", finite(fitted.facts))
     write_manifest(out, students=[STUDENT], folds=1)

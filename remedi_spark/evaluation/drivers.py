@@ -11,6 +11,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from remedi_spark.bundle.bundle import Bundle, BundleParts
+from remedi_spark.bundle.wording import shown
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.evaluation.explained import WEIGHT
 from remedi_spark.evaluation.levels import choose_levels
@@ -71,7 +72,16 @@ def effects(
     usual = F.sum(F.col("mean") * F.col("rows")).over(in_all) / F.sum("rows").over(in_all)
     moved = found.withColumn("moved", F.col("rows") * F.abs(F.col("mean") - usual))
     kept = choose_levels(moved, ["feature"], "place", "moved", max(bins, LEVELS)).collect()
-    return [_curve(name, [row for row in kept if row["feature"] == i], cuts) for i, name in enumerate(names)]
+    curves = [_curve(name, [row for row in kept if row["feature"] == i], cuts) for i, name in enumerate(names)]
+    return [_in_words(curve, contract) for curve in curves]
+
+
+def _in_words(curve: dict[str, Any], contract: FeatureContract) -> dict[str, Any]:
+    """Return a curve whose days and moments are written as people do, not as days since 1970."""
+    kind = contract.features[contract.names.index(curve["feature"])].kind
+    if kind not in ("date", "timestamp"):
+        return curve
+    return curve | {"values": [shown(value, kind) for value in curve["values"]]}
 
 
 def _place(feature: int, column: Column, cuts: list[float] | None) -> Column:

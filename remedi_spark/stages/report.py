@@ -35,6 +35,7 @@ from remedi_spark.progress import run_id, say, side_work
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.side_by_side import together
 from remedi_spark.splits.holdout import TEST
+from remedi_spark.strict_json import finite
 from remedi_spark.tasks import Task, task_of
 from remedi_spark.workspace import FINAL, Workspace
 
@@ -103,6 +104,7 @@ def run(
         report = _report(workspace, config, phase, metrics, found, durations, task)
     finally:
         rows.unpersist()
+    metrics = dict(finite(metrics))
     write_json(workspace.bundle / "metrics.json", metrics)
     write_bytes(workspace.bundle / "report.json", report.model_dump_json(indent=1).encode())
     render_report(workspace.bundle)

@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 
 from remedi_spark import flow
-from remedi_spark.config import Config
-from remedi_spark.config.loading import load_config
+from remedi_spark.config import Config, load_config
 from remedi_spark.encoding.contract import Feature
 from remedi_spark.progress import begin_run, say_at_end
 from remedi_spark.stages import scores
