@@ -30,6 +30,7 @@ from remedi_spark.reporting.backtest import MEASURES, render_backtest
 from remedi_spark.reporting.formatting import metric
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.tables import Tables
+from remedi_spark.strict_json import finite
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -92,7 +93,7 @@ def _backtest(workspace: Workspace, config: Config, origins: int, every_days: in
         "task": config.task, "label": flow.label_name(config), "budget": config.scores.budget,
         "embargo_days": embargo.days, "origins": found, "summary": summarise(found),
     }  # fmt: skip
-    write_json(workspace.home / "backtest.json", tree)
+    write_json(workspace.home / "backtest.json", finite(tree))
     write_bytes(workspace.home / "backtest.html", render_backtest(tree).encode())
     say("backtest", str(workspace.home / "backtest.html"))
     return tree

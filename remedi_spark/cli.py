@@ -282,7 +282,7 @@ for verb in (simulate, doctor, config):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; this is the entry point of ``remedi`` and of the scripts in ``jobs/``."""
-    from remedi_spark.progress import begin_run, log_to_stderr, tell_failure
+    from remedi_spark.progress import begin_run, log_to_stderr, say_at_end, tell_failure
 
     given = sys.argv[1:] if arguments is None else arguments
     begin_run()
@@ -291,6 +291,10 @@ def main(arguments: list[str] | None = None) -> None:
         end_on_signals()
     try:
         app(args=arguments, prog_name="remedi")
+    except SystemExit as stop:  # how every command ends
+        if not stop.code:
+            say_at_end()
+        raise
     except InputError as error:
         _refuse(str(error))
     except KeyboardInterrupt:

@@ -38,7 +38,7 @@ from remedi_spark.features.changes import fingerprint
 from remedi_spark.ledger import LEDGER, Unit
 from remedi_spark.monitoring.history import MONITORING
 from remedi_spark.opening import holding, open_workspace, publish, reopen
-from remedi_spark.progress import say, timed
+from remedi_spark.progress import say, side_work, timed
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.definitions import definition
 from remedi_spark.spark.partitions import slots
@@ -215,7 +215,7 @@ def _run_report(
         metrics = report.run(workspace, config, label=name, durations=durations, ablations=fitted)
     workspace.models(FINAL).save(DURATIONS, durations)
     if config.mlflow.enabled:
-        registry.log_run(workspace.bundle, config, metrics)
+        registry.log_if_possible(workspace.bundle, config, metrics)
     return metrics
 
 
@@ -396,8 +396,11 @@ def _timed(workspace: Workspace, stage: str) -> Iterator[None]:
     try:
         with timed(stage, durations):
             yield
-    finally:
-        workspace.ledger.flush()
+    except BaseException:
+        with side_work(stage, "noting what is done", "it is done again the next time"):  # never instead of the error
+            workspace.ledger.flush()
+        raise
+    workspace.ledger.flush()
     if workspace.ledger.recorded == done:  # skipped: keep how long it took
         durations = durations | before
     workspace.models(FINAL).save(DURATIONS, durations)

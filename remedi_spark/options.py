@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from remedi_spark.strict_json import finite
+
 if TYPE_CHECKING:
     from remedi_spark.config import Config
 
@@ -30,4 +32,4 @@ def load(config: Path | None, overrides: list[str] | None, **fixed: Any) -> Conf
 
 def print_json(tree: Any) -> None:
     """Print a result on stdout as one JSON document."""
-    typer.echo(json.dumps(tree, ensure_ascii=False, indent=1, default=str))
+    typer.echo(json.dumps(finite(tree), ensure_ascii=False, indent=1, default=str, allow_nan=False))

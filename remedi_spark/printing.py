@@ -59,12 +59,15 @@ def print_ablations(metrics: dict[str, Any]) -> None:
 
 
 def print_scores(workspace: Workspace, rows: int = 5) -> None:
-    """Print the best rows of the latest scores."""
+    """Print the best rows of the last scoring run of the last snapshot."""
     from pyspark.sql import functions as F
 
     scores = workspace.tables.read("scores")
-    latest = scores.agg(F.max("scored_at")).collect()[0][0]
-    best = scores.where((F.col("scored_at") == latest) & (F.col("rank") <= rows)).orderBy("rank")
+    last = ("snapshot_date", "scored_at", "model_version", "run_id")
+    latest = scores.agg(F.max(F.struct(*last)).alias("last")).collect()[0]["last"]
+    best = scores.where(F.col("rank") <= rows).orderBy("rank")
+    for name in last:
+        best = best.where(F.col(name) == latest[name])
     shown = best.select(
         "owner_id", "snapshot_date", F.round("score", 4).alias("score"), "rank", "decile", "in_top_k",
         F.element_at("reasons", 1)["text"].alias("strongest reason"),

@@ -25,6 +25,7 @@ RUN_ID_VARIABLE = "REMEDI_RUN_ID"
 LOG_FORMAT_VARIABLE = "REMEDI_LOG_FORMAT"
 
 _run: list[str] = []
+_at_end: list[str] = []
 
 
 def begin_run() -> str:
@@ -34,6 +35,7 @@ def begin_run() -> str:
     """
     given = os.environ.get(RUN_ID_VARIABLE)
     _run[:] = [given or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"]
+    _at_end.clear()
     return _run[0]
 
 
@@ -92,6 +94,34 @@ def step(stage: str, message: str, **facts: object) -> None:
 def warn(stage: str, message: str, **facts: object) -> None:
     """Report something the user should look at; the run goes on."""
     LOGGER.warning(message, extra={"stage": stage, "facts": facts})
+
+
+def warn_at_end(stage: str, message: str) -> None:
+    """Report something that went wrong beside the main work; the run goes on, and says it once more at its end."""
+    warn(stage, message)
+    _at_end.append(message)
+
+
+def say_at_end() -> None:
+    """Repeat what :func:`warn_at_end` was told: the last lines are all that many a scheduler's mail shows."""
+    told, _at_end[:] = list(_at_end), []
+    for message in told:
+        warn("end", f"the main work is done, but {message}")
+
+
+@contextmanager
+def side_work(stage: str, what: str, advice: str) -> Iterator[None]:
+    """Let nothing that fails inside stop the run, which says at its end what failed and what to do.
+
+    Args:
+        stage: that the messages are of.
+        what: was being done, in words that go on with "failed".
+        advice: what to do about it.
+    """
+    try:
+        yield
+    except Exception as error:
+        warn_at_end(stage, f"{what} failed: {cause(error)[:300]}; {advice}")
 
 
 @contextmanager

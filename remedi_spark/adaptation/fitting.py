@@ -28,6 +28,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.learners.contract import Fitted
 from remedi_spark.sources.flat import FlatTable, require_column, require_number
 from remedi_spark.spark.tables import is_csv, read_table
+from remedi_spark.strict_json import finite
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -235,5 +236,5 @@ def write_student(bundle: MetaBundle, fitted: SegmentFit, out: Path, contract: F
     store.save_fitted(Fitted("net", fitted.payload, {"arm": fitted.facts["trust"]}), "student", STUDENT, "fold_0")
     write_manifest(work, students=[STUDENT], folds=1)
     publish(work, out)
-    write_json(out / "adapt.json", fitted.facts)
+    write_json(out / "adapt.json", finite(fitted.facts))
     shutil.rmtree(work)  # nothing goes on from it

@@ -290,3 +290,6 @@ class ScoresConfig(Section):
     """Share of the owners to contact; K = budget x owners of the snapshot."""
     reasons: int = Field(default=3, ge=0, le=10)
     """Strongest features listed for each of the top K rows."""
+    escape_formulas: bool = True
+    """CSV only, where ``remedi score`` or ``export`` writes it: a text that a spreadsheet would compute (it begins with
+    ``=``, ``+``, ``-``, ``@``, a tab or a carriage return and is no plain number) gets a leading apostrophe."""

@@ -11,7 +11,10 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from remedi_spark.bundle.bundle import Bundle, BundleParts
+from remedi_spark.bundle.wording import shown
 from remedi_spark.encoding.contract import FeatureContract
+from remedi_spark.evaluation.explained import WEIGHT
+from remedi_spark.evaluation.levels import choose_levels
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
@@ -24,7 +27,7 @@ def importance(canonical: DataFrame, parts: BundleParts) -> list[tuple[str, floa
     """Return each feature's mean absolute contribution in probability, as a share of the sum, largest first.
 
     Args:
-        canonical: a sample of rows ``f0 … fn``; only sums leave the tasks.
+        canonical: a sample of rows ``f0 … fn`` with what each stands for, ``_weight``; only sums leave the tasks.
         parts: the student.
     """
     shared = canonical.sparkSession.sparkContext.broadcast(parts)
@@ -34,7 +37,7 @@ def importance(canonical: DataFrame, parts: BundleParts) -> list[tuple[str, floa
         for batch in batches:
             bundle = bundle or Bundle(shared.value)
             frame = batch.select(bundle.contract.columns).to_pandas()
-            sizes = np.abs(bundle.explainer.contributions(frame)).sum(axis=0)
+            sizes = batch.column(WEIGHT).to_numpy() @ np.abs(bundle.explainer.contributions(frame))
             yield pa.RecordBatch.from_pydict({"position": np.arange(len(sizes)), "size": sizes})
 
     by_task = canonical.mapInArrow(run, "position long, size double")  # type: ignore[arg-type]
@@ -49,7 +52,10 @@ def importance(canonical: DataFrame, parts: BundleParts) -> list[tuple[str, floa
 def effects(
     rows: DataFrame, contract: FeatureContract, names: Sequence[str], score: str, bins: int = 10
 ) -> list[dict[str, Any]]:
-    """Return, by feature, the mean score and the rows along it: in bins of equal mass, or by its most frequent levels.
+    """Return, by feature, the mean score and the rows along it: in bins of equal mass, or by its levels.
+
+    Half of the levels are the most frequent ones, half those that move the score most: a level that only a handful of
+    owners have may be what matters.
 
     Two passes over the rows for all features together: one for the edges of the bins, one for the means.
     """
@@ -62,9 +68,20 @@ def effects(
     long = rows.select(F.col(score).alias("score"), along.alias("at")).select("score", "at.*")
     means = [F.avg("value").alias("value"), F.avg("score").alias("mean"), F.count("*").alias("rows")]
     found = long.where("place IS NOT NULL").groupBy("feature", "place").agg(*means)
-    frequent = Window.partitionBy("feature").orderBy(F.desc("rows"), "place")
-    kept = found.withColumn("order", F.row_number().over(frequent)).where(F.col("order") <= max(bins, LEVELS)).collect()
-    return [_curve(name, [row for row in kept if row["feature"] == i], cuts) for i, name in enumerate(names)]
+    in_all = Window.partitionBy("feature")
+    usual = F.sum(F.col("mean") * F.col("rows")).over(in_all) / F.sum("rows").over(in_all)
+    moved = found.withColumn("moved", F.col("rows") * F.abs(F.col("mean") - usual))
+    kept = choose_levels(moved, ["feature"], "place", "moved", max(bins, LEVELS)).collect()
+    curves = [_curve(name, [row for row in kept if row["feature"] == i], cuts) for i, name in enumerate(names)]
+    return [_in_words(curve, contract) for curve in curves]
+
+
+def _in_words(curve: dict[str, Any], contract: FeatureContract) -> dict[str, Any]:
+    """Return a curve whose days and moments are written as people do, not as days since 1970."""
+    kind = contract.features[contract.names.index(curve["feature"])].kind
+    if kind not in ("date", "timestamp"):
+        return curve
+    return curve | {"values": [shown(value, kind) for value in curve["values"]]}
 
 
 def _place(feature: int, column: Column, cuts: list[float] | None) -> Column:
@@ -82,7 +99,7 @@ def _curve(name: str, points: list[Row], cuts: dict[str, list[float]]) -> dict[s
     if name in cuts:
         points = sorted(points, key=lambda row: int(row["place"]))
     else:
-        points = sorted(points, key=lambda row: row["order"])[:LEVELS]
+        points = sorted((row for row in points if row["order"] <= LEVELS), key=lambda row: (-row["rows"], row["place"]))
     return {
         "feature": name,
         "values": [row["value" if name in cuts else "place"] for row in points],

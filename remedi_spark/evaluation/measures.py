@@ -8,25 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, OWNER
+from remedi_spark.evaluation.levels import choose_levels
 from remedi_spark.metrics.bootstrap import bootstrap_intervals, paired_bootstrap
 from remedi_spark.metrics.calibration import reliability_table
 from remedi_spark.metrics.ranking import gains_curve, ranking_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from pyspark.sql import Column, DataFrame
 
 GAINS_POINTS = 201
 """A point every half per cent of the owners."""
+_CALIBRATION = ("brier", "ece")
+"""Metrics that take a score for a probability."""
 _INTERVALS = ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k")
 
 
-def measure_models(rows: DataFrame, scores: dict[str, Column], k: int, resamples: int) -> dict[str, dict[str, Any]]:
+def measure_models(
+    rows: DataFrame, scores: dict[str, Column], k: int, resamples: int, only_rank: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
     """Return, by model, ``metrics``, ``intervals``, ``gains`` and ``reliability`` on labelled rows.
 
     Args:
@@ -34,8 +38,10 @@ def measure_models(rows: DataFrame, scores: dict[str, Column], k: int, resamples
         scores: by model, the column that ranks; a probability unless it leaves [0, 1].
         k: owners that the budget allows.
         resamples: bootstrap resamples, of owners; 0: no intervals.
+        only_rank: models whose scores are no probabilities although they lie in [0, 1]: they get no calibration.
     """
-    return by_model(rows, scores, lambda frame: _measure(frame, k, resamples))
+    ranking = frozenset(only_rank)
+    return by_model(rows, scores, lambda frame: _measure(frame, k, resamples, frame["model"].iloc[0] not in ranking))
 
 
 def by_model(
@@ -60,16 +66,18 @@ def _owner_number() -> Column:
     return F.xxhash64(OWNER).alias(OWNER)
 
 
-def _measure(frame: pd.DataFrame, k: int, resamples: int) -> dict[str, Any]:
+def _measure(frame: pd.DataFrame, k: int, resamples: int, probability: bool) -> dict[str, Any]:
     labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
     share, recall = gains_curve(labels, scores, GAINS_POINTS)
     metrics = {name: plain(value) for name, value in ranking_metrics(labels, scores, k).items()}
+    if not probability:
+        metrics |= dict.fromkeys(_CALIBRATION)
     measured: dict[str, Any] = {"metrics": metrics, "gains": [share.tolist(), recall.tolist()], "intervals": {}}
     if resamples:
         owners = pd.factorize(frame[OWNER])[0]
         found = bootstrap_intervals(labels, scores, k, metrics=_INTERVALS, n_resamples=resamples, groups=owners)
         measured["intervals"] = {name: [plain(low), plain(high)] for name, (low, high) in found.items()}
-    if scores.min() >= 0 and scores.max() <= 1:
+    if probability and scores.min() >= 0 and scores.max() <= 1:
         table = reliability_table(labels, scores)
         measured["reliability"] = {
             name: getattr(table, name).tolist() for name in ("predicted", "observed", "rows", "lower", "upper")
@@ -117,7 +125,9 @@ def measure_by(rows: DataFrame, score: Column, group: Column, budget: float) -> 
 def measure_segments(
     rows: DataFrame, score: Column, columns: dict[str, Column], cut: float, levels: int
 ) -> list[dict[str, Any]]:
-    """Return what :func:`measure_by` does for the most frequent levels of each column, largest first.
+    """Return what :func:`measure_by` does for the levels of each column that matter, largest first.
+
+    Half of them are the most frequent ones, half those with the most positives of the others.
 
     On the list is who scores ``cut`` or more, in every segment the same: recall and lift say how it serves each.
 
@@ -135,9 +145,8 @@ def measure_segments(
     long = rows.select(LABEL, score.alias("score"), F.explode(F.array(*pairs)).alias("at")).select(
         LABEL, "score", "at.*"
     )
-    frequent = Window.partitionBy("column").orderBy(F.desc("count"), "level")
-    kept = long.groupBy("column", "level").count().withColumn("place", F.row_number().over(frequent))
-    kept = kept.where(F.col("place") <= levels).select("column", "level")
+    counted = long.groupBy("column", "level").agg(F.count("*").alias("rows"), F.sum(LABEL).alias("positives"))
+    kept = choose_levels(counted, ["column"], "level", "positives", levels).select("column", "level")
 
     def work(frame: pd.DataFrame) -> pd.DataFrame:
         where = {name: frame[name].iloc[0] for name in ("column", "level")}
@@ -181,7 +190,7 @@ def gate_use(rows: DataFrame, experts: list[str], score: str) -> dict[str, Any]:
     """Return the mean gate of each expert, the mean entropy of a row's gates (divided by ln E), and gates by decile."""
     gates = [F.col(f"gate_{name}") for name in experts]
     entropy = sum((-(gate * F.log(F.greatest(gate, F.lit(1e-12)))) for gate in gates), F.lit(0.0))
-    cuts = rows.approxQuantile(score, [i / 10 for i in range(1, 10)], 0.01)
+    cuts = rows.approxQuantile(score, [i / 10 for i in range(1, 10)], 0.001)
     above = F.array(*[F.lit(cut) for cut in cuts])
     decile = F.lit(9) - F.size(F.filter(above, lambda cut: cut < F.col(score)))  # 0: the best tenth
     means = [F.avg(gate).alias(name) for gate, name in zip(gates, experts, strict=True)]

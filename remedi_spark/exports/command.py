@@ -76,7 +76,9 @@ def _to_files(
 ) -> dict[str, Any]:  # fmt: skip
     from remedi_spark.exports.files import MANIFEST, export_files
 
-    manifest = export_files(_select(scores, snapshot, config, overrides), scores, out, kind)
+    escape = load(config, overrides).scores.escape_formulas
+    selection = _select(scores, snapshot, config, overrides)
+    manifest = export_files(selection, scores, out, kind, escape_formulas=escape)
     return {"rows": manifest["rows"], "folder": str(out / manifest["folder"]), "manifest": str(out / MANIFEST)}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from py4j.protocol import Py4JJavaError
 
@@ -33,7 +34,17 @@ _MEANING = {
     "53400": "a limit of the server was reached; raise it and run again",
     "58030": "the server cannot write to its disk; mend it and run again",
     "57P01": "the server ended the connection; run again",
+    "42809": "something else has this name; move it away, or name another with --table",
+    "42P07": "something else has this name; move it away, or name another with --table",
+    "42P16": "a view of this name has other columns; drop it, or name another table with --table",
 }
+_CLASSES = {
+    "22": "a value that the server does not take; correct it in the scores",
+    "23": "a row breaks a constraint of the target; correct the scores, or the constraint",
+    "54": "a limit of the server was reached; raise it and run again",
+    "55": "another session holds the target; run again when it has ended",
+}
+"""By the first two characters of an SQLSTATE."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class Database:
                 f"--jdbc {shown}: expected {PREFIX}//HOST:PORT/DATABASE; for another database, "
                 "export Parquet files with --out and load them there"
             )
-        if re.search(r"[?&]password=|//[^/@]*:[^/@]*@", url, re.IGNORECASE):
+        if re.search(r"[?&](ssl)?password=|//[^/@]*:[^/@]*@", unquote(url), re.IGNORECASE):
             raise InputError(f"--jdbc: the URL holds a password, which logs would show; set {PASSWORD} instead")
         return cls(url, os.environ.get(USER), os.environ.get(PASSWORD))
 
@@ -139,8 +150,8 @@ def refusals(url: str) -> Iterator[None]:
             meaning = (
                 "cannot connect or the connection broke; is the server up, are host and port right? Then run again"
             )
-        elif state in _MEANING:
-            meaning = _MEANING[state]
+        elif state in _MEANING or state[:2] in _CLASSES:
+            meaning = _MEANING.get(state) or _CLASSES[state[:2]]
         elif "No space left" in message or "File too large" in message:
             meaning = _MEANING["53100"]
         else:
@@ -172,6 +183,7 @@ def _sql_error(error: Any) -> tuple[str, str] | None:
 def _state_of(message: str) -> str:
     known = {
         "No space left": "53100", "File too large": "53100", "terminating connection": "57P01",
-        "I/O error": "08006", "Connection to": "08001", "refused": "08001", "password": "28P01",
+        "I/O error": "08006", "invalid byte sequence": "22021", "violates": "23000",
+        "Connection to": "08001", "refused": "08001", "password": "28P01",
     }  # fmt: skip
     return next((state for words, state in known.items() if words in message), "")

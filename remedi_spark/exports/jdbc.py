@@ -7,7 +7,9 @@ all rows are there; a repetition finds them and changes nothing. A session lock 
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JJavaError
@@ -16,7 +18,8 @@ from remedi_spark.errors import InputError
 from remedi_spark.exports.connection import DRIVER, Connection, Database, refusals
 from remedi_spark.exports.postgres import Target
 from remedi_spark.exports.selection import Selection, reasons_as_text
-from remedi_spark.progress import say
+from remedi_spark.exports.texts import without_zero, zero_counts
+from remedi_spark.progress import say, warn
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -38,6 +41,7 @@ def export_jdbc(selection: Selection, database: Database, table: str) -> int:
     Raises:
         InputError: the server is down, refuses, or its table has another schema; the target is then as it was.
     """
+    _require_one_run(selection)
     target = Target.of(table, selection.rows, timed=selection.timed)
     connection = Connection(selection.rows.sparkSession, database)
     staging = f"_staging_{uuid.uuid4().hex[:8]}"
@@ -45,15 +49,48 @@ def export_jdbc(selection: Selection, database: Database, table: str) -> int:
         with refusals(database.url):
             _lock(connection, target)
             _prepare(connection, target)
-            connection.execute(target.create_staging(staging))
-            _stage(selection.rows, database, target.name(staging))
-            touched = _merge(connection, target, staging, selection.count)
+            with _staging(connection, target, staging):
+                _stage(_held(selection), database, target.name(staging))
+                touched = _merge(connection, target, staging, selection.count)
     finally:
-        with suppress(Py4JJavaError):
-            connection.execute(f"DROP TABLE IF EXISTS {target.name(staging)}")
         connection.close()
     say("export", f"{selection.count} rows in {target.name()}, {touched} of them new, changed or removed")
     return touched
+
+
+def _require_one_run(selection: Selection) -> None:
+    """Refuse two runs of one snapshot and model version: the target's key has room for one of them."""
+    seen = Counter((one.snapshot, one.model_version) for one in selection.slices)
+    twice = [pair for pair, runs in seen.items() if runs > 1]
+    if twice:
+        snapshot, version = twice[0]
+        raise InputError(
+            f"snapshot {snapshot} was scored by {seen[twice[0]]} runs of model {version} in this table, expected one; "
+            "hand the last one over with --snapshot latest"
+        )
+
+
+def _held(selection: Selection) -> DataFrame:
+    """Return the rows as PostgreSQL can hold them; U+0000, which it cannot, becomes U+FFFD, and that is said."""
+    found = zero_counts(selection.rows)
+    if not found:
+        return selection.rows
+    named = ", ".join(f"{name} ({count} rows)" for name, count in found.items())
+    warn("export", f"U+0000, which PostgreSQL cannot hold, was written as U+FFFD in {named}")
+    return without_zero(selection.rows, found)
+
+
+@contextmanager
+def _staging(connection: Connection, target: Target, suffix: str) -> Iterator[None]:
+    """Make the staging table; remove it in the end, if it was this run that made it."""
+    with connection.transaction():
+        for statement in target.create_staging(suffix):
+            connection.execute(statement)
+    try:
+        yield
+    finally:
+        with suppress(Py4JJavaError):
+            connection.execute(f"DROP TABLE IF EXISTS {target.name(suffix)}")
 
 
 def _lock(connection: Connection, target: Target) -> None:
@@ -68,18 +105,26 @@ def _prepare(connection: Connection, target: Target) -> None:
     found = connection.rows(target.describe())
     if found:
         target.require(found, [row[0] for row in connection.rows(target.describe_key())])
+    target.require_beside(connection.rows(target.describe_loads()))
     missing = [] if found else target.create()
     if connection.rows(target.missing_beside())[0][0]:
         missing += target.create_beside()
+    missing += _renewed(connection, target)
     with connection.transaction():  # none where all is there: it would wait for readers' locks
         for statement in missing:
             connection.execute(statement)
-    left = connection.rows(
-        f"SELECT tablename::text FROM pg_tables WHERE schemaname = '{target.schema}' "
-        f"AND tablename ~ '^{target.table}_staging_[0-9a-f]{{8}}$'"
-    )
-    for (name,) in left:
+    for (name,) in connection.rows(target.left_staging()):
         connection.execute(f'DROP TABLE IF EXISTS "{target.schema}"."{name}"')
+
+
+def _renewed(connection: Connection, target: Target) -> list[str]:
+    """Return the statements that a table of loads of an earlier version needs."""
+    if not connection.rows(target.describe_loads()):
+        return []
+    key = connection.rows(target.loads_constraint())
+    if [column for _, column in key] == list(target.loads_key):
+        return []
+    return target.renew_loads(key[0][0] if key else "")
 
 
 def _stage(rows: DataFrame, database: Database, staging: str) -> None:

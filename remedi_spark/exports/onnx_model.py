@@ -8,6 +8,7 @@ float64, shape (rows,).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ from remedi_spark.metrics.label_scale import LARGEST_ANGLE, LabelScale
 NULL = "<null>"
 """What stands for a null category; ONNX's texts have none."""
 OPSET, ML_OPSET, IR_VERSION = 20, 3, 9
-OURS, NETS, SCORE = "/", "nets", "score"
-"""How names inside the graph begin, the nets' output and (with ``_``) how their names begin, the output."""
+OURS, SCORE = "/", "score"
+"""How names inside the graph begin, as often repeated as no feature's name begins with it; the output."""
 
 
 def export_onnx(bundle: Bundle, path: Path) -> Path:
@@ -70,24 +71,22 @@ def build_model(bundle: Bundle) -> onnx.ModelProto:
     """Return the student of a bundle as a checked ONNX model.
 
     Raises:
-        InputError: a category has a level ``<null>``, a feature has a name of the graph's own, or a model has no like
-            in ONNX.
+        InputError: a category has a level ``<null>``, a feature is named like the output or not at all, or a model has
+            no like in ONNX.
     """
     encoder, students = bundle.encoder, bundle.parts.students
-    for name in bundle.contract.names:
-        if name in (SCORE, NETS) or name.startswith((OURS, f"{NETS}_")):
-            raise InputError(f"--onnx: feature {name!r} has a name that the graph needs for itself; rename the column")
-    graph = Graph()
+    graph = Graph(_own_prefix(bundle.contract.names))
     encoded = _encode(graph, encoder)
     parts = []
     for name, folds in students.items():
         if folds[0].kind != "net":
-            parts += [_trees(graph, fitted, encoder, encoded[k], f"{OURS}{name}_{k}") for k, fitted in enumerate(folds)]
+            parts += [
+                _trees(graph, fitted, encoder, encoded[k], f"{graph.ours}{name}_{k}") for k, fitted in enumerate(folds)
+            ]
     nets = [folds for folds in students.values() if folds[0].kind == "net"]
     if nets:
         stacked = graph.add("Concat", *[graph.add("Unsqueeze", x, graph.ints([1])) for x in encoded], axis=1)
-        graph.splice(export_nets(nets, encoder.folds, encoder.layout.width, OPSET), "x", stacked)
-        parts.append(NETS)
+        parts.append(graph.splice(export_nets(nets, encoder.folds, encoder.layout.width, OPSET), "x", stacked))
     total = graph.add("Sum", *parts) if len(parts) > 1 else parts[0]
     if shift := sum(fitted.info.get("shift", 0.0) for folds in students.values() for fitted in folds):
         total = graph.add("Add", total, graph.number(shift))
@@ -97,10 +96,28 @@ def build_model(bundle: Bundle) -> onnx.ModelProto:
     return _model(graph, bundle)
 
 
-class Graph:
-    """Nodes and constants under names that are counted up."""
+def _own_prefix(names: Sequence[str]) -> str:
+    """Return how no feature's name begins; refuse names that no input of a graph can have.
 
-    def __init__(self) -> None:
+    An input is called as the feature is, whatever that is: onnxruntime takes any text.
+    """
+    for name in names:
+        if name in (SCORE, ""):
+            raise InputError(
+                f"--onnx: feature {name!r} would be an input named like the output, or not at all; expected any other "
+                "name than 'score' and ''; rename the column and train again"
+            )
+    prefix = OURS
+    while any(name.startswith(prefix) for name in names):
+        prefix += OURS
+    return prefix
+
+
+class Graph:
+    """Nodes and constants under names that are counted up; they begin with ``ours``."""
+
+    def __init__(self, ours: str = OURS) -> None:
+        self.ours = ours
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -109,13 +126,13 @@ class Graph:
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node; return the name of its output."""
-        out = f"{OURS}v{len(self.nodes)}"
+        out = f"{self.ours}v{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [out], domain=domain, **attributes))
         return out
 
     def constant(self, values: npt.NDArray[Any]) -> str:
         """Add a constant; return its name."""
-        name = f"{OURS}c{len(self.constants)}"
+        name = f"{self.ours}c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(values, name))
         return name
 
@@ -127,14 +144,16 @@ class Graph:
         """Add an int64 constant."""
         return self.constant(np.asarray(values, dtype=np.int64))
 
-    def splice(self, model: onnx.ModelProto, entry: str, source: str) -> None:
-        """Take in another model's graph, fed with ``source`` at its input ``entry``."""
-        inner = compose.add_prefix(model, f"{NETS}_", rename_outputs=False)
-        self.nodes.append(helper.make_node("Identity", [source], [f"{NETS}_{entry}"]))
+    def splice(self, model: onnx.ModelProto, entry: str, source: str) -> str:
+        """Take in another model's graph, fed with ``source`` at its input ``entry``; return the name of its output."""
+        prefix = f"{self.ours}nets_"
+        inner = compose.add_prefix(model, prefix)
+        self.nodes.append(helper.make_node("Identity", [source], [f"{prefix}{entry}"]))
         self.nodes += inner.graph.node
         self.constants += inner.graph.initializer
         self.functions += inner.functions
         self.domains |= {one.domain: one.version for one in inner.opset_import if one.domain not in self.domains}
+        return str(inner.graph.output[0].name)
 
 
 def _encode(graph: Graph, encoder: Encoder) -> list[str]:

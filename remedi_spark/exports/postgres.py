@@ -19,7 +19,14 @@ TYPES = {
     "timestamp": "timestamp with time zone", "timestamp_ntz": "timestamp without time zone",
 }  # fmt: skip
 """PostgreSQL's name of each Spark SQL type."""
-_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$")
+_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?\Z")
+LONGEST = 63
+"""Bytes of a name in PostgreSQL, which cuts longer ones without a word."""
+LONGEST_TABLE = LONGEST - len("_staging_") - 8
+"""So that no name beside the table's own is cut: a staging table's is the longest."""
+STAGING = "Rows on their way, by remedi export; it removes this table."
+"""Comment by which an export knows the staging tables of exports that were killed."""
+_LOADS = ("run_id", SNAPSHOT, "model_version", "scored_at", "rows", "contract", "loaded_at")
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,23 @@ class Target:
         if not _NAME.match(name):
             raise InputError(f"--table {name!r}: expected TABLE or SCHEMA.TABLE of letters, digits and underscores")
         schema, _, table = name.rpartition(".")
+        for part, longest in ((schema, LONGEST), (table, LONGEST_TABLE)):
+            if len(part.encode()) > longest:
+                raise InputError(
+                    f"--table {name}: {part!r} has {len(part.encode())} bytes, expected at most {longest}, because "
+                    f"PostgreSQL cuts names at {LONGEST} and the names beside it are longer; take a shorter name"
+                )
         return cls(schema or "public", table, {field.name: _type(field) for field in rows.schema.fields}, timed)
 
     @property
     def key(self) -> tuple[str, ...]:
         """The primary key, the columns of a slice first."""
         return ((SNAPSHOT,) if self.timed else ()) + ("model_version", "owner_id")
+
+    @property
+    def loads_key(self) -> tuple[str, ...]:
+        """The primary key of the table of loads: one run may have scored several snapshots, or with several models."""
+        return (*self.key[:-1], "run_id")
 
     def name(self, suffix: str = "") -> str:
         """Return the quoted name of the table, or of one beside it."""
@@ -81,10 +99,12 @@ class Target:
     def create_beside(self) -> list[str]:
         """Return the statements that make the table of loads and the view of the last one."""
         return [
-            f"CREATE TABLE IF NOT EXISTS {self.name('_loads')} (run_id text PRIMARY KEY, "
+            f"CREATE TABLE IF NOT EXISTS {self.name('_loads')} (run_id text, "
             f"{SNAPSHOT} {self.types[SNAPSHOT]}, model_version text NOT NULL, scored_at timestamptz NOT NULL, "
-            "rows bigint NOT NULL, contract text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())",
-            f"COMMENT ON TABLE {self.name('_loads')} IS 'One row a scoring run that was handed over, whole.'",
+            "rows bigint NOT NULL, contract text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now(), "
+            f"PRIMARY KEY ({_listed(self.loads_key)}))",
+            f"COMMENT ON TABLE {self.name('_loads')} IS "
+            "'One row a snapshot, model version and scoring run that was handed over, whole.'",
             f"CREATE OR REPLACE VIEW {self.name('_latest')} AS {self._latest()}",
             f"COMMENT ON VIEW {self.name('_latest')} IS 'The last scoring run of the last snapshot.'",
         ]
@@ -94,13 +114,37 @@ class Target:
         same = " AND ".join(f's."{name}" = l."{name}"' for name in self.key[:-1])
         return (
             f"SELECT {columns} FROM {self.name()} s JOIN (SELECT {_listed(self.key[:-1])} FROM {self.name('_loads')} "
-            f"ORDER BY {SNAPSHOT} DESC NULLS LAST, scored_at DESC LIMIT 1) l ON {same}"
+            f'ORDER BY {SNAPSHOT} DESC NULLS LAST, scored_at DESC, model_version COLLATE "C" DESC, '
+            f'run_id COLLATE "C" DESC LIMIT 1) l ON {same}'
         )
 
-    def create_staging(self, suffix: str) -> str:
-        """Return the statement that makes the table that executors fill; it survives no crash of the server."""
+    def renew_loads(self, constraint: str) -> list[str]:
+        """Return the statements that give a table of loads of an earlier version the present key, and its lost rows.
+
+        Its key was the run alone, so that of the snapshots of one run only one was noted.
+        """
+        drop = f'DROP CONSTRAINT "{constraint}", ' if constraint else ""
+        return [
+            f"ALTER TABLE {self.name('_loads')} {drop}ADD PRIMARY KEY ({_listed(self.loads_key)})",
+            self._note(self.name()),
+            *self.create_beside(),
+        ]
+
+    def create_staging(self, suffix: str) -> list[str]:
+        """Return the statements that make the table that executors fill; it survives no crash of the server."""
         columns = [f'"{name}" {"text" if name == "reasons" else kind}' for name, kind in self.types.items()]
-        return f"CREATE UNLOGGED TABLE {self.name(suffix)} ({', '.join(columns)})"
+        return [
+            f"CREATE UNLOGGED TABLE {self.name(suffix)} ({', '.join(columns)})",
+            f"COMMENT ON TABLE {self.name(suffix)} IS '{STAGING}'",
+        ]
+
+    def left_staging(self) -> str:
+        """Return the query for the names of staging tables that killed exports to this table have left."""
+        return (
+            "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            f"WHERE n.nspname = '{self.schema}' AND c.relname ~ '^{self.table}_staging_[0-9a-f]{{8}}$' "
+            f"AND obj_description(c.oid, 'pg_class') = '{STAGING}'"
+        )
 
     def upsert(self, suffix: str) -> str:
         """Return the statement that brings staged rows in; rows that are there already, the same, are left alone.
@@ -132,12 +176,46 @@ class Target:
 
     def record(self, suffix: str) -> str:
         """Return the statement that notes the staged runs as handed over."""
+        return self._note(self.name(suffix))
+
+    def _note(self, rows: str) -> str:
+        """Return the statement that notes the runs of some rows; what is noted already, the same, is left alone."""
         snapshot = SNAPSHOT if self.timed else f"NULL::{self.types[SNAPSHOT]}"
+        noted = ("scored_at", "rows", "contract")
+        old, new = (", ".join(f'{side}."{name}"' for name in noted) for side in ("l", "excluded"))
         return (
-            f"INSERT INTO {self.name('_loads')} (run_id, {SNAPSHOT}, model_version, scored_at, rows, contract) "
+            f"INSERT INTO {self.name('_loads')} AS l (run_id, {SNAPSHOT}, model_version, scored_at, rows, contract) "
             f"SELECT run_id, {snapshot}, model_version, max(scored_at), count(DISTINCT owner_id), "
-            f"'{data_contract.VERSION}' FROM {self.name(suffix)} GROUP BY 1, 2, 3 ON CONFLICT (run_id) DO NOTHING"
+            f"'{data_contract.VERSION}' FROM {rows} GROUP BY 1, 2, 3 ON CONFLICT ({_listed(self.loads_key)}) "
+            f"DO UPDATE SET ({_listed((*noted, 'loaded_at'))}) = ROW({new}, now()) "
+            f"WHERE ({old}) IS DISTINCT FROM ({new})"
         )
+
+    def describe_loads(self) -> str:
+        """Return the query for the columns of the table of loads."""
+        return _columns_of(self.name("_loads"))
+
+    def loads_constraint(self) -> str:
+        """Return the query for name and columns, in order, of the primary key of the table of loads."""
+        return (
+            "SELECT c.conname::text, a.attname::text FROM pg_constraint c "
+            "CROSS JOIN unnest(c.conkey) WITH ORDINALITY k(attnum, place) "
+            "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum "
+            f"WHERE c.conrelid = to_regclass('{self.name('_loads')}') AND c.contype = 'p' ORDER BY k.place"
+        )
+
+    def require_beside(self, columns: list[tuple[Any, ...]]) -> None:
+        """Check a table of loads that exists.
+
+        Raises:
+            InputError: it is something else.
+        """
+        missing = [name for name in _LOADS if name not in {row[0] for row in columns}]
+        if columns and missing:
+            raise InputError(
+                f"target {self.schema}.{self.table}_loads: no column {missing[0]!r}, expected the table of loads of "
+                "remedi export; name another table with --table, or move this one away"
+            )
 
     def missing_beside(self) -> str:
         """Return the query whether the table of loads or the view is missing."""
@@ -145,11 +223,7 @@ class Target:
 
     def describe(self) -> str:
         """Return the query for the columns of the target as it is: name, type, not null, default."""
-        return (
-            "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef "
-            f"FROM pg_attribute a WHERE a.attrelid = to_regclass('{self.name()}') AND a.attnum > 0 "
-            "AND NOT a.attisdropped"
-        )
+        return _columns_of(self.name())
 
     def describe_key(self) -> str:
         """Return the query for the columns of the target's primary key, in order."""
@@ -181,6 +255,13 @@ class Target:
             raise InputError(
                 f"{where}: primary key ({', '.join(key) or 'none'}), expected ({', '.join(self.key)}); {advice}"
             )
+
+
+def _columns_of(table: str) -> str:
+    return (
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef "
+        f"FROM pg_attribute a WHERE a.attrelid = to_regclass('{table}') AND a.attnum > 0 AND NOT a.attisdropped"
+    )
 
 
 def _type(field: Any) -> str:

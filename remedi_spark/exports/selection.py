@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -71,14 +73,38 @@ def select_scores(spark: SparkSession, table: str, wanted: str = LATEST) -> Sele
         raise InputError(f"table {table}: {SNAPSHOT} is null in some rows only; hand the two kinds over one by one")
     if len(chosen) == len(slices):
         return Selection(frame, chosen)
-    return Selection(frame.where(F.col("run_id").isin([one.run_id for one in chosen])), chosen)
+    return Selection(frame.where(_of(chosen, dict(frame.dtypes)[SNAPSHOT])), chosen)
+
+
+def _of(slices: list[Slice], kind: str) -> Column:
+    """Return the condition of rows of the slices: one run, and one model, may have scored other snapshots as well."""
+    snapshots: dict[tuple[str, str], list[Any]] = {}
+    for one in slices:
+        snapshots.setdefault((one.model_version, one.run_id), []).append(one.snapshot)
+    found = [
+        (F.col("model_version") == version) & (F.col("run_id") == run) & _at(days, kind)
+        for (version, run), days in snapshots.items()
+    ]
+    return reduce(or_, found)
+
+
+def _at(snapshots: list[Any], kind: str) -> Column:
+    if snapshots[0] is None:  # then all are: the caller has refused a mixture
+        return F.col(SNAPSHOT).isNull()
+    # A time without a zone would pass through the zone of this process as a literal.
+    return F.col(SNAPSHOT).isin([F.lit(str(one)).cast(kind) if kind == "timestamp_ntz" else one for one in snapshots])
 
 
 def _slices(frame: DataFrame) -> list[Slice]:
     keys = (SNAPSHOT, "model_version", "run_id")
     found = frame.groupBy(*keys).agg(F.max("scored_at").alias("scored_at"), F.count("*").alias("rows")).collect()
     slices = [Slice(row[0], row[1], row[2], row["scored_at"], row["rows"]) for row in found]
-    return sorted(slices, key=lambda one: (one.snapshot is not None, one.snapshot or 0, one.scored_at))
+    return sorted(slices, key=_age)
+
+
+def _age(one: Slice) -> tuple[Any, ...]:
+    """Order slices from the first to the last; the names decide between two models of one run."""
+    return one.snapshot is not None, one.snapshot or 0, one.scored_at, one.model_version, one.run_id
 
 
 def _choose(slices: list[Slice], wanted: str, table: str) -> list[Slice]:

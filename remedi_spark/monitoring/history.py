@@ -20,7 +20,7 @@ from remedi_spark.progress import warn
 from remedi_spark.spark.local_rows import local_rows
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
     from remedi_spark.spark.tables import Tables
 
@@ -110,21 +110,24 @@ def realised(tables: Tables, facts: pd.DataFrame | None, config: MonitoringConfi
     waiting = _waiting(facts)
     if not waiting:
         return
-    days = sorted({date.fromisoformat(snapshot) for snapshot, _ in waiting})
+    pairs = sorted(waiting)
+    days = sorted({date.fromisoformat(snapshot) for snapshot, _ in pairs})
     labelled = tables.read("owner_features").where(F.col(SNAPSHOT).isin(days) & F.col(LABEL).isNotNull())
-    scores = tables.read("scores").select(OWNER, SNAPSHOT, "model_version", "score", "in_top_k")
+    scores = tables.read("scores").withColumn("pair", _pair(pairs)).where("pair IS NOT NULL")
     joined = scores.join(labelled.select(OWNER, SNAPSHOT, LABEL), [OWNER, SNAPSHOT])
-    found = joined.groupBy(SNAPSHOT, "model_version").applyInPandas(
-        _measure, "snapshot string, model_version string, found string"
-    )
-    for row in found.collect():
-        if (row["snapshot"], row["model_version"]) in waiting:
-            yield from _told(row, config)
+    # A group is one task's: no owner's id, and no text, goes there.
+    narrow = joined.select("pair", F.col(LABEL).cast("float").alias(LABEL), "score", "in_top_k")
+    for row in narrow.groupBy("pair").applyInPandas(_measure, "pair int, found string").collect():
+        yield from _told(" ".join(pairs[row["pair"]]), json.loads(row["found"]), config)
 
 
-def _told(row: Any, config: MonitoringConfig) -> Iterator[Measure]:
-    found: dict[str, float | None] = json.loads(row["found"])
-    name = f"{row['snapshot']} {row['model_version']}"
+def _pair(pairs: list[tuple[str, str]]) -> Column:
+    """Return the place of a score's snapshot and model version among ``pairs``; null: not among them."""
+    known = F.create_map(*[F.lit(one) for i, pair in enumerate(pairs) for one in (" ".join(pair), i)])
+    return known[F.concat_ws(" ", F.col(SNAPSHOT).cast("string"), F.col("model_version"))]
+
+
+def _told(name: str, found: dict[str, float | None], config: MonitoringConfig) -> Iterator[Measure]:
     for metric, value in found.items():
         if metric == "lift_at_k":
             yield realised_lift(name, value, config)
@@ -143,12 +146,9 @@ def _waiting(facts: pd.DataFrame | None) -> set[tuple[str, str]]:
 
 
 def _measure(frame: pd.DataFrame) -> pd.DataFrame:
-    labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
+    labels, scores = frame[LABEL].to_numpy(dtype=float), frame["score"].to_numpy()
     found = ranking_metrics(labels, scores, max(1, int(frame["in_top_k"].sum())))
     facts = {name: found[name] for name in (*_REALISED, "lift_at_k")}
     facts |= {"rows": float(len(labels)), "observed": float(labels.mean()), "predicted": float(scores.mean())}
     plain = {name: float(value) if math.isfinite(value) else None for name, value in facts.items()}
-    first = frame.iloc[0]
-    return pd.DataFrame(
-        {"snapshot": [str(first[SNAPSHOT])], "model_version": [first["model_version"]], "found": [json.dumps(plain)]}
-    )
+    return pd.DataFrame({"pair": [frame["pair"].iloc[0]], "found": [json.dumps(plain)]})

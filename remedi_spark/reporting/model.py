@@ -100,6 +100,17 @@ class ModelResult(Part):
     """95 % intervals of some of the metrics, (low, high)."""
     seconds: Number = None
     """Fitting time."""
+    rows_used: list[Count] = Field(default_factory=list)
+    """Training rows of the fit of each fold, after all caps; empty: unknown."""
+
+
+class FailedMember(Part):
+    """A model that was asked for and is not in the ensemble."""
+
+    model: str
+    phase: str = ""
+    """``holdout`` (measured) or ``final`` (shipped)."""
+    reason: str = ""
 
 
 class Retention(Part):
@@ -173,6 +184,13 @@ class FeatureImportance(Part):
 
     feature: str
     importance: Number
+
+
+class Explained(Part):
+    """The rows that the importance is estimated from; half of them are from the list, and weighed back."""
+
+    rows: Count
+    owners: Count
 
 
 class Effect(Part):
@@ -315,6 +333,9 @@ class Report(Part):
     """
 
     head: Head
+    warnings: list[str] = Field(default_factory=list)
+    """What the run found that may make its figures worth less, a sentence each."""
+    failed: list[FailedMember] = Field(default_factory=list)
     models: list[ModelResult] = Field(default_factory=list)
     retention: Retention | None = None
     fidelity: Fidelity | None = None
@@ -324,6 +345,7 @@ class Report(Part):
     experts: Experts | None = None
     ablations: list[ModelResult] = Field(default_factory=list)
     importance: list[FeatureImportance] = Field(default_factory=list)
+    explained: Explained | None = None
     effects: list[Effect] = Field(default_factory=list)
     """In the order to show them; the page draws the first twelve."""
     segments: list[Segment] = Field(default_factory=list)

@@ -11,6 +11,7 @@ from remedi_spark.reporting.model import ModelResult, Report, Segment
 
 DRIFTED = 0.25
 """A population stability index from which a feature is said to have drifted (the usual rule of thumb)."""
+ROWS_USED = "Rows used"
 STRONGEST = {"high": max, "low": min}
 
 
@@ -103,16 +104,30 @@ def leaderboard(models: Sequence[ModelResult], caption: str) -> Table:
     names = [name for name in fmt.METRICS if name in known] + sorted(known - set(fmt.METRICS))
     best = {name: _best(models, name) for name in names}
     timed = any(model.seconds is not None for model in models)
+    counted = any(model.rows_used for model in models)
     rows = [
         [
             Cell(model.name, small="" if model.kind == "ablation" else model.kind, strong=model.kind == "student"),
             *(_measured(model, name, best[name]) for name in names),
+            *([Cell(_rows_used(model.rows_used))] if counted else []),
             *([Cell(fmt.duration(model.seconds))] if timed else []),
         ]
         for model in models
     ]
-    titles = [fmt.metric(name).title for name in names]
-    return Table(caption, ["Model", *titles, *(["Fit"] if timed else [])], rows, shown=60, meanings=_meanings(names))
+    titles = [
+        *(fmt.metric(name).title for name in names),
+        *([ROWS_USED] if counted else []),
+        *(["Fit"] if timed else []),
+    ]
+    meanings = _meanings(names) | ({ROWS_USED: "training rows of a fold's fit, after all caps"} if counted else {})
+    return Table(caption, ["Model", *titles], rows, shown=60, meanings=meanings)
+
+
+def _rows_used(by_fold: Sequence[int]) -> str:
+    if not by_fold:
+        return fmt.MISSING
+    low, high = min(by_fold), max(by_fold)
+    return fmt.count(low) if low == high else f"{fmt.count(low)}{fmt.THIN}–{fmt.THIN}{fmt.count(high)}"
 
 
 def ablations(report: Report) -> Table:

@@ -7,11 +7,9 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
-from pyspark.sql import types as t
-
 from remedi_spark.errors import InputError
 from remedi_spark.spark.catalog_names import quoted_name
+from remedi_spark.spark.csv_output import CSV_OPTIONS, flat, without_formulas
 from remedi_spark.spark.places import has_scheme, local_name
 from remedi_spark.spark.replacing import beside as new_beside
 from remedi_spark.spark.replacing import recover, replace_folder, replace_remote
@@ -43,13 +41,17 @@ def check_output(spark: SparkSession, out: str, columns: tuple[str, ...]) -> Non
         )
 
 
-def write_table(frame: DataFrame, out: str) -> None:
-    """Write to a catalog table, a ``.parquet`` or ``.csv`` folder, or (any other path) a Delta folder."""
+def write_table(frame: DataFrame, out: str, *, escape_formulas: bool = True) -> None:
+    """Write to a catalog table, a ``.parquet`` or ``.csv`` folder, or (any other path) a Delta folder.
+
+    With ``escape_formulas``, no text of a CSV file is one that a spreadsheet would compute.
+    """
     spark = frame.sparkSession
     if is_catalog_name(out):
         frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").saveAsTable(quoted_name(out))
     elif is_csv(out):
-        _write_beside(_flat(frame), "csv", out)
+        rows = flat(frame)
+        _write_beside(without_formulas(rows) if escape_formulas else rows, "csv", out)
     elif out.rstrip("/").lower().endswith(".parquet"):
         _write_beside(frame, "parquet", out)
     else:
@@ -69,8 +71,7 @@ def beside(spark: SparkSession, out: str, suffix: str) -> tuple[Tables, str]:
 
 def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
     """Write next to ``out`` and move there, so that readers never see half a folder."""
-    # Quotes inside quotes are doubled, as every other reader of CSV expects; Spark's own way is a backslash.
-    writer = frame.write.mode("overwrite").options(header="true", escape='"').format(kind)
+    writer = frame.write.mode("overwrite").options(**(CSV_OPTIONS if kind == "csv" else {})).format(kind)
     if has_scheme(out):
         parent, _, name = out.rstrip("/").rpartition("/")
         new = f"{parent}/.{name}.new.{uuid.uuid4().hex}"
@@ -85,12 +86,6 @@ def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
-
-
-def _flat(frame: DataFrame) -> DataFrame:
-    """CSV knows no nested values: write them as JSON text."""
-    nested = [f.name for f in frame.schema.fields if isinstance(f.dataType, t.ArrayType | t.StructType | t.MapType)]
-    return frame.withColumns({name: F.to_json(name) for name in nested})
 
 
 def _is_result(spark: SparkSession, path: Path, columns: tuple[str, ...]) -> bool:

@@ -16,12 +16,13 @@ from pyspark.sql.pandas.functions import pandas_udf
 
 from remedi_spark.bundle.bundle import load_parts
 from remedi_spark.bundle.store import ModelStore, write_bytes, write_json
-from remedi_spark.columns import KEY, LABEL, PART, SNAPSHOT
+from remedi_spark.columns import KEY, LABEL, OWNER, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import EXPERTS
 from remedi_spark.encoding.contract import FeatureContract
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.evaluation.drivers import LEVELS, effects, importance
+from remedi_spark.evaluation.explained import WEIGHT, draw_rows
 from remedi_spark.evaluation.measures import compare_models, fidelity, gate_use, measure_by, measure_segments
 from remedi_spark.features.state import read_state
 from remedi_spark.metrics.label_scale import score_map_from_dict
@@ -30,12 +31,12 @@ from remedi_spark.monitoring.distribution import Distribution
 from remedi_spark.monitoring.health import health
 from remedi_spark.monitoring.history import latest
 from remedi_spark.monitoring.measures import against_training
-from remedi_spark.progress import run_id, say
+from remedi_spark.progress import run_id, say, side_work
 from remedi_spark.redaction import without_secrets_shown
 from remedi_spark.spark.joins import join_rows
-from remedi_spark.spark.partitions import uniform
 from remedi_spark.spark.side_by_side import together
 from remedi_spark.splits.holdout import TEST
+from remedi_spark.strict_json import finite
 from remedi_spark.tasks import Task, task_of
 from remedi_spark.workspace import FINAL, Workspace
 
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     from remedi_spark.reporting import Report
     from remedi_spark.spark.tables import Tables
 
-EXPLAINED_ROWS = 500
+EXPLAINED_ROWS = 2_000
+"""Rows whose contributions are added up, half of them from the list."""
 EFFECTS = 6
 SEGMENTS = 4
 """Text features, the strongest ones, by whose levels the student is measured."""
@@ -105,6 +107,7 @@ def run(
         report = _report(workspace, config, phase, metrics, found, durations, task)
     finally:
         rows.unpersist()
+    metrics = dict(finite(metrics))
     write_json(workspace.bundle / "metrics.json", metrics)
     write_bytes(workspace.bundle / "report.json", report.model_dump_json(indent=1).encode())
     render_report(workspace.bundle)
@@ -125,7 +128,7 @@ def _measure(
         "ablations": lambda: _differences(rows, ablations, k, config.evaluation.bootstrap) if ablations else {},
         "fidelity": lambda: fidelity(rows, "student", "fuser", k),
         "experts": lambda: gate_use(rows, list(EXPERTS), "student"),
-        "drivers": lambda: _drivers(workspace, contract, rows, k if counted else None),
+        "drivers": lambda: _drivers(workspace, contract, rows, head, listed=counted),
         "over_time": lambda: _over_time(rows, config.scores.budget, contract) if counted else [],
         "data_health": lambda: _health(workspace, config, contract, phase, rows),
     }
@@ -199,12 +202,15 @@ def _report(
 
     tree: dict[str, Any] = {
         "head": _head(workspace, config, metrics),
+        "warnings": metrics.get("warnings", []),
+        "failed": metrics.get("failed", []),
         "models": [
             {
                 "name": name,
                 "kind": "ablation" if name in metrics.get("ablations", ()) else _KINDS.get(name, "base"),
                 "metrics": measured["metrics"],
                 "intervals": measured["intervals"],
+                "rows_used": metrics.get("fits", {}).get(name, {}).get("rows_used", []),
             }
             for name, measured in found["models"].items()
         ],
@@ -231,18 +237,26 @@ def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict
     }  # fmt: skip
 
 
-def _drivers(workspace: Workspace, contract: FeatureContract, rows: DataFrame, k: int | None) -> dict[str, Any]:
-    """Return what drives the student; segments by the list of the best ``k``, None: there is no list to judge."""
-    scored = join_rows(rows.select("owner_id", SNAPSHOT, LABEL, "student"), workspace.tables.read("samples"))
-    share = EXPLAINED_ROWS / max(1, rows.count())
-    sample = scored.where(uniform("owner_id", 7) < share).select(*contract.columns)
-    ordered = importance(sample, load_parts(workspace.bundle))
+def _drivers(
+    workspace: Workspace, contract: FeatureContract, rows: DataFrame, head: dict[str, Any], *, listed: bool
+) -> dict[str, Any]:
+    """Return what drives the student; segments by the list of the best ``k`` where there is one to judge."""
+    samples = workspace.tables.read("samples")
+    scored = join_rows(rows.select(*KEY, LABEL, "student"), samples)
+    drawn = draw_rows(rows, "student", head["k"] / head["rows"], EXPLAINED_ROWS).cache()
+    try:
+        explained = drawn.agg(F.count("*").alias("rows"), F.countDistinct(OWNER).alias("owners")).collect()[0].asDict()
+        sample = join_rows(drawn, samples).select(*contract.columns, WEIGHT)
+        ordered = importance(sample, load_parts(workspace.bundle))
+    finally:
+        drawn.unpersist()
     names = [name for name, _ in ordered]
     parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "effects": lambda: effects(scored, contract, names[:EFFECTS], "student"),
-        "segments": lambda: _segments(scored, contract, names, k) if k is not None else [],
+        "segments": lambda: _segments(scored, contract, names, head["k"]) if listed else [],
     }
-    return {"importance": [{"feature": name, "importance": size} for name, size in ordered], **together(parts)}
+    shares = [{"feature": name, "importance": size} for name, size in ordered]
+    return {"importance": shares, "explained": explained, **together(parts)}
 
 
 def _segments(scored: DataFrame, contract: FeatureContract, names: list[str], k: int) -> list[dict[str, Any]]:
@@ -269,7 +283,9 @@ def _health(
 ) -> dict[str, Any] | None:
     """Say how the rows scored last differ from training or, where none were scored, the measured rows."""
     parts, read = load_parts(workspace.bundle), sources_read(workspace.tables)
-    found = latest(workspace.tables, parts.model_version)
+    found = None
+    with side_work("report", "reading the table monitoring", "the report compares the measured rows instead"):
+        found = latest(workspace.tables, parts.model_version)
     if found is not None:
         snapshot, measures, past = found
         scored = next(int(one.value or 0) for one in measures if one.metric == "rows")

@@ -9,6 +9,7 @@ who else is scored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.errors import InputError, cause
 from remedi_spark.monitoring.history import MONITORING, after_training, earlier, realised, rows_before, to_frame
 from remedi_spark.monitoring.measures import Measure, Scored, against_training, row_counts, tell
-from remedi_spark.progress import run_id, say, warn
+from remedi_spark.progress import run_id, say, side_work, warn
 from remedi_spark.spark.outputs import beside, check_output, write_table
 from remedi_spark.spark.tables import Tables, read_table
 from remedi_spark.stages.scoring import Batch, scored_batch
@@ -31,7 +32,10 @@ from remedi_spark.tracking.registry import load_model
 from remedi_spark.workspace import Workspace
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
+
+    from remedi_spark.monitoring.distribution import Counts, Distribution
 
 TOLD = 3
 """Figures beyond their limits that are named on stderr; the table has them all."""
@@ -52,11 +56,11 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
     with _Monitor(tables, MONITORING, config) as monitor:
         for day in snapshots or _latest(frame, table):
             with scored_batch(frame.where(F.col(SNAPSHOT) == day), parts, table=table) as batch:
-                monitor.look(batch, day, first=not total)
+                monitor.look(batch, day)
                 where = f"{SNAPSHOT} = '{day}' AND model_version = '{parts.model_version}'"
                 scores = batch.ranked(config.scores, monitor.moment, run_id())
                 tables.overwrite(scores, "scores", where=where, partition_by=(SNAPSHOT,))
-                monitor.done()
+                monitor.done(past=not total)
             say("scores", f"{batch.rows} owners of snapshot {day}")
             total += batch.rows
     if tables.in_catalog:
@@ -65,13 +69,17 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
 
 
 def offer_latest(tables: Tables) -> None:
-    """Make the view ``scores_latest`` beside ``scores`` in a catalog: the last run of the last snapshot."""
-    scores, last = tables.location("scores"), "snapshot_date, scored_at, run_id"
+    """Make the view ``scores_latest`` beside ``scores`` in a catalog: the last scoring run of the last snapshot.
+
+    One run may score several snapshots, or with several models: what is last is one snapshot, model version and run.
+    """
+    scores, last = tables.location("scores"), "snapshot_date, scored_at, model_version, run_id"
     view = (
         f"CREATE OR REPLACE VIEW {tables.location('scores_latest')} "
         "COMMENT 'The last scoring run of the last snapshot.' AS "
-        f"SELECT * FROM {scores} WHERE run_id = (SELECT max(struct({last})).run_id FROM {scores}) "
-        f"AND snapshot_date = (SELECT max(snapshot_date) FROM {scores})"
+        f"SELECT s.* FROM {scores} s JOIN (SELECT max(struct({last})) AS last FROM {scores}) l "
+        "ON s.snapshot_date = l.last.snapshot_date AND s.model_version = l.last.model_version "
+        "AND s.run_id = l.last.run_id"
     )
     try:
         tables.spark.sql(view)
@@ -96,18 +104,23 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
         scored_batch(frame, parts, table=table) as batch,
     ):
         monitor.look(batch)
-        write_table(batch.ranked(config.scores, monitor.moment, run_id(), top_k), out)
+        ranked = batch.ranked(config.scores, monitor.moment, run_id(), top_k)
+        write_table(ranked, out, escape_formulas=config.scores.escape_formulas)
         monitor.done()
         return batch.rows
 
 
 class _Monitor:
-    """Measures batches, refuses those beyond a limit, and writes all figures in the end."""
+    """Measures batches, refuses those beyond a limit, and writes all figures in the end.
+
+    Only a limit that the user has set stops a batch. Whatever else goes wrong here is said, and the scores are written.
+    """
 
     def __init__(self, tables: Tables, name: str, config: Config) -> None:
         self.moment = datetime.now(UTC).replace(microsecond=0)
         self._tables, self._name, self._config = tables, name, config
         self._open: Scored | None = None
+        self._past: pd.DataFrame | None = None
         self._found: list[Scored] = []
 
     def __enter__(self) -> _Monitor:
@@ -115,39 +128,65 @@ class _Monitor:
 
     def __exit__(self, *_: object) -> None:
         if self._found:
-            self._tables.append(to_frame(self._tables.spark, self._found), self._name)
+            with self._aside("writing the figures of monitoring"):
+                self._tables.append(to_frame(self._tables.spark, self._found), self._name)
 
-    def look(self, batch: Batch, day: date | None = None, *, first: bool = True) -> None:
-        """Measure a batch; with ``first``, past scores whose labels have become known as well.
+    def look(self, batch: Batch, day: date | None = None) -> None:
+        """Measure a batch before its scores are written.
 
         Raises:
             InputError: a figure is beyond a limit that stops.
         """
         counted = batch.counts() if self._config.monitoring.enabled else None
+        self._open = None
         if counted is None:
             return
-        counts, distribution = counted
-        limits, parts = self._config.monitoring, batch.parts
-        snapshot = None if day is None else str(day)
-        past = earlier(self._tables, self._name)
-        honest = after_training(day, distribution.until, _label_days(self._config))
-        names = FeatureContract.from_dict(parts.encoder["contract"]).names
-        judge_past = first and day is not None and self._config.task == "classification"
-        measures = [
-            *row_counts(batch.rows, rows_before(past, batch.table, snapshot), limits),
-            Measure("table", "labels", "after_training", float(honest)),
-            *against_training(counts, distribution, names, limits),
-            *(realised(self._tables, past, limits) if judge_past else ()),
-        ]
-        self._open = Scored(batch.table, snapshot, parts.model_version, run_id(), self.moment, measures)
+        with self._aside("measuring the rows"):
+            self._open = self._scored(batch, day, *counted)
+            if self._config.monitoring.lift_stop is not None:  # past scores may stop these: they come first
+                self._open.measures.extend(self._realised(day))
+        if self._open is None:
+            return
         if self._open.refused:
-            self.done()
+            self._found.append(self._open)
         self._open.refuse()
         _tell(self._open.worst, self._tables.location(self._name))
 
-    def done(self) -> None:
-        """Keep what was measured: the batch is written, or refused."""
-        self._found += [self._open] if self._open else []
+    def _scored(self, batch: Batch, day: date | None, counts: Counts, distribution: Distribution) -> Scored:
+        limits, parts = self._config.monitoring, batch.parts
+        snapshot = None if day is None else str(day)
+        self._past = None
+        with self._aside("reading the figures of earlier runs"):
+            self._past = earlier(self._tables, self._name)
+        honest = after_training(day, distribution.until, _label_days(self._config))
+        names = FeatureContract.from_dict(parts.encoder["contract"]).names
+        measures = [
+            *row_counts(batch.rows, rows_before(self._past, batch.table, snapshot), limits),
+            Measure("table", "labels", "after_training", float(honest)),
+            *against_training(counts, distribution, names, limits),
+        ]
+        return Scored(batch.table, snapshot, parts.model_version, run_id(), self.moment, measures)
+
+    def _realised(self, day: date | None) -> list[Measure]:
+        """Measure past scores whose labels have become known."""
+        if day is None or self._config.task != "classification":
+            return []
+        return list(realised(self._tables, self._past, self._config.monitoring))
+
+    def done(self, *, past: bool = False) -> None:
+        """Keep what was measured of a batch that is written; with ``past``, past scores are measured now as well."""
+        if self._open is None:
+            return
+        self._found.append(self._open)
+        if past and self._config.monitoring.lift_stop is None and self._open.snapshot is not None:
+            with self._aside("measuring past scores"):
+                found = self._realised(date.fromisoformat(self._open.snapshot[:10]))
+                self._open.measures.extend(found)
+                _tell([one for one in found if one.state != "ok"], self._tables.location(self._name))
+
+    def _aside(self, what: str) -> AbstractContextManager[None]:
+        advice = f"see {self._tables.location(self._name)}; --set monitoring.enabled=false does without"
+        return side_work("monitoring", what, advice)
 
 
 def _label_days(config: Config) -> int:

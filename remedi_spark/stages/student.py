@@ -15,7 +15,7 @@ import itertools
 from pyspark.sql import functions as F
 
 from remedi_spark.bundle.bundle import BundleParts, load_students
-from remedi_spark.columns import CARRIED, LABEL, OWNER, PART
+from remedi_spark.columns import CARRIED, LABEL, PART, ROW_HASH
 from remedi_spark.config import Config
 from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.learners.contract import TARGET, Fitted
@@ -97,7 +97,7 @@ def _describe(workspace: Workspace, config: Config) -> None:
     students = load_students(store, student_parts(workspace, config), config.base_models.folds)
     parts = BundleParts(store.load("encoder"), students, store.load("calibration"), model_version="")
     share = DESCRIBED_ROWS / max(1, store.load("training")["rows"])
-    trained = F.col(LABEL).isNotNull() & (F.col("source") != TEST) & (uniform(OWNER, config.seed) < share)
+    trained = F.col(LABEL).isNotNull() & (F.col("source") != TEST) & (uniform(ROW_HASH, config.seed) < share)
     scored = score_canonical(workspace.tables.read("samples").where(trained), parts).cache()
     store.save("score_distribution", describe_scores(scored))
     scored.unpersist()

@@ -35,6 +35,8 @@ class Classification:
     loss: ClassVar[str] = "logistic"
     rare_owners: ClassVar[str] = "positive owners"
     baselines: ClassVar[dict[str, str]] = {"mean": "mean", "rank_mean": "rank_mean", "stack_lr": "stack_lr"}
+    only_rank: ClassVar[tuple[str, ...]] = ("rank_mean",)
+    """Baselines whose scores are no probabilities."""
     files: ClassVar[tuple[str, ...]] = ()
 
     def needs_no_negatives(self) -> str | None:
@@ -97,7 +99,7 @@ class Classification:
 
     def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
         """Return ranking and calibration metrics, intervals, gains and reliability."""
-        return measure_models(rows, scores, k, self.config.evaluation.bootstrap)
+        return measure_models(rows, scores, k, self.config.evaluation.bootstrap, self.only_rank)
 
     def summary(self, measured: Measured) -> dict[str, Any]:
         """Return what the student keeps of its teacher."""

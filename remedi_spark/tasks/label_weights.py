@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import FOLD, LABEL, OWNER, WEIGHT
+from remedi_spark.columns import FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.imbalance.label_density import LabelDensity
 from remedi_spark.learners.contract import Fitted
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 ROWS = 200_000
-"""About so many rows, those of a sample of the owners, are enough to tell kinds of weights apart."""
+"""About so many rows, of all owners alike, are enough to tell kinds of weights apart; folds keep owners together."""
 FOLDS = 2
 """Folds that are left out in turn."""
 TRIAL = LightGBMConfig(num_iterations=300, learning_rate=0.1, num_leaves=15, min_data_in_leaf=50, feature_fraction=0.6)
@@ -86,7 +86,7 @@ def try_weights(
     share = ROWS / max(plan.rows, 1)
     if share < 1:
         plan = replace(plan, rows=ROWS)
-        rows = rows.where(uniform(OWNER, plan.seed + 2) < share)
+        rows = rows.where(uniform(ROW_HASH, plan.seed + 2) < share)
     rows = rows.cache()
     kinds, folds = list(densities), min(FOLDS, plan.folds)
     weighted = {

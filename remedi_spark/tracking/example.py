@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from remedi_spark.bundle.bundle import BundleParts
@@ -30,8 +31,14 @@ def input_example(parts: BundleParts) -> pd.DataFrame:
     encoder = Encoder.from_dict(parts.encoder)
     edges = (parts.distribution or {}).get("edges") or [None] * len(encoder.contract.features)
     return pd.DataFrame(
-        {feature.name: [_value(i, feature, encoder, edges[i])] for i, feature in enumerate(encoder.contract.features)}
+        {feature.name: _column(i, feature, encoder, edges[i]) for i, feature in enumerate(encoder.contract.features)}
     )
+
+
+def _column(position: int, feature: Feature, encoder: Encoder, edges: list[float] | None) -> Any:
+    value = _value(position, feature, encoder, edges)
+    # Seconds, not pandas' nanoseconds: 9999-12-31 is a usual "for ever", and nanoseconds end in 2262.
+    return pd.Series([value], dtype="datetime64[s]") if feature.kind in ("date", "timestamp") else [value]
 
 
 def _value(position: int, feature: Feature, encoder: Encoder, edges: list[float] | None) -> Any:
@@ -40,4 +47,4 @@ def _value(position: int, feature: Feature, encoder: Encoder, edges: list[float]
     middle = edges[len(edges) // 2] if edges else 0.0
     if feature.kind == "boolean":
         return middle > 0.5
-    return pd.Timestamp(0) + pd.Timedelta(days=round(middle)) if feature.kind in ("date", "timestamp") else middle
+    return np.datetime64(round(middle), "D") if feature.kind in ("date", "timestamp") else middle

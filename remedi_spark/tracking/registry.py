@@ -16,7 +16,7 @@ from remedi_spark.bundle.manifest import MANIFEST, read_sealed
 from remedi_spark.bundle.store import write_bytes, write_json
 from remedi_spark.config import Config
 from remedi_spark.errors import InputError
-from remedi_spark.progress import run_id, say
+from remedi_spark.progress import run_id, say, side_work
 from remedi_spark.redaction import without_secrets_shown
 from remedi_spark.spark.places import require_local
 from remedi_spark.version import __version__
@@ -64,6 +64,14 @@ def log_run(bundle: Path, config: Config, metrics: dict[str, Any]) -> str:
     return version
 
 
+def log_if_possible(bundle: Path, config: Config, metrics: dict[str, Any]) -> None:
+    """Log a finished training; where MLflow fails, the run says so at its end, and the model stands all the same."""
+    with side_work(
+        "mlflow", "logging to MLflow", "remedi report, or remedi promote, logs the model once MLflow is back"
+    ):
+        log_run(bundle, config, metrics)
+
+
 def _register(bundle: Path, parts: BundleParts, name: str) -> str:
     from mlflow import MlflowClient
     from mlflow.pyfunc import log_model
@@ -109,7 +117,8 @@ def _figures(metrics: dict[str, Any]) -> dict[str, float]:
         if value is not None
     }
     kept = {f"retention/{name}": value for name, value in metrics["retention"].items() if value is not None}
-    return figures | kept | {name: float(metrics[name]) for name in ("rows", "positives", "k")}
+    sizes = {name: float(metrics[name]) for name in ("rows", "positives", "k") if metrics.get(name) is not None}
+    return figures | kept | sizes
 
 
 def registered_version(name: str, model_version: str) -> str | None:

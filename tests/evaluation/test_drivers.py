@@ -54,3 +54,20 @@ def test_the_most_frequent_levels_of_a_text(curves: dict[str, Any], table: pd.Da
 def test_a_constant_has_one_bin(curves: dict[str, Any]) -> None:
     assert curves["flat"]["values"] == [3.0]
     assert curves["flat"]["rows"] == [ROWS]
+
+
+def test_days_are_written_as_days_of_any_year(spark: Any) -> None:
+    contract = FeatureContract((Feature("until", "date"),), "o", None)
+    days = [float(np.datetime64(day, "D").astype(int)) for day in ("9999-12-31", "1500-02-28")]
+    rows = spark.createDataFrame([(day, 0.1) for day in days for _ in range(20)], "f0 double, score double")
+    (found,) = effects(rows, contract, ["until"], "score")
+    assert found["values"] == ["1500-02-28", "9999-12-31"]
+
+
+def test_a_rare_level_that_moves_the_score_has_a_place(spark: Any) -> None:
+    contract = FeatureContract((Feature("club", "category"),), "o", None)
+    rows = [(f"town {i % 20}", 0.01) for i in range(400)] + [("gold", 0.9)] * 3
+    (found,) = effects(spark.createDataFrame(rows, "f0 string, score double"), contract, ["club"], "score")
+    assert "gold" in found["values"]
+    assert len(found["values"]) == LEVELS
+    assert found["rows"] == sorted(found["rows"], reverse=True)

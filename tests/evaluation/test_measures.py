@@ -83,6 +83,15 @@ def test_only_probabilities_have_a_reliability(measured: dict[str, dict[str, Any
     assert np.average(found["predicted"], weights=found["rows"]) == pytest.approx(table["p"].mean())
 
 
+def test_a_score_that_only_ranks_has_no_calibration(frame: Any) -> None:
+    """A mean rank lies in [0, 1] and is no probability."""
+    found = measure_models(frame, {"rank_mean": F.col("p"), "p": F.col("p")}, K, resamples=0, only_rank=["rank_mean"])
+    assert "reliability" not in found["rank_mean"]
+    assert (found["rank_mean"]["metrics"]["brier"], found["rank_mean"]["metrics"]["ece"]) == (None, None)
+    assert found["rank_mean"]["metrics"]["ap"] == found["p"]["metrics"]["ap"]
+    assert found["p"]["metrics"]["brier"] is not None
+
+
 def test_each_level_has_its_own_top(frame: Any, table: pd.DataFrame) -> None:
     found = measure_by(frame, F.col("p"), F.col("level"), budget=0.1)
     assert [one["level"] for one in found] == ["a", "b"], "null is no segment"

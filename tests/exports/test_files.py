@@ -18,7 +18,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from remedi_spark.data_contract import COMMENTS, NAMES, VERSION
-from remedi_spark.exports.selection import reasons_as_text
+from remedi_spark.errors import InputError
+from remedi_spark.exports import files
+from remedi_spark.exports.selection import reasons_as_text, select_scores
 from tests.cli.conftest import Command
 from tests.exports.conftest import later, make_scores, store
 
@@ -111,8 +113,8 @@ def test_parquet_and_its_manifest(table: str, remedi: Command, tmp_path: Path) -
 def test_csv_reads_back(table: str, remedi: Command, tmp_path: Path, spark: Any) -> None:
     manifest = export(remedi, table, tmp_path / "out", "--format", "csv")
     assert manifest["rows"] == 900, "the latest snapshot by default"
-    files = sorted((tmp_path / "out" / manifest["folder"]).glob("*.csv"))
-    found = pd.concat(pd.read_csv(file) for file in files).sort_values("rank")
+    parts = sorted((tmp_path / "out" / manifest["folder"]).glob("*.csv"))
+    found = pd.concat(pd.read_csv(part) for part in parts).sort_values("rank")
     latest = spark.read.format("delta").load(table).where("snapshot_date = '2026-02-28'").orderBy("rank").toPandas()
     assert found["owner_id"].tolist() == latest["owner_id"].tolist()
     assert found["score"].to_numpy() == pytest.approx(latest["score"].to_numpy())
@@ -139,6 +141,63 @@ def test_an_export_replaces_the_former_one_in_one_step(table: str, remedi: Comma
     out = tmp_path / "out"
     folders = [export(remedi, table, out)["folder"] for _ in range(3)]
     assert {path.name for path in out.iterdir()} == {"manifest.json", *folders[1:]}, "the former one is kept, no other"
+
+
+def test_an_export_removes_nothing_that_it_did_not_write(table: str, remedi: Command, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = export(remedi, table, out)
+    foreign, running, killed = "20250101T000000-abcdef", "20250102T000000-abcdef", "20250103T000000-abcdef"
+    for name in ("archive", foreign, running, killed):
+        (out / name).mkdir()
+        (out / name / "rows.parquet").write_text("rows")
+    for name in (running, killed):  # an export that runs at the same time, and one that was killed days ago
+        (out / f".{name}.begun").touch()
+    os.utime(out / f".{killed}.begun", (0, 0))
+    folders = [export(remedi, table, out)["folder"] for _ in range(2)]
+    assert {path.name for path in out.iterdir()} == {
+        "manifest.json", "archive", foreign, running, f".{running}.begun", *folders
+    }  # fmt: skip
+    assert first["folder"] not in folders
+
+
+def test_csv_keeps_ids_whole_and_computes_nothing(remedi: Command, tmp_path: Path, spark: Any) -> None:
+    ids = [
+        "  padded  ",
+        "00017",
+        '"quoted"',
+        "a,b",
+        "line\nbreak",
+        "back\\",
+        "=1+1",
+        "-7",
+        "+4.5e3",
+        "-7x",
+        "@cmd",
+        "\t=1",
+    ]
+    scores = make_scores(spark, len(ids))
+    named = F.element_at(F.array(*[F.lit(one) for one in ids]), F.col("rank").cast("int"))
+    table = store(scores.withColumn("owner_id", named), tmp_path / "odd")
+    for more, escaped in (((), True), (("--set", "scores.escape_formulas=false"), False)):
+        out = tmp_path / f"out{escaped}"
+        manifest = export(remedi, table, out, "--format", "csv", *more)
+        parts = sorted((out / manifest["folder"]).glob("*.csv"))
+        found = pd.concat(pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts)
+        found = found.sort_values("rank", key=lambda ranks: ranks.astype(int))
+        computed = {"=1+1", "-7x", "@cmd", "\t=1"}
+        assert found["owner_id"].tolist() == ["'" + one if escaped and one in computed else one for one in ids]
+
+
+def test_a_folder_that_spark_finds_elsewhere_is_refused(
+    table: str, tmp_path: Path, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the default file system is HDFS: what Spark writes there, this process does not see."""
+    monkeypatch.setattr(files.Path, "touch", lambda path: None)
+    with pytest.raises(InputError, match="which this process does not see"):
+        files.export_files(select_scores(spark, table), table, tmp_path / "out", "parquet")
+    assert not any((tmp_path / "out").glob("2*"))
+    with pytest.raises(InputError, match="of 900 rows this process finds 0 there"):
+        files._require_whole({"part-0.parquet": 900}, tmp_path, 900)
 
 
 def test_a_disk_that_fills_up_leaves_the_former_export(table: str, remedi: Command, tmp_path: Path, spark: Any) -> None:

@@ -110,6 +110,73 @@ def test_scores_without_a_time(remedi: Command, postgres: Postgres, spark: Any, 
     assert postgres.query("SELECT count(*), count(snapshot_date) FROM flat_latest") == [["50", "0"]]
 
 
+def test_a_backfill_is_noted_snapshot_by_snapshot(
+    remedi: Command, postgres: Postgres, table: str, spark: Any, tmp_path: Path
+) -> None:
+    first = spark.read.format("delta").load(table).where("rank <= 10").withColumn("run_id", F.lit("backfill"))
+    second = later(first, 28).where("rank <= 5").withColumn("run_id", F.lit("backfill"))
+    both = store(first.unionByName(second), tmp_path / "both")
+    assert hand_over(remedi, postgres, both, "backfill").code == 0
+    assert postgres.query("SELECT count(*) FROM backfill") == [["5"]], "the latest alone"
+    assert changed(hand_over(remedi, postgres, both, "backfill", "--snapshot", "all")) == 10
+    noted = postgres.query("SELECT snapshot_date, rows FROM backfill_loads ORDER BY 1")
+    assert noted == [["2026-01-31", "10"], ["2026-02-28", "5"]]
+    assert postgres.query("SELECT count(*), min(snapshot_date) FROM backfill_latest") == [["5", "2026-02-28"]]
+    # As an earlier version left it: one row a run, of any snapshot.
+    postgres.query(
+        "ALTER TABLE backfill_loads DROP CONSTRAINT backfill_loads_pkey; "
+        "DELETE FROM backfill_loads WHERE snapshot_date = '2026-02-28'; "
+        "ALTER TABLE backfill_loads ADD PRIMARY KEY (run_id)"
+    )
+    assert postgres.query("SELECT min(snapshot_date) FROM backfill_latest") == [["2026-01-31"]]
+    assert changed(hand_over(remedi, postgres, both, "backfill", "--snapshot", "all")) == 0
+    assert postgres.query("SELECT snapshot_date, rows FROM backfill_loads ORDER BY 1") == noted
+    assert postgres.query("SELECT count(*), min(snapshot_date) FROM backfill_latest") == [["5", "2026-02-28"]]
+
+
+def test_a_long_name_and_a_table_that_is_not_ours_lose_nothing(remedi: Command, postgres: Postgres, table: str) -> None:
+    long, fits = "n" * 63, "f" * 46
+    postgres.query(f"CREATE TABLE {long} AS SELECT 1 AS mine")
+    for name in (long, long + "x", "n" * 47):
+        done = hand_over(remedi, postgres, table, name)
+        assert done.code == 2, done.err
+        assert "expected at most 46" in done.message
+    assert postgres.query(f"SELECT mine FROM {long}") == [["1"]]
+    postgres.query(f"CREATE TABLE {fits}_staging_deadbeef AS SELECT 1 AS mine")
+    assert hand_over(remedi, postgres, table, fits).code == 0
+    assert postgres.query(f"SELECT mine FROM {fits}_staging_deadbeef") == [["1"]]
+    assert leftovers(postgres, fits) == [[f"{fits}_staging_deadbeef"]]
+    assert postgres.query(f"SELECT count(*) FROM {fits}_latest") == [[str(ROWS)]]
+
+
+def test_the_zero_character_becomes_one_that_postgresql_holds(
+    remedi: Command, postgres: Postgres, spark: Any, tmp_path: Path
+) -> None:
+    scores = make_scores(spark, 50)
+    odd = {
+        "owner_id": F.when(F.col("rank") == 7, F.lit("o\x00\U0001f600")).otherwise(F.col("owner_id")),
+        "reasons": F.transform("reasons", lambda one: one.withField("value", F.lit("a\x00b\\u0000"))),
+    }
+    done = hand_over(remedi, postgres, store(scores.withColumns(odd), tmp_path / "zero"), "zero")
+    assert changed(done) == 50
+    assert "owner_id (1 rows), reasons (5 rows)" in done.err
+    assert postgres.query("SELECT owner_id FROM zero WHERE rank = 7") == [["o\ufffd\U0001f600"]]
+    assert postgres.query("SELECT DISTINCT reasons->0->>'value' FROM zero WHERE in_top_k") == [["a\ufffdb\\u0000"]]
+    assert leftovers(postgres, "zero") == []
+
+
+def test_something_else_beside_the_target_is_refused(remedi: Command, postgres: Postgres, table: str) -> None:
+    postgres.query("CREATE TABLE taken_loads (mine int)")
+    done = hand_over(remedi, postgres, table, "taken")
+    assert done.code == 2
+    assert "taken_loads: no column 'run_id'" in done.message
+    postgres.query("CREATE TABLE seen_latest (mine int)")
+    done = hand_over(remedi, postgres, table, "seen")
+    assert done.code == 2, done.err
+    assert "something else has this name" in done.message
+    assert postgres.query("SELECT to_regclass('seen') IS NULL") == [["t"]]
+
+
 REFUSALS: dict[str, tuple[str, tuple[str, ...]]] = {
     "a column of another type": ("CREATE TABLE {0} (owner_id bigint)", ("'owner_id' is bigint", "expected text")),
     "a column missing": ("CREATE TABLE {0} (owner_id text)", ("no column 'snapshot_date' (date)",)),
@@ -154,6 +221,7 @@ def test_wrong_password_and_server_down_and_wrong_names(
     refused(postgres.url, "expected TABLE or SCHEMA.TABLE", target="a; DROP TABLE b")
     refused("jdbc:mysql://host/db", "expected jdbc:postgresql:")
     refused(postgres.url + "?user=remedi&password=wr0ng-secret", PASSWORD)
+    refused(postgres.url + "?sslmode=verify-full&sslPassword=wr0ng-secret", PASSWORD)
     monkeypatch.setenv(PASSWORD, "wr0ng-secret")
     refused(postgres.url, "password refused", PASSWORD)
     refused("jdbc:postgresql://127.0.0.1:9/postgres", "cannot connect")

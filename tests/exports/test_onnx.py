@@ -202,18 +202,29 @@ def test_the_file_says_what_it_is(parts: BundleParts) -> None:
     assert json.loads(about["features"])["last seen"] == "date"
 
 
-def _renamed(parts: BundleParts, name: str) -> Bundle:
+def _renamed(parts: BundleParts, name: str, *students: str) -> Bundle:
     tree = json.loads(json.dumps(parts.encoder))
     tree["contract"]["features"][0]["name"] = name
-    return Bundle(replace(parts, encoder=tree, students={"lightgbm": parts.students["lightgbm"]}))
+    return Bundle(replace(parts, encoder=tree, students={one: parts.students[one] for one in students}))
 
 
-def test_names_of_features_may_be_like_those_inside(parts: BundleParts) -> None:
-    for name in ("v1", "c0", "lightgbm_0", "netsales"):
-        assert name in {one.name for one in build_model(_renamed(parts, name)).graph.input}
-    for name in ("score", "nets", "nets_x", "/v1"):
-        with pytest.raises(InputError, match="rename the column"):
-            build_model(_renamed(parts, name))
+@pytest.mark.parametrize(
+    "name", ["v1", "lightgbm_0", "nets", "nets_x", "/v1", "//nets_x", "a/b 'c'\n\"d\" 价格 😀 {x}"]
+)
+def test_names_of_features_may_be_like_those_inside(parts: BundleParts, name: str) -> None:
+    bundle = _renamed(parts, name, "mlp" if name == "//nets_x" else "lightgbm")  # exporting a net takes seconds
+    model = build_model(bundle)
+    assert name in {one.name for one in model.graph.input}
+    frame = table(50, 4).rename(columns={"spend [EUR]": name})
+    np.testing.assert_allclose(
+        run(model, onnx_inputs(bundle.contract, frame)), bundle.predict(frame), rtol=0, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["score", ""])
+def test_a_name_that_no_input_can_have_is_refused(parts: BundleParts, name: str) -> None:
+    with pytest.raises(InputError, match=f"feature '{name}' .* rename the column"):
+        build_model(_renamed(parts, name, "lightgbm"))
 
 
 def test_a_level_that_reads_as_null_is_refused(parts: BundleParts) -> None:

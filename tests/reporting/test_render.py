@@ -203,3 +203,31 @@ def test_a_regression_report_shows_its_shots(report: Report) -> None:
     assert "MAE" in page.texts["th"], "beside the worth of the list"
     drawn = [json.dumps(page.data["figures"][f"effect-{n}"]) for n in (0, 1)]  # type: ignore[index]
     assert not any('%"' in one or ".2%" in one for one in drawn), "450 is an amount, not 45,000 per cent"
+
+
+def test_warnings_and_failed_members_come_before_the_figures(report: Report) -> None:
+    told = report.model_copy(
+        update={
+            "warnings": ["feature <b>paid</b> is label-like: AUC 0.998 by itself"],
+            "failed": [m.FailedMember(model="tabm", phase="final", reason="FitError: out of memory")],
+            "explained": m.Explained(rows=2000, owners=300),
+        }
+    )
+    assert Report.model_validate_json(told.model_dump_json()) == told
+    html = render(told)
+    first = html.index("Before you rely on it")
+    assert first < html.index("<table")
+    assert "tabm (final) failed and is not in the ensemble: FitError: out of memory" in html
+    assert "Feature &lt;b&gt;paid&lt;/b&gt; is label-like" in html
+    assert "2,000 rows of 300 owners" in html
+    assert "Before you rely on it" not in render(report)
+
+
+def test_rows_used_have_a_column_where_they_are_known(report: Report) -> None:
+    first, *others = report.models
+    known = [first.model_copy(update={"rows_used": [900, 1000]}), *others]
+    board = tables.leaderboard(known, "all")
+    place = board.columns.index("Rows used")
+    assert board.rows[0][place].text.startswith("900")
+    assert board.rows[0][place].text.endswith("1,000")
+    assert "Rows used" not in tables.leaderboard(report.models, "all").columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -155,3 +156,18 @@ def test_csv_holds_reasons_as_json_that_others_can_read(spark: SparkSession, tmp
     assert pd.isna(found["reasons"][1])
     again = read_table(spark, str(out)).where("owner_id = 0").collect()[0]
     assert json.loads(again["reasons"])[0]["feature"] == 'spend, "total"'
+
+
+def test_csv_texts_are_whole_and_none_is_computed(spark: SparkSession, tmp_path: Path) -> None:
+    ids = ["A001    ", " B1", "007", "=HYPERLINK(1)", "-12", "", "\r=1", "x\ny", "+49 89"]
+    frame = spark.createDataFrame([(one, float(i)) for i, one in enumerate(ids)], "owner_id string, score double")
+    for escape in (True, False):
+        out = tmp_path / f"{escape}.csv"
+        write_table(frame.coalesce(1), str(out), escape_formulas=escape)
+        (file,) = out.glob("*.csv")
+        with file.open(newline="", encoding="utf-8") as text:
+            found = [row["owner_id"] for row in csv.DictReader(text)]
+        wanted = ["'" + one if escape and one in ("=HYPERLINK(1)", "\r=1", "+49 89") else one for one in ids]
+        assert found == wanted
+    write_table(frame, str(tmp_path / "same.parquet"))
+    assert {row[0] for row in spark.read.parquet(str(tmp_path / "same.parquet")).select("owner_id").collect()} == {*ids}

@@ -34,6 +34,17 @@ def test_the_view_is_the_last_run_of_the_last_snapshot(tables: Tables) -> None:
     scores.offer_latest(tables)  # a second run
 
 
+def test_one_run_may_score_several_snapshots_with_two_models(tables: Tables) -> None:
+    first = make_scores(tables.spark, 30).withColumn("run_id", F.lit("one"))
+    moment = F.lit(first.select("scored_at").first()[0]).cast("timestamp")  # type: ignore[index]
+    last = later(first, 28).withColumns({"run_id": F.lit("one"), "scored_at": moment})
+    challenger = last.where("rank <= 20").withColumn("model_version", F.lit("m2"))
+    tables.overwrite(first.unionByName(last).unionByName(challenger), "scores")
+    scores.offer_latest(tables)
+    assert tables.read("scores_latest").groupBy("snapshot_date", "model_version").count().collect()[0]["count"] == 20
+    assert tables.read("scores_latest").count() == 20
+
+
 def test_without_the_right_to_make_it_the_scores_stay(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(scores, "warn", lambda stage, message: said.append(message))
