@@ -24,7 +24,7 @@ from remedi_spark.progress import say, warn
 from remedi_spark.sources.checks import RowFacts, check_rows
 from remedi_spark.sources.flat import FlatTable, key_columns, require_roles
 from remedi_spark.spark.partitions import row_hash
-from remedi_spark.spark.tables import is_csv, read_table
+from remedi_spark.spark.tables import read_table, reads_as_csv
 from remedi_spark.tasks import Task, task_of
 from remedi_spark.workspace import FINAL, Workspace
 
@@ -56,7 +56,7 @@ def run(
     """
     spark = workspace.tables.spark
     task = task_of(config, workspace.models(FINAL))
-    frame = read_table(spark, source.table)
+    frame = read_table(spark, source.table, as_text=[source.id], roles=list(source.roles().values()))
     require_roles(frame, source, source.table)
     frame = _since(frame, config.evaluation.train_from, source)
     features, unusable = infer_features(frame, list(source.roles().values()))
@@ -117,7 +117,8 @@ def _check(rows: DataFrame, contract: FeatureContract, source: FlatTable, task: 
 
 def _test_rows(workspace: Workspace, contract: FeatureContract, source: FlatTable, task: Task) -> DataFrame:
     assert source.test is not None
-    frame = read_table(workspace.tables.spark, source.test, as_text=contract.names)
+    as_text, roles = [source.id, *contract.names], list(source.roles().values())
+    frame = read_table(workspace.tables.spark, source.test, as_text=as_text, roles=roles)
     test = replace(source, table=source.test)
     require_roles(frame, test, source.test)
     rows = _rows(frame, contract, test, source.test, TEST)
@@ -131,7 +132,7 @@ def _rows(frame: DataFrame, contract: FeatureContract, source: FlatTable, table:
         source.label_column().alias(LABEL),
         source.weight_column().alias(WEIGHT),
         F.lit(part).alias("source"),
-        *contract.select(frame, table=table, text=is_csv(table)),
+        *contract.select(frame, table=table, text=reads_as_csv(table)),
     )
 
 
