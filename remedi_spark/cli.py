@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from remedi_spark.adaptation.command import app as adapt_app
-from remedi_spark.errors import InputError, damaged_log
+from remedi_spark.errors import InputError, damaged_log, unreadable
 from remedi_spark.exports.command import export
 from remedi_spark.interrupts import Interrupted, end_on_signals
 from remedi_spark.options import ConfigPath, Json, Overrides, Root, load, print_json
@@ -331,7 +331,7 @@ def _input_error_behind(error: BaseException) -> str | None:
     for line in str(error).splitlines():
         if mark in line:
             return line.split(mark, 1)[1]
-    return damaged_log(error)
+    return damaged_log(error) or unreadable(error)
 
 
 def _refuse_foreign_bundle(model: Path) -> None:

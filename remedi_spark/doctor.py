@@ -48,7 +48,9 @@ def examine(
     """Return all findings: the session's, the configuration's and, with a table, the data's."""
     found = [*_session(spark), *_settings(spark, config), _writable(config.root)]
     if table is not None:
-        found += _data(spark, config, read_table(spark, table), table, label, id_)
+        named = [name for name in (label, id_) if name is not None]
+        frame = read_table(spark, table, as_text=[id_] if id_ else [], roles=named)
+        found += _data(spark, config, frame, table, label, id_)
     return found
 
 

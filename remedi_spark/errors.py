@@ -77,3 +77,28 @@ def damaged_log(error: BaseException, table: str | None = None) -> str | None:
         f"table {where}: its Delta log is damaged ({cause(error)[:200]}); restore {where}/_delta_log from a backup,"
         " or move the table away and run again: what was made from it is made again"
     )
+
+
+_UNREADABLE = (
+    "FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "Encountered error while reading file", "Could not read footer",
+    "Parquet column cannot be converted", "Illegal Parquet type", "SparkUpgradeException", "SparkFileNotFoundException",
+    "is not a Parquet file",
+)  # fmt: skip
+"""What Spark's errors hold when it could not read a file of a table."""
+_FILE = re.compile(r"file[: ]+(?:file:/+(?=/))?(\S+?)[.,]?(?:\s|$)")
+
+
+def unreadable(error: BaseException) -> str | None:
+    """Return one line for an error that Spark raised because it could not read a file, else None."""
+    text = str(error)
+    if not any(mark in text for mark in _UNREADABLE):
+        return None
+    if "SparkUpgradeException" in text:
+        return (
+            "table: holds dates before 1582 or times before 1900 whose calendar its writer does not name; set"
+            " spark.settings={spark.sql.parquet.datetimeRebaseModeInRead: CORRECTED,"
+            " spark.sql.parquet.int96RebaseModeInRead: CORRECTED} to take them as written"
+        )
+    named = _FILE.search(text)
+    where = f"table file {named.group(1)}" if named else "a table"
+    return f"{where}: cannot be read ({cause(error)[:300]}); it may be damaged or have changed: write it again"

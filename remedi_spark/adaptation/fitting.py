@@ -27,7 +27,7 @@ from remedi_spark.encoding.encoder import Encoder
 from remedi_spark.errors import InputError
 from remedi_spark.learners.contract import Fitted
 from remedi_spark.sources.flat import FlatTable, require_column, require_number
-from remedi_spark.spark.tables import is_csv, read_table
+from remedi_spark.spark.tables import read_table, reads_as_csv
 from remedi_spark.strict_json import finite
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ def _local(frame: DataFrame) -> Iterator[Any]:
 def _read(spark: SparkSession, source: FlatTable, bundle: MetaBundle, segment: str | None) -> DataFrame:
     """Return label, f0 … fn (and the segment) of the labelled rows."""
     contract = FeatureContract.from_dict(bundle.encoder["contract"])
-    frame = read_table(spark, source.table, as_text=contract.names)
+    roles = [source.id, source.label, *([] if segment is None else [segment])]
+    frame = read_table(spark, source.table, as_text=[source.id, *contract.names], roles=roles)
     require_column(frame, source.id, "--id", source.table)
     require_column(frame, source.label, "--label", source.table)
     require_number(frame, source.label, "--label", source.table)
@@ -153,7 +154,7 @@ def _read(spark: SparkSession, source: FlatTable, bundle: MetaBundle, segment: s
     if segment is not None:
         require_column(frame, segment, "--segments", source.table)
         named = [column(segment).cast("string").alias(SEGMENT)]
-    features = contract.select(frame, table=source.table, text=is_csv(source.table))
+    features = contract.select(frame, table=source.table, text=reads_as_csv(source.table))
     owner = F.xxhash64(column(source.id).cast("string")).alias(OWNER)
     rows = frame.select(*named, owner, source.label_column().alias(LABEL), *features)
     rows = rows.where(F.col(LABEL).isNotNull())

@@ -16,7 +16,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.progress import warn
 from remedi_spark.sources.flat import FlatTable, key_columns, require_column, require_number
 from remedi_spark.spark.partitions import uniform
-from remedi_spark.spark.tables import is_csv, read_table
+from remedi_spark.spark.tables import read_table, reads_as_csv
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -45,7 +45,8 @@ def read_segments(spark: SparkSession, source: FlatTable, config: AdaptConfig) -
             "configuration adapt: expected exactly one of 'segment' (columns that name a row's segment) and 'labels' "
             "(segment -> SQL condition); set one with --set, for example --set adapt.segment=[brand]"
         )
-    frame = read_table(spark, source.table)
+    used = [*source.roles().values(), *config.segment, *config.drop]
+    frame = read_table(spark, source.table, as_text=[source.id], roles=used)
     for name, option in ((source.id, "--id"), (source.time, "--time")):
         if name is not None:
             require_column(frame, name, option, source.table)
@@ -61,7 +62,7 @@ def read_segments(spark: SparkSession, source: FlatTable, config: AdaptConfig) -
         raise InputError(f"table {source.table}: no feature left besides id, time, label and segment")
     labelled = frame.select(
         *key_columns(frame, source.id, source.time), segment, label,
-        *contract.select(frame, table=source.table, text=is_csv(source.table)),
+        *contract.select(frame, table=source.table, text=reads_as_csv(source.table)),
     )  # fmt: skip
     if config.labels:
         labelled = labelled.withColumns({SEGMENT: F.col("pair.segment"), LABEL: F.col("pair.label")}).drop("pair")

@@ -6,20 +6,21 @@ commas or spaces. The user's names live here and in everything a person reads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from remedi_spark.encoding.frames import accepts, canonical_values, named_columns
 from remedi_spark.errors import InputError, nearest
+from remedi_spark.progress import warn
+from remedi_spark.spark.column_notes import DECIMAL, MISSING, ZEROS, is_index, shown
+from remedi_spark.spark.csv_types import not_parsed, parsed
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-    from pyspark.sql.types import DataType
+    from pyspark.sql.types import DataType, StructField
 
 Kind = Literal["number", "boolean", "date", "timestamp", "category"]
 
@@ -33,6 +34,12 @@ class Feature:
 
     name: str
     kind: Kind
+    decimal: str | None = field(default=None, compare=False)
+    """``,`` where training read its numbers from a CSV with decimal commas."""
+    text: Literal["kept", "lost"] | None = field(default=None, compare=False)
+    """Of a text that training read from a CSV: whether a number read from it gives the text back."""
+    missing: str | None = field(default=None, compare=False)
+    """Of such a text: the only mark for a missing value, which pandas reads as null."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -69,7 +76,12 @@ class FeatureContract:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
-        return asdict(self)
+        tree = asdict(self)
+        for one in tree["features"]:
+            for optional in ("decimal", "text", "missing"):
+                if one[optional] is None:
+                    del one[optional]
+        return tree
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> FeatureContract:
@@ -88,11 +100,13 @@ class FeatureContract:
         Raises:
             InputError: a feature is missing, or of another type than in training.
         """
-        types = {field.name: field.dataType for field in frame.schema.fields}
-        _require(self.names, list(types), table)
-        for feature in self.features:
-            _check_type(feature, types[feature.name], frame if text else None, table)
-        return [_canonical(feature).alias(name) for feature, name in zip(self.features, self.columns, strict=True)]
+        fields = {shown(one): one for one in frame.schema.fields}
+        _require(self.names, list(fields), table)
+        _check_types(self.features, fields, frame if text else None, table)
+        return [
+            _canonical(feature, fields[feature.name]).alias(name)
+            for feature, name in zip(self.features, self.columns, strict=True)
+        ]
 
     def canonical(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return ``f0 … fn`` (float64, or object for categories) of a pandas frame; the twin of :meth:`select`.
@@ -100,27 +114,36 @@ class FeatureContract:
         Raises:
             InputError: a feature is missing, or of another type than in training.
         """
-        _require(self.names, [str(name) for name in frame.columns], "frame")
+        found = named_columns(frame)
+        _require(self.names, list(found), "frame")
         data = {
-            name: _canonical_pandas(feature, frame[feature.name])
+            name: canonical_values(feature, found[feature.name])
             for feature, name in zip(self.features, self.columns, strict=True)
         }
-        return pd.DataFrame(data, index=frame.index)
+        return pd.DataFrame(data, index=found.index)
 
 
 def infer_features(frame: DataFrame, skip: Sequence[str]) -> tuple[list[Feature], list[str]]:
     """Return the features of a flat table (every column not in ``skip``) and the columns of unusable type."""
     features: list[Feature] = []
     unusable: list[str] = []
-    for field in frame.schema.fields:
-        kind = kind_of(field.dataType)
-        if field.name in skip:
+    for one in frame.schema.fields:
+        kind, name = kind_of(one.dataType), shown(one)
+        if name in skip:
             continue
-        if kind is None:
-            unusable.append(field.name)
+        if is_index(one):
+            warn("table", f"column {name!r} left out: it is the index of a pandas frame, no feature")
+        elif kind is None:
+            unusable.append(name)
         else:
-            features.append(Feature(field.name, kind))
+            features.append(_feature(name, kind, one.metadata))
     return features, unusable
+
+
+def _feature(name: str, kind: Kind, metadata: Mapping[str, Any]) -> Feature:
+    if kind != "category":
+        return Feature(name, kind, metadata.get(DECIMAL))
+    return Feature(name, kind, text=metadata.get(ZEROS), missing=metadata.get(MISSING))
 
 
 def kind_of(data_type: DataType) -> Kind | None:
@@ -160,12 +183,16 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _canonical(feature: Feature) -> Column:
+def _canonical(feature: Feature, found: StructField) -> Column:
     from pyspark.sql import functions as F
+    from pyspark.sql import types as t
 
-    value = try_cast(feature.name, SPARK_TYPE[feature.kind])
+    if isinstance(found.dataType, t.StringType) and feature.kind != "category":
+        value = F.expr(parsed(quoted(found.name), SPARK_TYPE[feature.kind], comma=_comma(feature, found)))
+    else:
+        value = try_cast(found.name, SPARK_TYPE[feature.kind])
     if feature.kind == "category":
-        return value
+        return value if feature.missing is None else F.coalesce(value, F.lit(feature.missing))
     if feature.kind == "date":
         return F.datediff(value, F.lit("1970-01-01").cast("date")).cast("double")
     if feature.kind == "timestamp":
@@ -175,76 +202,43 @@ def _canonical(feature: Feature) -> Column:
     return F.when(finite, number)
 
 
-def _canonical_pandas(feature: Feature, values: pd.Series[Any]) -> pd.Series[Any]:
-    found = _pandas_kind(values)
-    empty = bool(values.isna().all())
-    if not (empty or _accepts(feature.kind, found)):
-        raise InputError(
-            f"frame: feature {feature.name!r} is of type {values.dtype}, expected a {feature.kind} as in training"
-        )
-    if feature.kind == "category":
-        text = values.astype(object)
-        return text.where(text.notna(), None).map(lambda value: value if value is None else str(value))
-    if feature.kind in ("date", "timestamp"):
-        days = _days(values)
-        return pd.Series(np.floor(days) if feature.kind == "date" else days, index=values.index)
-    numbers = values.astype(object).where(values.notna(), np.nan).astype("float64")
-    return numbers.where(np.isfinite(numbers), np.nan)
+def _comma(feature: Feature, found: StructField) -> bool:
+    return feature.decimal == "," or found.metadata.get(DECIMAL) == ","
 
 
-def _days(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
-    """Return days since 1970 in UTC, NaN for null.
+def _check_types(
+    features: Sequence[Feature], fields: Mapping[str, StructField], text: DataFrame | None, table: str
+) -> None:
+    """Refuse columns of another type; in a ``text`` table a column whose every value can be parsed will do."""
+    from pyspark.sql import functions as F
 
-    In microseconds as in Spark: pandas' nanoseconds end in 2262, and 9999-12-31 often stands for "never".
-    """
-    if values.dtype == object or not pd.api.types.is_datetime64_any_dtype(values):
-        known = [None if null else _naive(value) for value, null in zip(values, values.isna(), strict=True)]
-        stamps = np.array(known, dtype="datetime64[us]")
-    else:
-        naive = values if values.dt.tz is None else values.dt.tz_convert("UTC").dt.tz_localize(None)
-        stamps = naive.to_numpy(dtype="datetime64[us]")
-    micros = np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64).astype(np.float64))
-    return np.asarray(micros / (_DAY_SECONDS * 1e6), dtype=np.float64)
-
-
-def _naive(value: Any) -> Any:
-    """Return a date, or a moment as UTC without its zone, as numpy takes them."""
-    zone = getattr(value, "tzinfo", None)
-    return value if zone is None else value.astimezone(UTC).replace(tzinfo=None)
-
-
-def _pandas_kind(values: pd.Series[Any]) -> str:
-    inferred = pd.api.types.infer_dtype(values, skipna=True)
-    kinds = {"date": "date", "datetime": "timestamp", "datetime64": "timestamp", "boolean": "boolean"}
-    if inferred in ("string", "categorical"):
-        return "category"
-    return kinds.get(inferred, "number" if inferred in _NUMBERS else inferred)
-
-
-_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
-
-
-def _accepts(expected: Kind, found: str) -> bool:
-    """A number may arrive as a boolean and the other way round; a date as a timestamp and the other way round."""
-    groups = ({"number", "boolean"}, {"date", "timestamp"}, {"category"})
-    return any(expected in group and found in group for group in groups)
-
-
-def _check_type(feature: Feature, data_type: DataType, text: DataFrame | None, table: str) -> None:
-    """Refuse a column of another type; in a ``text`` table a column whose every value can be parsed will do."""
-    found = kind_of(data_type)
-    if data_type.typeName() == "void" or (found is not None and _accepts(feature.kind, found)):
+    written = []
+    for feature in features:
+        found = fields[feature.name]
+        kind = kind_of(found.dataType)
+        if found.dataType.typeName() == "void" or (kind is not None and accepts(feature.kind, kind)):
+            continue
+        if kind != "category" or text is None:
+            raise InputError(
+                f"table {table}: feature {feature.name!r} is of type {found.dataType.simpleString()}, expected a"
+                f" {feature.kind} as in training; cast the column or retrain"
+            )
+        written.append((feature, found))
+    if text is None or not written:
         return
-    where = f"table {table}: feature {feature.name!r}"
-    expected = f"expected a {feature.kind} as in training"
-    if found != "category" or text is None:
-        raise InputError(f"{where} is of type {data_type.simpleString()}, {expected}; cast the column or retrain")
-    odd = text.where(column(feature.name).isNotNull() & try_cast(feature.name, SPARK_TYPE[feature.kind]).isNull())
-    if not odd.isEmpty():
-        # How many, not which: a value of an owner has no place in a log.
-        raise InputError(
-            f"{where} is text that is no {feature.kind} in {odd.count()} rows, {expected}; correct them or retrain"
-        )
+    # One job for all columns. How many, not which: a value of an owner has no place in a log.
+    odd = [F.expr(f"count_if({_odd(feature, found)})").alias(f"odd{i}") for i, (feature, found) in enumerate(written)]
+    counts = text.agg(*odd).collect()[0]
+    for (feature, _), count in zip(written, counts, strict=True):
+        if count:
+            raise InputError(
+                f"table {table}: feature {feature.name!r} is text that is no {feature.kind} in {count} rows, expected a"
+                f" {feature.kind} as in training; correct them or retrain"
+            )
+
+
+def _odd(feature: Feature, found: StructField) -> str:
+    return not_parsed(quoted(found.name), SPARK_TYPE[feature.kind], comma=_comma(feature, found))
 
 
 def _require(wanted: Sequence[str], found: Sequence[str], table: str) -> None:

@@ -15,6 +15,9 @@ from remedi_spark.errors import InputError, nearest
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+LONGEST_ID = 1e37
+"""Above it a float is no number of a card or an account."""
+
 
 @dataclass(frozen=True)
 class FlatTable:
@@ -86,15 +89,18 @@ def require_column(frame: DataFrame, name: str, option: str, table: str) -> None
 
 
 def key_columns(frame: DataFrame, id_column: str, time: str | None) -> list[Column]:
-    """Return owner_id in its own type and snapshot_date: a date, timestamp or number as it is, text parsed.
+    """Return owner_id in its own type (a float as text) and snapshot_date.
+
+    A date, timestamp or number stays as it is, text is parsed.
 
     Without a time column ``snapshot_date`` is a null date. A text that is not a time becomes null, which
     :func:`remedi_spark.sources.checks.check_rows` refuses.
     """
-    owner = column(id_column).alias(OWNER)
+    types = {field.name: field.dataType for field in frame.schema.fields}
+    owner = id_values(id_column, types[id_column]).alias(OWNER)
     if time is None:
         return [owner, F.lit(None).cast("date").alias(SNAPSHOT)]
-    data_type = {field.name: field.dataType for field in frame.schema.fields}[time]
+    data_type = types[time]
     if isinstance(data_type, t.StringType):
         moment = _moment_of_text(time)
     elif isinstance(data_type, t.TimestampNTZType):
@@ -125,3 +131,13 @@ def _moment_of_text(time: str) -> Column:
         .when(text.rlike(r"^\d{8}$"), F.try_to_timestamp(text, day))
         .otherwise(try_cast(time, "timestamp"))
     )
+
+
+def id_values(name: str, data_type: t.DataType) -> Column:
+    """Return ids in their own type; those that pandas has turned into floats, for a null among them, as text: 1465."""
+    if not isinstance(data_type, t.FloatType | t.DoubleType):
+        return column(name)
+    value = column(name)
+    whole = (value == F.floor(value)) & (F.abs(value) < F.lit(LONGEST_ID))
+    text = F.when(whole, value.cast("decimal(38,0)").cast("string")).otherwise(value.cast("string"))
+    return F.when(value.isNotNull() & ~F.isnan(value), text)

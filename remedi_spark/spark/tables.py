@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
-from remedi_spark.errors import InputError, damaged_log
+from remedi_spark.errors import InputError, cause, damaged_log
 from remedi_spark.spark.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.spark.commits import LOOKED_AT, Commit, last_change, last_listed_change
+from remedi_spark.spark.csv_files import ENDINGS as CSV
+from remedi_spark.spark.csv_files import read_csv
+from remedi_spark.spark.parquet_files import ENDINGS as PARQUET
+from remedi_spark.spark.parquet_files import read_parquet
+from remedi_spark.spark.paths import data_files, is_remote, kind_of_file, local_path
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+    from pyspark.sql import Column, DataFrame, DataFrameWriter, SparkSession
 
 ATTEMPTS = 5
 """How often a commit is tried while other runs commit to the same rows."""
-_FILE_ENDINGS = (".parquet", ".csv", ".tsv", ".delta")
+_FILE_ENDINGS = (*PARQUET, *CSV, ".delta")
 
 
 def is_catalog_name(name: str) -> bool:
@@ -167,65 +173,113 @@ def _conflicts() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-def read_table(spark: SparkSession, table: str, *, as_text: Collection[str] = ()) -> DataFrame:
-    """Read the user's table: a Delta folder, a ``.parquet`` or ``.csv`` file or folder, or a catalog table.
+def read_table(
+    spark: SparkSession, table: str, *, as_text: Collection[str] = (), roles: Collection[str] = ()
+) -> DataFrame:
+    """Read the user's table: a Delta folder, Parquet or CSV file or folder, or a catalog table.
 
-    CSV files have a header; types are inferred except for the columns in ``as_text``, which stay text because a
-    contract says how to parse them (a batch may hold ``12`` where training held ``A12``).
+    Args:
+        spark: the session.
+        table: path, address or name.
+        as_text: columns of a CSV that stay text as it is written: ids, and those whose kind a model knows. Types of
+            all others follow from all of their values; in doubt they are text.
+        roles: columns that are used by name: they keep their names where others differ from them only in case, and are
+            refused where they cannot be read.
+
+    Raises:
+        InputError: there is no such table, or it cannot be read.
     """
     try:
-        return _read(spark, table, as_text)
-    except AnalysisException as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"table {table}: cannot be read ({first})") from error
+        return _texts_of_bytes(_read(spark, table, as_text, roles))
+    except InputError:
+        raise
+    except (PySparkException, Py4JJavaError, OSError) as error:
+        raise InputError(
+            f"table {table}: cannot be read ({cause(error)[:300]}); check its permissions, and that it is whole"
+        ) from error
 
 
 def is_csv(table: str) -> bool:
     """Tell whether a table's name is that of a CSV file or folder."""
-    return table.rstrip("/").lower().endswith((".csv", ".csv.gz", ".tsv"))
+    return table.rstrip("/").lower().endswith(CSV)
 
 
-def _read(spark: SparkSession, table: str, as_text: Collection[str]) -> DataFrame:
+def reads_as_csv(table: str) -> bool:
+    """Tell whether :func:`read_table` takes a table for CSV, by its name or by the files in its folder."""
+    if is_csv(table) or is_remote(table) or is_catalog_name(table):
+        return is_csv(table)
+    path = local_path(table)
+    if not path.is_dir() or table.rstrip("/").lower().endswith(PARQUET) or (path / "_delta_log").exists():
+        return False
+    return not _holds(table, PARQUET) and _holds(table, CSV)
+
+
+def _read(spark: SparkSession, table: str, as_text: Collection[str], roles: Collection[str]) -> DataFrame:
+    remote = is_remote(table)
     if is_catalog_name(table):
         table = quoted_name(table)
         if not spark.catalog.tableExists(table):
             raise InputError(f"table {table}: no such path and no such catalog table; check the name")
         return spark.read.table(table)
-    if "://" not in table and not Path(table).exists():
+    if not remote and not local_path(table).exists():
         if table.isidentifier() and spark.catalog.tableExists(table):  # a temporary view, or in the current schema
             return spark.read.table(table)
         raise InputError(f"table {table}: no such file or folder; check the path")
     if is_csv(table):
-        return _read_csv(spark, table, as_text)
+        return read_csv(spark, table, as_text=as_text, roles=roles)
     if _is_delta(spark, table):
         with sound_log(table):
             return spark.read.format("delta").load(table)
-    if table.rstrip("/").lower().endswith(".parquet") or _has_parquet(table):
-        return spark.read.parquet(table)
+    if remote or table.rstrip("/").lower().endswith(PARQUET) or _holds(table, PARQUET):
+        return read_parquet(spark, table, roles=roles)
+    if _holds(table, CSV):
+        return read_csv(spark, table, as_text=as_text, roles=roles)
     raise InputError(
         f"table {table}: found neither a Delta folder nor .parquet nor .csv; expected one of these or a catalog table"
+        f"{_what_it_is(local_path(table))}"
     )
 
 
-def _read_csv(spark: SparkSession, table: str, as_text: Collection[str]) -> DataFrame:
-    options = {
-        "header": "true", "sep": "\t" if table.lower().endswith(".tsv") else ",", "quote": '"', "escape": '"',
-        "multiLine": "true", "encoding": "UTF-8",
-    }  # fmt: skip
-    inferred = spark.read.options(**options).option("inferSchema", "true").csv(table)
-    kept = set(as_text)
-    if not kept:
-        return inferred
-    fields = [t.StructField(f.name, t.StringType() if f.name in kept else f.dataType) for f in inferred.schema.fields]
-    return spark.read.options(**options).schema(t.StructType(fields)).csv(table)
+def _what_it_is(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as file:
+            kind = kind_of_file(file.read(16))
+    except OSError:
+        return ""
+    return f"; the file is {kind}" if kind else ""
 
 
 def _is_delta(spark: SparkSession, path: str) -> bool:
     from delta.tables import DeltaTable
 
+    if not is_remote(path) and not (local_path(path) / "_delta_log").exists():
+        return False
     with sound_log(path):
         return bool(DeltaTable.isDeltaTable(spark, path))
 
 
-def _has_parquet(path: str) -> bool:
-    return "://" not in path and any(Path(path).glob("*.parquet"))
+def _holds(table: str, endings: tuple[str, ...]) -> bool:
+    return any(file.name.lower().endswith(endings) for file in data_files(local_path(table), endings))
+
+
+def _texts_of_bytes(frame: DataFrame) -> DataFrame:
+    """Make text of binary columns all of whose values are text in UTF-8: some writers do not say that they are."""
+    binary = [field.name for field in frame.schema.fields if isinstance(field.dataType, t.BinaryType)]
+    if not binary:
+        return frame
+    texts = {name: F.decode(F.col(f"`{name.replace('`', '``')}`"), "UTF-8") for name in binary}
+    odd = [
+        F.count(F.when(F.encode(text, "UTF-8") != F.col(f"`{name.replace('`', '``')}`"), 1)).alias(f"c{i}")
+        for i, (name, text) in enumerate(texts.items())
+    ]
+    found = frame.agg(*odd).collect()[0]
+    fine = {name: texts[name] for i, name in enumerate(binary) if not found[f"c{i}"]}
+    return frame.select(*(_with_notes(field, fine) for field in frame.schema.fields)) if fine else frame
+
+
+def _with_notes(field: t.StructField, texts: dict[str, Column]) -> Column:
+    if field.name not in texts:
+        return F.col(f"`{field.name.replace('`', '``')}`")
+    return texts[field.name].alias(field.name, metadata=field.metadata)

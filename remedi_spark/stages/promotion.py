@@ -71,7 +71,9 @@ def on_table(
     Raises:
         InputError: the table lacks what a model needs, or a model has learned from labels of its time.
     """
-    frame = read_table(spark, source.table)
+    contracts = [FeatureContract.from_dict(model.encoder["contract"]) for model in (candidate, champion)]
+    as_text = {source.id, *contracts[0].names, *contracts[1].names} - {source.label, source.time}
+    frame = read_table(spark, source.table, as_text=as_text, roles=list(source.roles().values()))
     require_roles(frame, source, source.table)
     rows = frame.where(source.label_column().isNotNull())
     keys = key_columns(frame, source.id, source.time)

@@ -28,7 +28,7 @@ from remedi_spark.sources.flat import FlatTable, key_columns, require_roles
 from remedi_spark.sources.leaks import find_leaks
 from remedi_spark.sources.overlap import shared_keys, without_keys
 from remedi_spark.spark.partitions import row_hash
-from remedi_spark.spark.tables import is_csv, read_table
+from remedi_spark.spark.tables import read_table, reads_as_csv
 from remedi_spark.splits.folds import require_positives
 from remedi_spark.splits.holdout import holdout_shares
 from remedi_spark.tasks import Task, task_of
@@ -62,7 +62,7 @@ def run(
     """
     spark = workspace.tables.spark
     task = task_of(config, workspace.models(FINAL))
-    frame = read_table(spark, source.table)
+    frame = read_table(spark, source.table, as_text=[source.id], roles=list(source.roles().values()))
     require_roles(frame, source, source.table)
     frame = _since(frame, config.evaluation.train_from, source)
     features, unusable = infer_features(frame, list(source.roles().values()))
@@ -165,7 +165,8 @@ def _require_enough(rows: DataFrame, facts: RowFacts, source: FlatTable, config:
 
 def _test_frame(workspace: Workspace, contract: FeatureContract, source: FlatTable) -> DataFrame:
     assert source.test is not None
-    frame = read_table(workspace.tables.spark, source.test, as_text=contract.names)
+    as_text, roles = [source.id, *contract.names], list(source.roles().values())
+    frame = read_table(workspace.tables.spark, source.test, as_text=as_text, roles=roles)
     require_roles(frame, replace(source, table=source.test), source.test)
     return frame
 
@@ -202,7 +203,7 @@ def _rows(frame: DataFrame, contract: FeatureContract, source: FlatTable, table:
         source.label_column().alias(LABEL),
         source.weight_column().alias(WEIGHT),
         F.lit(part).alias("source"),
-        *contract.select(frame, table=table, text=is_csv(table)),
+        *contract.select(frame, table=table, text=reads_as_csv(table)),
     )
 
 

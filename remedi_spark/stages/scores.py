@@ -98,7 +98,9 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
     """
     check_output(spark, out, ("owner_id", "score", "rank", "model_version"))
     parts = load_model(model)
-    frame = read_table(spark, table, as_text=Encoder.from_dict(parts.encoder).contract.names)
+    contract = Encoder.from_dict(parts.encoder).contract
+    roles = [name for name in (contract.id_column, contract.time_column) if name is not None]
+    frame = read_table(spark, table, as_text=[contract.id_column, *contract.names], roles=roles)
     with (
         _Monitor(*beside(spark, out, f"_{MONITORING}"), config) as monitor,
         scored_batch(frame, parts, table=table) as batch,

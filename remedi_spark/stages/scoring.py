@@ -31,7 +31,7 @@ from remedi_spark.sources.checks import check_keys
 from remedi_spark.sources.flat import key_columns, require_column
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.ranking import add_rank
-from remedi_spark.spark.tables import is_csv
+from remedi_spark.spark.tables import reads_as_csv
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -143,7 +143,7 @@ def _canonical(frame: DataFrame, contract: FeatureContract, table: str) -> DataF
     if time is not None and time not in frame.columns:
         time = None  # a batch of one moment needs no time column
     return frame.select(
-        *key_columns(frame, contract.id_column, time), *contract.select(frame, table=table, text=is_csv(table))
+        *key_columns(frame, contract.id_column, time), *contract.select(frame, table=table, text=reads_as_csv(table))
     )
 
 

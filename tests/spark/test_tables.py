@@ -149,10 +149,9 @@ def test_csv_is_read_as_spreadsheets_write_it(spark: SparkSession, tmp_path: Pat
     inferred = read_table(spark, str(path))
     assert inferred.columns == ["id", 'say "who"', "näme", "code"]
     rows = sorted(tuple(row) for row in inferred.collect())
-    assert rows == [(1, 'a, "b"\nc', "Zoë", 12), (2, "\\", None, 13)]
-    text = sorted(tuple(row) for row in read_table(spark, str(path), as_text=["code", "no such"]).collect())
-    assert [row[3] for row in text] == ["012", "13"], "as the file has it"
-    assert [row[0] for row in text] == [1, 2], "the others are inferred"
+    assert rows == [(1, 'a, "b"\nc', "Zoë", "012"), (2, "\\", None, "13")]
+    text = sorted(tuple(row) for row in read_table(spark, str(path), as_text=["id", "no such"]).collect())
+    assert [row[0] for row in text] == ["1", "2"], "as the file has it"
 
 
 def test_tsv_is_separated_by_tabs(spark: SparkSession, tmp_path: Path) -> None:
