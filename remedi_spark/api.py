@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from remedi_spark.config import Config
+    from remedi_spark.config.presets import Preset
 
 
 def train(
@@ -37,6 +38,7 @@ def train(
     test: DataFrame | None = None,
     task: Literal["classification", "regression"] | None = None,
     model: str | Path | None = None,
+    preset: Preset | None = None,
     config: str | Path | None = None,
     settings: Iterable[str] = (),
 ) -> Model:
@@ -51,7 +53,8 @@ def train(
         test: rows of your own to measure on, with the same columns.
         task: what is predicted; None: what the configuration says, a classification by default.
         model: folder of the model bundle; default: a new temporary one.
-        config: YAML file, laid over the packaged defaults.
+        preset: how much work to do: ``quick`` (a first look), ``standard`` (the default) or ``best``.
+        config: YAML file, laid over the preset.
         settings: overrides such as ``base_models.folds=3``.
 
     Returns:
@@ -66,7 +69,7 @@ def train(
 
     # Absolute: the JVM keeps the working directory that it was started in.
     folder = Path(tempfile.mkdtemp(prefix="remedi-model-") if model is None else model).resolve()
-    loaded = load_config(config, settings, task=task)
+    loaded = load_config(config, settings, task=task, preset=preset)
     frame.createOrReplaceTempView("remedi_frame")
     if test is not None:
         test.createOrReplaceTempView("remedi_test_frame")

@@ -206,7 +206,9 @@ class BaseModelsConfig(Section):
     parallel: int | None = Field(default=None, ge=1)
     """Fits side by side; null: as many as there are free slots."""
     models: dict[str, ModelConfig]
-    """The ensemble by name; switch one off with ``enabled: false``."""
+    """The ensemble by name; null leaves one of the preset out."""
+    only: tuple[str, ...] | None = None
+    """Members that take part, of those in ``models``; null: all."""
 
 
 class MetaFeaturesConfig(Section):
