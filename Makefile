@@ -6,11 +6,11 @@ STAMP := $(VENV)/.installed
 DEMO ?= run/complete_journey
 WORKERS ?= 2
 
-.PHONY: demo test lint types layers docs check clean install
+.PHONY: demo test test-fast lint types layers docs check clean install
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 install: $(STAMP) ## Make .venv with everything in it
 
@@ -25,6 +25,9 @@ demo: $(STAMP) ## Events to scores and report on 1.47 million real purchase line
 
 test: $(STAMP) ## All tests, by two processes with a Spark session each
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-fast: $(STAMP) ## The tests that need no Spark, in a minute
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not spark and not cluster and not slow"
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .

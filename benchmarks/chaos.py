@@ -25,10 +25,9 @@ import pandas as pd
 
 SETTINGS = (
     "spark.master=local[2]", "spark.shuffle_partitions=2", "base_models.folds=2", "evaluation.bootstrap=20",
-    "base_models.models.deepfm.enabled=false", "base_models.models.lightgbm_extra.enabled=false",
-    "base_models.models.lightgbm_focal.enabled=false",
-    "base_models.models.catboost_categories.enabled=false", "base_models.models.catboost.num_iterations=60",
-    "student.models.tabm.enabled=true", "student.models.tabm.max_steps=200",
+    "base_models.only=[additive, lightgbm, lightgbm_small, xgboost, catboost]",
+    "base_models.models.catboost.num_iterations=60",
+    "student.models.tabm={kind: tabm, members: 8, width: 96, embedding_dim: 4, max_steps: 200}",
     "base_models.models.lightgbm.num_iterations=60",
     "base_models.models.lightgbm_small.num_iterations=60", "base_models.models.xgboost.num_iterations=60",
 )  # fmt: skip

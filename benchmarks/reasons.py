@@ -34,15 +34,7 @@ from remedi_spark.learners.catboost import Columns, load
 from remedi_spark.learners.contract import Array, Fitted
 
 TRAINED_ROWS = 4000
-OFF = [
-    "lightgbm_small",
-    "lightgbm_extra",
-    "lightgbm_focal",
-    "xgboost",
-    "catboost",
-    "deepfm",
-    "tabm",
-]
+ONLY = "base_models.only=[additive, lightgbm, catboost_categories]"
 
 
 def draw(rows: int, seed: int = 0) -> pd.DataFrame:
@@ -61,10 +53,9 @@ def train(frame: pd.DataFrame, folder: str, folds: int | None) -> Bundle:
     from remedi_spark.config.spark import SparkConfig
     from remedi_spark.spark.session import get_session
 
-    off = [f"base_models.models.{name}.enabled=false" for name in OFF]
     spark = get_session(SparkConfig(master="local[2]", shuffle_partitions=2))
     owners = spark.createDataFrame(frame.astype(object).where(frame.notna(), None))
-    settings = ["evaluation.bootstrap=20", *off, *([f"base_models.folds={folds}"] if folds else [])]
+    settings = ["evaluation.bootstrap=20", ONLY, *([f"base_models.folds={folds}"] if folds else [])]
     model = remedi_spark.train(owners, label="bought", id="owner_id", model=folder, settings=settings)
     spark.stop()
     return model.bundle

@@ -19,20 +19,18 @@ from remedi_spark.stages import scores
 
 TREES = 100
 SETTINGS = (
-    "base_models.folds=3", "student.members=[]", "evaluation.bootstrap=20", "fuser.max_rows=50000",
+    "base_models.folds=3", "base_models.only=[lightgbm, xgboost]", "student.members=[]",
+    "evaluation.bootstrap=20", "fuser.max_rows=50000",
     f"student.models.lightgbm.num_iterations={TREES}",
     *(f"base_models.models.{name}.num_iterations={TREES}" for name in ("lightgbm", "xgboost")),
 )  # fmt: skip
-KEPT = ("lightgbm", "xgboost")
 
 
 def main() -> None:
     """Do it, and print one line."""
     log_to_stderr()
     table, folder = sys.argv[1], Path(sys.argv[2])
-    names = load_config(None, ()).base_models.models
-    off = [f"base_models.models.{name}.enabled=false" for name in names if name not in KEPT]
-    config = load_config(None, (*SETTINGS, *off))
+    config = load_config(None, SETTINGS)
     spark = get_session(config.spark)
     bundle = folder / "model"
     flow.train(spark, FlatTable(table, "bought", "owner"), bundle, config)

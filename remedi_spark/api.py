@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config import Config
+    from remedi_spark.config.presets import Preset
 
 
 def train(
@@ -41,6 +42,7 @@ def train(
     test: DataFrame | None = None,
     task: Literal["classification", "regression"] | None = None,
     model: str | Path | None = None,
+    preset: Preset | None = None,
     config: str | Path | None = None,
     settings: Iterable[str] = (),
 ) -> Model:
@@ -55,7 +57,8 @@ def train(
         test: rows of your own to measure on, with the same columns.
         task: what is predicted; None: what the configuration says, a classification by default.
         model: folder of the model bundle; default: a new temporary one.
-        config: YAML file, laid over the packaged defaults.
+        preset: how much work to do: ``quick`` (a first look), ``standard`` (the default) or ``best``.
+        config: YAML file, laid over the preset.
         settings: overrides such as ``base_models.folds=3``.
 
     Returns:
@@ -69,7 +72,7 @@ def train(
     from remedi_spark.sources.flat import FlatTable
 
     # Absolute: the JVM keeps the working directory that it was started in.
-    loaded = load_config(config, settings, task=task)
+    loaded = load_config(config, settings, task=task, preset=preset)
     folder = _folder(frame.sparkSession, model)
     views = {"frame": _view(frame)} | ({} if test is None else {"test": _view(test)})
     source = FlatTable(views["frame"], label, id, time, weight, views.get("test"))

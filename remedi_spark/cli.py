@@ -17,7 +17,7 @@ from remedi_spark.adaptation.command import app as adapt_app
 from remedi_spark.errors import InputError, damaged_log, unreadable
 from remedi_spark.exports.command import export
 from remedi_spark.interrupts import Interrupted, end_on_signals
-from remedi_spark.options import ConfigPath, Json, Overrides, Root, load, print_json
+from remedi_spark.options import ConfigPath, Json, Overrides, PresetName, Root, load, print_json
 from remedi_spark.printing import print_ablations, print_backtest, print_metrics, print_scores
 from remedi_spark.redaction import redact
 from remedi_spark.tools import config, doctor, simulate
@@ -66,8 +66,8 @@ def _common(
 
 @app.command()
 def run(
-    config: ConfigPath = None, overrides: Overrides = None, root: Root = None, force: Force = False,
-    as_json: Json = False,
+    config: ConfigPath = None, preset: PresetName = None, overrides: Overrides = None, root: Root = None,
+    force: Force = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Run the whole chain, from events to scores and report.
 
@@ -75,7 +75,7 @@ def run(
     """
     from remedi_spark import flow, opening
 
-    settings = load(config, overrides, root=root)
+    settings = load(config, overrides, preset=preset, root=root)
     metrics = flow.run(settings, force=force)
     workspace = opening.open_workspace(settings)
     if as_json:
@@ -89,11 +89,12 @@ def run(
 
 def _stage(name: str, summary: str) -> None:
     def command(
-        config: ConfigPath = None, overrides: Overrides = None, root: Root = None, force: Force = False
-    ) -> None:
+        config: ConfigPath = None, preset: PresetName = None, overrides: Overrides = None, root: Root = None,
+        force: Force = False,
+    ) -> None:  # fmt: skip
         from remedi_spark import flow
 
-        flow.run_stage(name, load(config, overrides, root=root), force=force)
+        flow.run_stage(name, load(config, overrides, preset=preset, root=root), force=force)
 
     command.__doc__ = f"{summary}\n\nExample: remedi {name} --config conf/complete_journey.yaml"
     app.command(name)(command)
@@ -108,6 +109,7 @@ _stage("student", "Stage 5: distil the fuser into one student, the bundle.")
 @app.command()
 def scores(
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
     root: Root = None,
     force: Force = False,
@@ -121,7 +123,7 @@ def scores(
     """
     from remedi_spark import flow, opening
 
-    settings = load(config, overrides, root=root)
+    settings = load(config, overrides, preset=preset, root=root)
     workspace = opening.open_workspace(settings, force=force)
     if snapshot is None:
         flow.run_scores(workspace, settings)
@@ -133,6 +135,7 @@ def scores(
 def report(
     model: Annotated[Path | None, typer.Option("--model", help="Rebuild report.html of this bundle; no Spark.")] = None,
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
     root: Root = None,
     ablations: Annotated[
@@ -153,7 +156,7 @@ def report(
         from remedi_spark import flow, opening
 
         if model is None:
-            settings = load(config, overrides, root=root)
+            settings = load(config, overrides, preset=preset, root=root)
             workspace, label = opening.open_workspace(settings), None
         else:
             workspace, settings, label = opening.reopen(model)
@@ -179,6 +182,7 @@ def backtest(
         int | None, typer.Option(min=1, metavar="DAYS", help="Least days between origins; default: the horizon.")
     ] = None,
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
     root: Root = None,
     force: Force = False,
@@ -190,7 +194,7 @@ def backtest(
     """
     from remedi_spark.backtest import backtest as roll
 
-    tree = roll(load(config, overrides, root=root), origins, every_days=every, force=force)
+    tree = roll(load(config, overrides, preset=preset, root=root), origins, every_days=every, force=force)
     print_json(tree) if as_json else print_backtest(tree)
 
 
@@ -205,6 +209,7 @@ def train(
     test: Annotated[str | None, typer.Option(help="Table of your own to measure on.")] = None,
     task: Annotated[str | None, typer.Option(help="classification (default) or regression.")] = None,
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
     force: Force = False,
     as_json: Json = False,
@@ -218,7 +223,7 @@ def train(
     from remedi_spark.spark.places import require_local
     from remedi_spark.spark.session import get_session
 
-    settings = load(config, overrides, task=task)
+    settings = load(config, overrides, preset=preset, task=task)
     model = require_local(model, "--model")
     _refuse_foreign_bundle(model)
     source = FlatTable(table, label, id_, time, weight, test)
@@ -237,6 +242,7 @@ def score(
     out: Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table to write.")],
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Owners to mark; default: budget x rows.")] = None,
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
 ) -> None:
     """Score a table with a trained bundle.
@@ -246,7 +252,7 @@ def score(
     from remedi_spark.spark.session import get_session
     from remedi_spark.stages import scores
 
-    settings = load(config, overrides)
+    settings = load(config, overrides, preset=preset)
     scores.score(get_session(settings.spark), table, model, out, settings, top_k)
     typer.echo(out)
 
@@ -262,6 +268,7 @@ def promote(
     id_: Annotated[str, typer.Option("--id", help="Its owner column.")] = "owner_id",
     time: Annotated[str | None, typer.Option(help="Its snapshot column.")] = None,
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
 ) -> None:
     """Make a bundle the MLflow champion if it beats the last one. Without --table on its test rows.
@@ -271,7 +278,7 @@ def promote(
     from remedi_spark import flow
     from remedi_spark.sources.flat import FlatTable
 
-    settings = load(config, overrides)
+    settings = load(config, overrides, preset=preset)
     source = FlatTable(table, label, id_, time) if table else None
     typer.echo(flow.promote(model, settings, source)[1])
 

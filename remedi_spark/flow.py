@@ -6,8 +6,7 @@ stage                 reads                                          writes
 features              the sources of the configuration               owner_features
 samples               owner_features, or any flat table              samples, contract.json, dictionary.json
 base_models           samples                                        encoded, oof_predictions, base_models/
-meta_features         oof_predictions                                meta_features
-fuser                 meta_features                                  fused_scores, fuser/
+fuser                 oof_predictions (+ samples, for peers)         fused_scores, fuser/
 student               encoded, fused_scores                          student_scores, student/, calibration.json
 scores                owner_features of one snapshot, student/       scores, monitoring
 report                all of the above                               metrics.json, report.html
@@ -49,7 +48,6 @@ from remedi_spark.stages import (
     base_models,
     features,
     fuser,
-    meta_features,
     promotion,
     report,
     samples,
@@ -146,12 +144,9 @@ def _about_samples(config: Config) -> list[Any]:
 
 
 def run_fuser(workspace: Workspace, config: Config) -> None:
-    """Stages 3 and 4: relative features, then the fuser."""
-    with making(workspace, config, "fuser"):
-        with _timed(workspace, "meta-features"):
-            _meta_features_once(workspace, config)
-        with _timed(workspace, "fuser"):
-            _fuser_once(workspace, config)
+    """Stages 3 and 4: relative features and the fuser that reads them."""
+    with _timed(workspace, "fuser"), making(workspace, config, "fuser"):
+        _fuser_once(workspace, config)
 
 
 def run_student(workspace: Workspace, config: Config) -> None:
@@ -304,18 +299,10 @@ def _learned(workspace: Workspace) -> DataFrame | None:
     return workspace.tables.read("samples").where("source = 'train' AND label IS NOT NULL")
 
 
-def _meta_features_once(workspace: Workspace, config: Config) -> None:
-    unit = workspace.unit(
-        "meta-features", _settings(config, "meta_features", "task"),
-        reads=["oof_predictions"], writes=["meta_features"], files=["quantile_grids.json"],
-    )  # fmt: skip
-    workspace.ledger.once(unit, lambda: meta_features.run(workspace, config))
-
-
 def _fuser_once(workspace: Workspace, config: Config) -> None:
     unit = workspace.unit(
-        "fuser", [_settings(config, "fuser", "seed", "task"), config.base_models.folds],
-        reads=["meta_features"], writes=["fused_scores"], files=["fuser/*"],
+        "fuser", [_settings(config, "meta_features", "fuser", "seed", "task"), config.base_models.folds],
+        reads=["oof_predictions"], writes=["fused_scores"], files=["quantile_grids.json", "fuser/*"],
     )  # fmt: skip
     workspace.ledger.once(unit, lambda: fuser.run(workspace, config))
 
@@ -335,7 +322,7 @@ def _report_once(workspace: Workspace, config: Config, label: str) -> dict[str, 
     unit = workspace.unit(
         "report",
         [label, _settings(config, "evaluation", "scores", "student", "base_models", "task", "regression", *tracked)],
-        reads=["base_margins", "meta_features", "fused_scores", "student_scores"],
+        reads=["oof_predictions", "fused_scores", "student_scores"],
     )  # fmt: skip
     unit = replace(unit, reads=(*unit.reads, MONITORING), files=("metrics.json", "report.html", "report.json"))
     workspace.ledger.once(unit, lambda: _run_report(workspace, config, label))

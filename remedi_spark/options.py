@@ -13,7 +13,11 @@ from remedi_spark.strict_json import finite
 if TYPE_CHECKING:
     from remedi_spark.config import Config
 
-ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file, laid over the packaged defaults.")]
+ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file, laid over the preset.")]
+PresetName = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="quick|standard|best", help="How much work a training does; default: standard."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override any value, e.g. base_models.folds=3. Repeatable."),

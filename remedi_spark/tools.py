@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from remedi_spark.errors import InputError
-from remedi_spark.options import ConfigPath, Json, Overrides, Root, load, print_json
+from remedi_spark.options import ConfigPath, Json, Overrides, PresetName, Root, load, print_json
 from remedi_spark.redaction import without_secrets_shown
 
 
@@ -21,6 +21,7 @@ def simulate(
     dirty_share: Annotated[float, typer.Option(help="Bad rows, as a share of the good ones.")] = 0.0,
     days: Annotated[int, typer.Option(help="Length of the world in days.")] = 730,
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -33,7 +34,7 @@ def simulate(
     from remedi_spark.spark.session import get_session
 
     world = World(owners, seed, base_rate, late_share, dirty_share, days)
-    drawn = draw(get_session(load(config, overrides).spark), world, out)
+    drawn = draw(get_session(load(config, overrides, preset=preset).spark), world, out)
     if as_json:
         print_json(drawn)
         return
@@ -46,6 +47,7 @@ def doctor(
     label: Annotated[str | None, typer.Option(help="Its label column.")] = None,
     id_: Annotated[str | None, typer.Option("--id", help="Its owner column.")] = None,
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
     root: Root = None,
     as_json: Json = False,
@@ -57,7 +59,7 @@ def doctor(
     from remedi_spark.doctor import examine
     from remedi_spark.spark.session import get_session
 
-    settings = load(config, overrides, root=root)
+    settings = load(config, overrides, preset=preset, root=root)
     findings = examine(get_session(settings.spark), settings, table=table, label=label, id_=id_)
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -72,6 +74,7 @@ def doctor(
 
 def config(
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema instead.")] = False,
 ) -> None:
@@ -88,6 +91,6 @@ def config(
     if schema:
         typer.echo(json.dumps(Config.model_json_schema(), indent=2))
         return
-    settings = load(config, overrides)
+    settings = load(config, overrides, preset=preset)
     tree = without_secrets_shown(settings.model_dump(mode="json"))
     typer.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True))

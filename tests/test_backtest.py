@@ -19,15 +19,9 @@ from tests.tea import tea_configuration
 
 SETTINGS = [
     "base_models.folds=2", "evaluation.bootstrap=20", "fuser.steps=20", "fuser.seeds=1",
-    *[f"base_models.models.{name}.enabled=false" for name in (
-        "lightgbm_small", "lightgbm_large", "lightgbm_extra", "lightgbm_focal", "deepfm", "tabm", "xgboost", "catboost",
-        "catboost_categories",
-    )],
+    "base_models.only=[additive, lightgbm]",
     "base_models.models.lightgbm.num_iterations=20", "base_models.models.additive.iterations=8",
-    "student.models.tabm.enabled=false", "student.models.lightgbm.num_iterations=30",
-]  # fmt: skip
-OF_AMOUNTS = [
-    *SETTINGS, *[f"base_models.models.{name}.enabled=false" for name in ("lightgbm_tweedie", "lightgbm_hurdle")]
+    "student.models.lightgbm.num_iterations=30",
 ]  # fmt: skip
 TASKS = ("classification", "regression")
 
@@ -126,7 +120,7 @@ def test_every_origin_is_honest_and_is_done_once(remedi: Command, spark: Any, tm
 @pytest.mark.slow
 def test_amounts_roll_as_labels_do(remedi: Command, spark: Any, tmp_path: Path) -> None:
     configuration = _configuration(tmp_path, spent=True)
-    bundle, tree = _rolled(remedi, _arguments(configuration, OF_AMOUNTS), configuration, "MAE")
+    bundle, tree = _rolled(remedi, _arguments(configuration, SETTINGS), configuration, "MAE")
     for one in tree["origins"]:
         judged, learned_from = _judged(configuration, one["day"], spark)
         assert (one["rows"], one["trained_on"]) == (len(judged), learned_from)

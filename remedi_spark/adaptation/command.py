@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from remedi_spark.errors import InputError
-from remedi_spark.options import ConfigPath, Overrides, Root, load
+from remedi_spark.options import ConfigPath, Overrides, PresetName, Root, load
 
 app = typer.Typer(
     help="A model for a new segment from few buyers (meta-learning).",
@@ -22,14 +22,14 @@ Time = Annotated[str | None, typer.Option(help="Snapshot column: support rows li
 
 
 @app.command()
-def tasks(config: ConfigPath = None, overrides: Overrides = None, root: Root = None) -> None:
+def tasks(config: ConfigPath = None, preset: PresetName = None, overrides: Overrides = None, root: Root = None) -> None:
     """Build the rows of all segments from events: table segment_rows.
 
     Example: remedi adapt tasks --config conf/adapt_complete_journey.yaml
     """
     from remedi_spark.adaptation.build import build_segment_rows
 
-    settings = load(config, overrides, root=root)
+    settings = load(config, overrides, preset=preset, root=root)
     typer.echo(build_segment_rows(_tables(settings), settings))
 
 
@@ -41,6 +41,7 @@ def meta_train(
     id_: Id = "owner_id",
     time: Time = None,
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
     root: Root = None,
 ) -> None:
@@ -54,7 +55,7 @@ def meta_train(
     from remedi_spark.columns import SNAPSHOT
     from remedi_spark.sources.flat import FlatTable
 
-    settings = load(config, overrides, root=root)
+    settings = load(config, overrides, preset=preset, root=root)
     adapt = settings.adapt
     tables = _tables(settings)
     if table is None:
@@ -86,6 +87,7 @@ def fit(
         int | None, typer.Option(min=1, help="Owners of the segment; default: rows of the table.")
     ] = None,
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
 ) -> None:
     """Adapt to a segment in seconds: a bundle that remedi score takes, which arm to trust, what lift to expect.
@@ -98,7 +100,7 @@ def fit(
 
     if (segment is None) == (segments is None):
         raise InputError("expected exactly one of --segment (a name) and --segments (a column)")
-    settings = load(config, overrides)
+    settings = load(config, overrides, preset=preset)
     spark, source = get_session(settings.spark), FlatTable(table, label, id_, time)
     how = settings.adapt.fit
     if segment is not None:
@@ -124,6 +126,7 @@ def fit(
 @app.command()
 def search(
     config: ConfigPath = None,
+    preset: PresetName = None,
     overrides: Overrides = None,
     root: Root = None,
     table: Annotated[str | None, typer.Option(help="Rows of many segments; default: what adapt tasks wrote.")] = None,
@@ -141,7 +144,7 @@ def search(
     from remedi_spark.columns import SNAPSHOT
     from remedi_spark.sources.flat import FlatTable
 
-    settings = load(config, overrides, root=root)
+    settings = load(config, overrides, preset=preset, root=root)
     adapt, tables = settings.adapt, _tables(settings)
     if not adapt.search.trials:
         raise InputError("adapt.search.trials: found 0, expected the number of trials, for example 20")

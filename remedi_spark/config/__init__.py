@@ -1,4 +1,4 @@
-"""Typed configuration: YAML files over packaged defaults, any value from the command line on top."""
+"""Typed configuration: YAML files over a packaged preset, any value from the command line on top."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from remedi_spark.config.chain import (
     StudentConfig,
 )
 from remedi_spark.config.features import FeaturesConfig
-from remedi_spark.config.loading import defaults, merge, parse_overrides, read_yaml, validate
+from remedi_spark.config.loading import merge, parse_overrides, read_yaml, validate
 from remedi_spark.config.mlflow import MLflowConfig
 from remedi_spark.config.monitoring import MonitoringConfig
+from remedi_spark.config.presets import Preset, choose_members, preset
 from remedi_spark.config.regression import TASKS, RegressionConfig, check_task
 from remedi_spark.config.section import Section
 from remedi_spark.config.spark import SparkConfig
@@ -32,6 +33,8 @@ __all__ = ["Config", "load_config"]
 class Config(Section):
     """Everything that shapes a run; an unknown key anywhere is an error."""
 
+    preset: Preset = "standard"
+    """How much work a training does: ``quick``, ``standard`` or ``best``; the rest is laid over what it holds."""
     root: str = "run"
     """Folder, or ``catalog.schema``, of the run's tables."""
     bundle: str | None = None
@@ -65,7 +68,7 @@ class Config(Section):
 
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), **fixed: Any) -> Config:
-    """Read the packaged defaults, then a file, then ``KEY=VALUE`` overrides, then keyword arguments.
+    """Read a packaged preset, then a file, then ``KEY=VALUE`` overrides, then keyword arguments.
 
     Raises:
         InputError: an unknown key (the nearest one is named), or a value out of its range.
@@ -74,5 +77,5 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), *
     asked = merge(asked, parse_overrides(overrides))
     asked = merge(asked, {key: value for key, value in fixed.items() if value is not None})
     task = asked.get("task", TASKS[0])
-    tree = merge(defaults(task if task in TASKS else TASKS[0]), asked)
-    return validate(Config, tree, str(path or "defaults"))
+    base = preset(str(asked.get("preset", "standard")), task if task in TASKS else TASKS[0])
+    return validate(Config, choose_members(merge(base, asked)), str(path or "defaults"))

@@ -214,7 +214,9 @@ class BaseModelsConfig(Section):
     """What a model is to the run whose fit failed: ``drop`` goes on without it as long as two are left, and names it
     with its reason in log, ``metrics.json`` and at the end; ``stop`` ends the run."""
     models: dict[str, ModelConfig]
-    """The ensemble by name; switch one off with ``enabled: false``."""
+    """The ensemble by name; null leaves one of the preset out."""
+    only: tuple[str, ...] | None = None
+    """Members that take part, of those in ``models``; null: all."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:

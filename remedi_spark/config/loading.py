@@ -5,7 +5,6 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -38,16 +37,6 @@ def parse_yaml(text: str, where: str) -> Tree:
     if not isinstance(tree, dict):
         raise InputError(f"configuration {where}: found a {type(tree).__name__}, expected a mapping of sections")
     return tree
-
-
-def defaults(task: str = "classification") -> Tree:
-    """Return the packaged defaults (``remedi_spark/config/defaults.yaml``), with those of the task on top."""
-    tree = _packaged("defaults.yaml")
-    return merge(tree, _packaged("regression.yaml")) if task == "regression" else tree
-
-
-def _packaged(name: str) -> Tree:
-    return parse_yaml(resources.files("remedi_spark.config").joinpath(name).read_text(encoding="utf-8"), name)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:

@@ -19,7 +19,7 @@ from remedi_spark.learners.contract import Array
 from remedi_spark.metrics.calibrators import PlattCalibrator
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 _BINS_PER_UNIT = 20
 """Bins a unit of log-odds; within a bin the mean margin stands for all."""
@@ -47,10 +47,11 @@ def align(margins: DataFrame, alignment: dict[str, list[list[float]]]) -> DataFr
     return margins.withColumns(columns)
 
 
-def log_odds(probability: Column) -> Column:
-    """Return the log-odds of a probability, finite at 0 and 1."""
-    inside = F.greatest(F.least(probability, F.lit(1 - 1e-12)), F.lit(1e-12))
-    return F.log(inside) - F.log1p(-inside)
+def log_odds(probability: Array) -> Array:
+    """Return the log-odds of probabilities, finite at 0 and 1."""
+    inside = np.clip(probability, 1e-12, 1 - 1e-12)
+    odds: Array = np.log(inside) - np.log1p(-inside)
+    return odds
 
 
 def binned_margins(margins: DataFrame, names: Sequence[str]) -> pd.DataFrame:

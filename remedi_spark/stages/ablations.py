@@ -24,6 +24,7 @@ from remedi_spark.progress import say, step
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.splits.holdout import TEST, TRAIN
+from remedi_spark.stages.base_scores import base_scores, relative_of
 from remedi_spark.stages.student_parts import student_members
 from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
@@ -55,16 +56,16 @@ def _fusers(config: FuserConfig) -> dict[str, FuserConfig]:
 
 def _fused(workspace: Workspace, config: Config, phase: str, name: str, settings: FuserConfig) -> DataFrame:
     about = workspace.models(FINAL).load("phases")["phases"][phase]
-    meta = workspace.read(phase, "meta_features")
-    inputs = fuser_inputs(meta.columns, relative=settings.relative_features)
+    rows, relative = base_scores(workspace, config, phase), relative_of(workspace, config, phase)
+    inputs = fuser_inputs(relative.names, relative=settings.relative_features)
     task = task_of(config, workspace.models(phase))
-    train = meta.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
+    train = rows.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
     fitted = fit_fuser(
-        train, about["models"], inputs, settings, loss=task.loss, folds=config.base_models.folds,
+        train, relative, inputs, settings, loss=task.loss, folds=config.base_models.folds,
         seed=config.seed, rows=about["rows"], prior=about["prior"],
     )  # fmt: skip
     say("ablations", name)
-    return fuse(meta.where(F.col(PART) == TEST), fitted).select(*CARRIED, F.col("fuser").alias(name))
+    return fuse(rows.where(F.col(PART) == TEST), relative, fitted).select(*CARRIED, F.col("fuser").alias(name))
 
 
 def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> DataFrame:

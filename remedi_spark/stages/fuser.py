@@ -1,8 +1,9 @@
-"""Stage 4: the fuser (teacher), cross-fitted over the same folds, beside the baselines it has to beat.
+"""Stages 3 and 4: relative features and the fuser (teacher), beside the baselines it has to beat.
 
-Reads ``meta_features``; writes ``fused_scores``: for every row the teacher's margin ``fuser`` (a training row's from
-fusers that never saw its fold), the baselines ``mean`` (of the base logits), ``rank_mean`` (of the base models' global
+Reads ``oof_predictions``; writes ``fused_scores``: for every row the teacher's margin ``fuser`` (a training row's from
+fusers that never saw its fold), the baselines ``mean`` (of the base margins), ``rank_mean`` (of the base models' global
 percentiles) and ``stack_lr`` (stack: logistic, or least squares), and the mean weight that the gate gave each expert.
+Relative features are computed where a row is read (:mod:`remedi_spark.learners.relative`) and stored nowhere.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import LABEL, PART
 from remedi_spark.config import Config
 from remedi_spark.learners.fusing import fit_fuser, fuse, fuser_inputs
+from remedi_spark.learners.peers import quantile_grids
 from remedi_spark.progress import say
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.spark.watchdog import time_limit
 from remedi_spark.splits.holdout import TRAIN
+from remedi_spark.stages.base_scores import GRIDS, base_scores, peer_columns, relative_of
 from remedi_spark.tasks import task_of
 from remedi_spark.workspace import FINAL, Workspace
 
@@ -23,20 +26,24 @@ from remedi_spark.workspace import FINAL, Workspace
 def run(workspace: Workspace, config: Config) -> None:
     """Train the fuser of every phase and score all rows with it."""
     facts = workspace.models(FINAL).load("phases")["phases"]
+    peer_columns(workspace, config)  # a mistyped name stops here
 
     def train(phase: str) -> None:
         about = facts[phase]
-        meta = workspace.read(phase, "meta_features")
-        inputs = fuser_inputs(meta.columns, relative=config.fuser.relative_features)
+        scores = base_scores(workspace, config, phase)
+        labelled = scores.where(F.col(PART) == TRAIN)
+        grids = quantile_grids(labelled, about["models"], config.meta_features.grid, about["rows"])
+        workspace.models(phase).save(GRIDS, grids)
+        relative = relative_of(workspace, config, phase)
+        inputs = fuser_inputs(relative.names, relative=config.fuser.relative_features)
         task = task_of(config, workspace.models(phase))
-        rows = meta.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
         with time_limit(workspace.tables.spark, config.spark.unit_seconds, "fuser"):
             fitted = fit_fuser(
-                rows, about["models"], inputs, config.fuser, loss=task.loss, folds=config.base_models.folds,
-                seed=config.seed, rows=about["rows"], prior=about["prior"],
+                labelled.withColumn(LABEL, task.target()), relative, inputs, config.fuser, loss=task.loss,
+                folds=config.base_models.folds, seed=config.seed, rows=about["rows"], prior=about["prior"],
             )  # fmt: skip
         workspace.models(phase).save_fitted(fitted, "fuser", "fuser")
-        workspace.write(phase, "fused_scores", fuse(meta, fitted))
+        workspace.write(phase, "fused_scores", fuse(scores, relative, fitted))
         say("fuser", f"{phase}: {len(inputs)} inputs, best check by head {fitted.info['best_step']}")
 
     side_by_side(train, list(facts))  # most fits are one task

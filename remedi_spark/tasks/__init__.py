@@ -7,13 +7,14 @@ published, and how that is judged.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from remedi_spark.bundle.store import ModelStore
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.encoding.layout import Layout
-from remedi_spark.learners.contract import Amounts
+from remedi_spark.learners.contract import Amounts, Array
 from remedi_spark.metrics.label_scale import ScoreMap
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class Task(Protocol):
         """Turn the models' own margins into comparable scores: probabilities at the true prior, or amounts."""
         ...
 
-    def margin(self, score: Column) -> Column:
-        """Return the margin of a score."""
+    def margin(self) -> Callable[[Array], Array]:
+        """Return the way from scores to margins, for arrays."""
         ...
 
     def score(self, margin: Column) -> Column:

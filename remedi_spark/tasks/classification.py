@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +15,7 @@ from remedi_spark.config.chain import ModelConfig
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.evaluation.measures import measure_models
 from remedi_spark.learners.alignment import align, binned_margins, binned_rows, fit_alignment, log_odds
-from remedi_spark.learners.contract import Amounts
+from remedi_spark.learners.contract import Amounts, Array
 from remedi_spark.metrics.calibrator_choice import best_calibrator
 from remedi_spark.metrics.label_scale import ScoreMap
 from remedi_spark.splits.holdout import TRAIN
@@ -75,9 +76,9 @@ class Classification:
         self.store.save("alignment", alignment)
         return align(margins, alignment)
 
-    def margin(self, score: Column) -> Column:
+    def margin(self) -> Callable[[Array], Array]:
         """Return log-odds, finite at 0 and 1."""
-        return log_odds(score)
+        return log_odds
 
     def score(self, margin: Column) -> Column:
         """Return the probability of log-odds."""

@@ -6,7 +6,7 @@ fit of the chain, because each one that left them out would pull predictions of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,7 +22,7 @@ from remedi_spark.config.regression import NEEDS_NO_NEGATIVES, ZERO_INFLATED
 from remedi_spark.encoding.layout import Layout
 from remedi_spark.evaluation.amounts import Shots, measure_amounts
 from remedi_spark.imbalance.label_density import LabelDensity
-from remedi_spark.learners.contract import TARGET, Amounts
+from remedi_spark.learners.contract import TARGET, Amounts, Array
 from remedi_spark.learners.folds import FoldFits
 from remedi_spark.metrics.label_scale import LabelScale, ScoreMap
 from remedi_spark.nets.smoothing import FeatureSmoothing
@@ -140,9 +140,9 @@ class Regression:
         """Return amounts: all models have learned the same scale, so there is nothing to align."""
         return margins.withColumns({name: self.score(F.col(name)) for name in names})
 
-    def margin(self, score: Column) -> Column:
+    def margin(self) -> Callable[[Array], Array]:
         """Return the standardised amount."""
-        return margin_column(self.scale, score)
+        return self.scale.margin
 
     def score(self, margin: Column) -> Column:
         """Return the amount."""

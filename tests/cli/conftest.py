@@ -14,25 +14,20 @@ from remedi_spark.cli import main
 
 FAST = [
     "base_models.folds=2",
-    *[f"base_models.models.{name}.enabled=false" for name in (
-        "lightgbm_small", "lightgbm_large", "lightgbm_extra", "lightgbm_focal", "deepfm", "tabm",
-        "catboost", "catboost_categories",
-    )],
+    "base_models.only=[lightgbm, xgboost, mlp]",
     "base_models.models.lightgbm.num_iterations=40",
     "base_models.models.xgboost.num_iterations=40",
     "base_models.models.mlp={kind: mlp, epochs: 6, hidden: [16]}",
     "student.models.mlp={kind: mlp, epochs: 8, hidden: [16]}",
-    "student.models.tabm.enabled=false",
-    "student.models.lightgbm.enabled=false",
-    "base_models.models.additive.enabled=false",
+    "student.models.lightgbm=null",
     "fuser.steps=40",
     "evaluation.bootstrap=20",
 ]  # fmt: skip
 """Settings that keep a whole training below half a minute."""
-FASTEST = [*FAST, "base_models.models.xgboost.enabled=false"]
+FASTEST = [*FAST, "base_models.only=[lightgbm, mlp]"]
 """The same with two base models, for tests of what comes around them."""
 
-WITH_ADDITIVE = ["--set", "base_models.models.additive.enabled=true"]
+WITH_ADDITIVE = ["--set", "base_models.only=[additive, lightgbm, xgboost, mlp]"]
 
 
 def world(rows: int = 1000, positives: int = 40, seed: int = 0) -> pd.DataFrame:

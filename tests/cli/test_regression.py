@@ -19,16 +19,13 @@ from tests.cli.test_bad_input import refused
 
 SETTINGS = [
     "base_models.folds=2",
-    *[f"base_models.models.{name}.enabled=false" for name in (
-        "lightgbm_small", "lightgbm_extra", "deepfm", "tabm", "additive", "catboost"
-    )],
+    "base_models.only=[lightgbm, lightgbm_tweedie, lightgbm_hurdle, xgboost, catboost_categories, mlp]",
     *[f"base_models.models.{name}.num_iterations=40" for name in (
         "lightgbm", "lightgbm_tweedie", "lightgbm_hurdle", "xgboost", "catboost_categories"
     )],
     "base_models.models.mlp={kind: mlp, epochs: 6, hidden: [16]}",
     "student.models.mlp={kind: mlp, epochs: 12, hidden: [16]}",
-    "student.models.tabm.enabled=false",
-    "student.models.lightgbm.enabled=false",
+    "student.models.lightgbm=null",
     "regression.fds.enabled=true",
     "fuser.steps=40",
     "evaluation.bootstrap=20",

@@ -35,9 +35,9 @@ def sampled(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--set",
             "base_models.negatives=0.2",
             "--set",
-            "base_models.models.xgboost.enabled=false",
+            "base_models.only=[lightgbm, catboost_categories, mlp]",
             "--set",
-            "base_models.models.catboost_categories={enabled: true, num_iterations: 40}",
+            "base_models.models.catboost_categories.num_iterations=40",
         )
     )
     _done("report", "--model", str(bundle), "--ablations")
