@@ -1,6 +1,6 @@
 """The table of ``meta_learning.py``: every arm as it was best on the validation segments, judged on the test segments.
 
-    python benchmarks/meta_learning_table.py RUN/cache/new --into docs/meta_learning.md
+    python benchmarks/meta_learning_table.py RUN/cache/new --into docs/measurements/2026-11-25-segments.md
 
 Rate, layers and number of steps of each arm are those with the largest AP on the validation segments at that K. The
 last table compares with ``pooled + fine-tuned``: the best of pooled and balanced net after no or some plain steps.

@@ -1,7 +1,7 @@
 """Rank owners of many tables with remedi_spark and its peers, on the same rows.
 
     python benchmarks/quality.py run --data DIR --peer-python ENV/bin/python --seeds 0,1,2,3,4
-    python benchmarks/quality.py table --into docs/quality.md
+    python benchmarks/quality.py table --into docs/measurements/2026-11-27-peers.md
 
 ``run`` adds one line a (set, seed, system) to ``RESULTS``; what is there already is not run again. Peers: one LightGBM
 with sane settings, and AutoGluon ``best_quality`` in the environment that ``--peer-python`` names (left out without

@@ -1,7 +1,7 @@
 """Deep imbalanced regression on tables: does smoothing over labels help where labels are rare?
 
     python benchmarks/regression.py run --sets planted,spend,rare_department --seeds 0,1,2,3,4
-    python benchmarks/regression.py table --into docs/regression.md
+    python benchmarks/regression.py table --into docs/measurements/2026-11-26-smoothing.md
     python benchmarks/regression.py cost
 
 ``run`` fits one MLP of the product and one LightGBM in this process, without Spark, and adds one line a (set, seed,

@@ -1,8 +1,10 @@
-"""MkDocs hooks: the reference of commands and configuration, written from the code itself."""
+"""MkDocs hooks: commands and configuration from the code itself, the list of measurements from its files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -11,14 +13,14 @@ from typer.testing import CliRunner
 from remedi_spark.cli import app
 from remedi_spark.config import Config
 
-MARKS = {"<!-- commands -->": "commands", "<!-- configuration -->": "configuration"}
+MEASUREMENTS = Path(__file__).parent / "measurements"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace a mark by what the code says."""
-    for mark, name in MARKS.items():
+    """Replace a mark by what is generated for it."""
+    for mark, generate in _MARKS.items():
         if mark in markdown:
-            markdown = markdown.replace(mark, "\n".join({"commands": commands, "configuration": configuration}[name]()))
+            markdown = markdown.replace(mark, "\n".join(generate()))
     return markdown
 
 
@@ -87,3 +89,29 @@ def _default(value: Any, *, given: bool) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("``", "`")
+
+
+def measurements() -> Iterator[str]:
+    """Yield a table of the measurements, the latest first.
+
+    Raises:
+        ValueError: a file's name has no date, or it has no title or no question.
+    """
+    yield "| date | experiment | question |\n|---|---|---|"
+    for path in sorted(MEASUREMENTS.glob("*.md"), reverse=True):
+        if path.name == "index.md":
+            continue
+        date = re.match(r"\d{4}-\d{2}-\d{2}(?=-)", path.name)
+        found = re.match(r"# (.+)\n- \*\*Question:\*\* ((?:.+\n)+?)(?=- )", path.read_text(encoding="utf-8"))
+        if not date or not found:
+            raise ValueError(
+                f"{path}: expected a name YYYY-MM-DD-topic.md, a title, and the items Question, Command and Code"
+            )
+        yield f"| {date[0]} | [{found[1]}]({path.name}) | {_cell(' '.join(found[2].split()))} |"
+
+
+_MARKS: dict[str, Callable[[], Iterator[str]]] = {
+    "<!-- commands -->": commands,
+    "<!-- configuration -->": configuration,
+    "<!-- measurements -->": measurements,
+}

@@ -1,4 +1,4 @@
-"""The site builds in strict mode without a network, and says what the code says."""
+"""The site builds in strict mode without a network, agrees with the code, and keeps its form."""
 
 from __future__ import annotations
 
@@ -76,3 +76,22 @@ def test_commands_in_the_pages_exist(site: Path) -> None:
             for option in re.findall(r"(?<=\s)--[a-z][a-z-]*", line.split(", then:")[0]):
                 assert option in verbs[name], f"{path.name}: remedi {line}"
     assert len(verbs) > 8
+
+
+def test_readme_and_architecture_are_short() -> None:
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert len(lines) <= 80
+    assert not [line for line in lines if len(line) > 120]
+    assert (ROOT / "docs/architecture.md").stat().st_size <= 6144
+
+
+def test_every_measurement_is_listed_and_linked_from_a_page(site: Path) -> None:
+    files = {path.name for path in (ROOT / "docs/measurements").glob("*.md")} - {"index.md"}
+    listed = page(site, "measurements/index.html")
+    linked = "".join(path.read_text("utf-8") for path in (ROOT / "docs").rglob("*.md") if path.name not in files)
+    for name in files:
+        assert name.replace(".md", ".html") in listed
+        assert f"measurements/{name}" in linked, name
+    links = re.findall(r"\]\((docs/[^)#]+)", (ROOT / "README.md").read_text("utf-8"))
+    assert links
+    assert not [link for link in links if not (ROOT / link).exists()]

@@ -88,23 +88,19 @@ def build_owner_features(
 ) -> DataFrame:
     """Return owner_id (string), snapshot_date (date), features and label: a row for every eligible owner and snapshot.
 
-    Parameters
-    ----------
-    frames
-        Sources and attributes by name that are already at hand; the others are read from where they are declared.
+    Args:
+        frames: Sources and attributes by name that are already at hand; the others are read from where they are
+            declared.
 
-    Notes
-    -----
-    Snapshot t is the end of day t: features use events with day ≤ t that were known by t (arrival ≤ t); the label is
-    over the days (t + gap, t + gap + horizon] and null where these pass the end of the data. Days are those of the
-    session's time zone. Small lookups run at once (bounds of the data, the label's category, top levels); the result
-    itself is lazy.
+    Note:
+        Snapshot t is the end of day t: features use events with day ≤ t that were known by t (arrival ≤ t); the label
+        is over the days (t + gap, t + gap + horizon] and null where these pass the end of the data. Days are those of
+        the session's time zone. Small lookups run at once (bounds of the data, the label's category, top levels); the
+        result itself is lazy.
 
-    Raises
-    ------
-    InputError
-        When the configuration does not fit the data: an unknown column or category, arithmetic on strings, no
-        snapshot with a whole label window, no eligible owner.
+    Raises:
+        InputError: When the configuration does not fit the data: an unknown column or category, arithmetic on strings,
+            no snapshot with a whole label window, no eligible owner.
     """
     return assemble(prepare(spark, config, frames))
 
@@ -180,12 +176,9 @@ def assemble(
 ) -> DataFrame:
     """Build the table of owner features lazily.
 
-    Parameters
-    ----------
-    partials
-        Stored partials of all sources; None: computed from the events.
-    days
-        The snapshots to build; None: all.
+    Args:
+        partials: Stored partials of all sources; None: computed from the events.
+        days: The snapshots to build; None: all.
     """
     config = blueprint.config
     grid = blueprint.grid if days is None else blueprint.grid.only(days)

@@ -72,12 +72,10 @@ def judged(
 ) -> DataFrame:
     """Return the table's rows with :data:`REASONS`, an array of what each breaks; for sources also their days.
 
-    Parameters
-    ----------
-    others
-        All declared tables by name, for references.
-    today
-        The day of the run; event times later than the day after it (time zones) lie in the future. None: any time.
+    Args:
+        others: All declared tables by name, for references.
+        today: The day of the run; event times later than the day after it (time zones) lie in the future. None: any
+            time.
     """
     check_schema(frame, table.contract, where)
     key = table.key or entity

@@ -28,21 +28,20 @@ class CustomFeatures(Protocol):
 
     It is made once a run, as ``Class(**options)``.
 
-    Examples
-    --------
-    The largest gap between two visits within a year::
+    Examples:
+        The largest gap between two visits within a year::
 
-        class LargestGap:
-            window = 365
+            class LargestGap:
+                window = 365
 
-            def entries(self):
-                return [Entry("visit_gap_max", "largest gap between visits", "visits", "365 days", "days",
-                              "fewer than two visits")]
+                def entries(self):
+                    return [Entry("visit_gap_max", "largest gap between visits", "visits", "365 days", "days",
+                                  "fewer than two visits")]
 
-            def compute(self, snapshots, events):
-                order = Window.partitionBy("owner_id", "snapshot_date").orderBy("__day")
-                gaps = events["visits"].withColumn("gap", F.datediff("__day", F.lag("__day").over(order)))
-                return gaps.groupBy("owner_id", "snapshot_date").agg(F.max("gap").alias("visit_gap_max"))
+                def compute(self, snapshots, events):
+                    order = Window.partitionBy("owner_id", "snapshot_date").orderBy("__day")
+                    gaps = events["visits"].withColumn("gap", F.datediff("__day", F.lag("__day").over(order)))
+                    return gaps.groupBy("owner_id", "snapshot_date").agg(F.max("gap").alias("visit_gap_max"))
     """
 
     window: int
@@ -55,14 +54,11 @@ class CustomFeatures(Protocol):
     def compute(self, snapshots: DataFrame, events: Mapping[str, DataFrame]) -> DataFrame:
         """Return owner_id, snapshot_date and one column an entry, at most one row an owner and snapshot.
 
-        Parameters
-        ----------
-        snapshots
-            owner_id and snapshot_date of every eligible owner.
-        events
-            By source: for every row of ``snapshots``, its events within the window that were known by then, with the
-            columns of the source and owner_id, snapshot_date, ``__day`` (of the event) and ``__known``. What is not
-            in there cannot leak.
+        Args:
+            snapshots: owner_id and snapshot_date of every eligible owner.
+            events: By source: for every row of ``snapshots``, its events within the window that were known by then,
+                with the columns of the source and owner_id, snapshot_date, ``__day`` (of the event) and ``__known``.
+                What is not in there cannot leak.
         """
         ...
 

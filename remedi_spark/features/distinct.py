@@ -43,12 +43,9 @@ def stretches(values: DataFrame, readings: Sequence[Reading], grid: Grid, first:
     A stretch has the ``cell`` (numbered from ``first`` on), the day from which it is ``known``, the ``next`` day on
     which something later became known (or null), and the value's last ``day``.
 
-    Parameters
-    ----------
-    values
-        From :func:`daily_values`.
-    readings
-        Distinct counts of one source.
+    Args:
+        values: From :func:`daily_values`.
+        readings: Distinct counts of one source.
     """
     widest = max(reading.window or 0 for reading in readings)
     earliest = F.date_sub(F.lit(min(grid.days)), widest)

@@ -51,14 +51,10 @@ def read_snapshots(
 ) -> DataFrame:
     """Return one row for every snapshot and every owner of whom anything was known by then.
 
-    Parameters
-    ----------
-    partials
-        The partials of each source.
-    readings
-        What to read; one column each.
-    label
-        The label's total, to be read too.
+    Args:
+        partials: The partials of each source.
+        readings: What to read; one column each.
+        label: The label's total, to be read too.
     """
     readings = tuple(readings)
     numbers = _numbers(readings, partials)

@@ -36,19 +36,14 @@ class RecallShare:
 def recall_share(scored: DataFrame, truth: DataFrame, score: str, budget: float) -> RecallShare:
     """Compare the ranking by ``score`` with that by the true probability.
 
-    Parameters
-    ----------
-    scored
-        owner_id, snapshot_date, label (0 / 1) and the score.
-    truth
-        owner_id, snapshot_date and probability of a simulated world; every scored row must be in it.
-    budget
-        K as a share of the rows, in (0, 1).
+    Args:
+        scored: owner_id, snapshot_date, label (0 / 1) and the score.
+        truth: owner_id, snapshot_date and probability of a simulated world; every scored row must be in it.
+        budget: K as a share of the rows, in (0, 1).
 
-    Notes
-    -----
-    Both rankings are measured by the labels that were drawn. Rows that tie at the edge of the top K count pro rata.
-    Only counts and two thresholds reach the driver.
+    Note:
+        Both rankings are measured by the labels that were drawn. Rows that tie at the edge of the top K count pro rata.
+        Only counts and two thresholds reach the driver.
     """
     day = F.to_date(SNAPSHOT).alias(SNAPSHOT)
     true = truth.select(F.col(OWNER).cast("string"), day, PROBABILITY)

@@ -42,20 +42,14 @@ TRUTH = "truth"
 class World:
     """What shapes a world.
 
-    Parameters
-    ----------
-    owners
-        Number of owners, at least 1.
-    seed
-        The same seed gives the same tables, however they are partitioned.
-    base_rate
-        Mean probability of a purchase in the 28 days after a snapshot, in (0, 1).
-    late_share
-        Share of the events that arrive 1 to 30 days late; the others arrive on their day.
-    dirty_share
-        Bad rows as a share of the good ones. They are added: the good rows stay what they are without them.
-    days
-        Length, at least 168: three periods of history, one snapshot, and periods for its label and a test.
+    Args:
+        owners: Number of owners, at least 1.
+        seed: The same seed gives the same tables, however they are partitioned.
+        base_rate: Mean probability of a purchase in the 28 days after a snapshot, in (0, 1).
+        late_share: Share of the events that arrive 1 to 30 days late; the others arrive on their day.
+        dirty_share: Bad rows as a share of the good ones. They are added: the good rows stay what they are without
+            them.
+        days: Length, at least 168: three periods of history, one snapshot, and periods for its label and a test.
     """
 
     owners: int

@@ -52,24 +52,18 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None,
     when rows were added (see ``docs/features.md``), and everything otherwise. Sources and attributes that come from a
     Python package are first loaded into Delta tables of their own names; the user's own tables are read where they are.
 
-    Parameters
-    ----------
-    today
-        The day of the run, for freshness and for event times in the future; None: the machine's date.
-    force
-        Compute everything anew.
+    Args:
+        today: The day of the run, for freshness and for event times in the future; None: the machine's date.
+        force: Compute everything anew.
 
-    Returns
-    -------
-    dict
+    Returns:
         ``rows``, ``positives`` (labelled rows with label > 0), ``labelled`` (rows with a label), ``snapshots``,
         ``features``, ``quarantined`` (rows that break the contract), ``quarantine`` (those by table and reason),
         ``mode`` (``full``, ``refresh`` or ``unchanged``: what was done) and ``seconds``.
 
-    Raises
-    ------
-    InputError
-        When the configuration does not fit the data, or too many rows break the contract; nothing is written then.
+    Raises:
+        InputError: When the configuration does not fit the data, or too many rows break the contract; nothing is
+            written then.
     """
     started = time.monotonic()
     fingerprints = {

@@ -14,7 +14,6 @@ from remedi_spark.cli import main
 
 pytestmark = pytest.mark.slow
 OWNERS, SNAPSHOTS, BUYERS = 300, 30, 6
-QUICK = str(Path(__file__).parents[2] / "conf" / "quick.yaml")
 
 
 def _table() -> pd.DataFrame:
@@ -39,7 +38,7 @@ def _table() -> pd.DataFrame:
 def test_the_strongest_planted_feature_comes_first(spark: Any, tmp_path: Path) -> None:
     _table().to_parquet(tmp_path / "owners.parquet")
     roles = ["--label", "bought", "--id", "owner", "--time", "day"]
-    settings = ["--config", QUICK, "--set", "evaluation.bootstrap=0"]
+    settings = ["--preset", "quick", "--set", "evaluation.bootstrap=0"]
     arguments = ["train", "--table", str(tmp_path / "owners.parquet"), *roles, "--model", str(tmp_path / "model")]
     with pytest.raises(SystemExit) as stop:
         main([*arguments, *settings])
