@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F
 
+from remedi_spark.encoding.contract import column
 from remedi_spark.features.sources import package_file, read_location
 from remedi_spark.spark.catalog_names import quoted_name
 from remedi_spark.spark.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
+from remedi_spark.spark.csv_files import ENDINGS as CSV
+from remedi_spark.spark.parquet_files import AS_WRITTEN, read_parquet
+from remedi_spark.spark.parquet_files import ENDINGS as PARQUET
+from remedi_spark.spark.paths import data_files, is_remote, local_path
 from remedi_spark.spark.tables import is_catalog_name
 
 if TYPE_CHECKING:
@@ -42,6 +48,10 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
         listed = None if _is_named(name) else last_listed_change(name)
         version, _ = listed or last_change(table.history(LOOKED_AT))
         return {"delta": table.detail().collect()[0]["id"], "version": version}
+    if not _is_named(name) and not is_remote(name):
+        # Listed here: a table that pyarrow reads has no input files for Spark.
+        stats = {str(file): file.stat() for file in data_files(local_path(name), (*PARQUET, *CSV))}
+        return {"files": {file: [stat.st_size, stat.st_mtime_ns] for file, stat in stats.items()}}
     files = read_location(spark, location, where).inputFiles()
     return {"files": {file: _file_stat(spark, file) for file in sorted(files)}}
 
@@ -56,7 +66,19 @@ def changed_rows(spark: SparkSession, location: Location, before: Fingerprint, n
     old, new = before.get("files", {}), now["files"]
     if any(new.get(file) != stat for file, stat in old.items()) or not all(f.endswith(".parquet") for f in new):
         return None
-    return _read_files(spark, read_location(spark, location, ""), [file for file in new if file not in old], name)
+    frame, added = read_location(spark, location, ""), [file for file in new if file not in old]
+    if not added or _is_named(name):
+        return _read_files(spark, frame, added, name)
+    return _aligned(read_parquet(spark, name, only=added), frame)
+
+
+def _aligned(rows: DataFrame, frame: DataFrame) -> DataFrame:
+    """Return some rows of a table in the columns of the whole."""
+    own = set(rows.columns)
+    fields = frame.schema.fields
+    return rows.select(
+        *((column(f.name) if f.name in own else F.lit(None)).cast(f.dataType).alias(f.name) for f in fields)
+    )
 
 
 def _delta_rows(spark: SparkSession, location: Location, before: Fingerprint, now: Fingerprint) -> DataFrame | None:
@@ -91,7 +113,7 @@ def _delta_rows(spark: SparkSession, location: Location, before: Fingerprint, no
 def _read_files(spark: SparkSession, frame: DataFrame, files: list[str], base: str) -> DataFrame:
     if not files:
         return frame.limit(0)
-    reader = spark.read.schema(frame.schema)
+    reader = spark.read.options(**AS_WRITTEN).schema(frame.schema)
     # Columns that folders stand for (day=2026-01-01/…) are read from the path below the table's own.
     if "://" in base or not Path(base).is_file():
         reader = reader.option("basePath", base)

@@ -31,7 +31,7 @@ WITH_OFFSET = r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
 def read_location(spark: SparkSession, location: Location, where: str) -> DataFrame:
     """Read a path, a catalog table or a file of an installed package; ``where`` names the key in errors."""
     if location.package is not None:
-        return spark.read.parquet(str(package_file(location.package, where)))
+        return read_table(spark, str(package_file(location.package, where)))
     return read_table(spark, location.table or location.path or "")
 
 
