@@ -19,7 +19,6 @@ rows, to be judged; in the ``final`` phase from every labelled row, to be shippe
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,7 +36,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.changes import fingerprint
 from remedi_spark.ledger import LEDGER, Unit
 from remedi_spark.monitoring.history import MONITORING
-from remedi_spark.opening import holding, open_workspace, publish, reopen
+from remedi_spark.opening import holding, nothing_left_of_a_refusal, open_workspace, publish, reopen
 from remedi_spark.progress import say, timed
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.definitions import definition
@@ -236,17 +235,11 @@ def train(
     """Train on a ready feature table; return ``metrics.json``."""
     home = require_local(bundle, "--model")
     preflight(spark, config, str(home))
-    fresh = not home.exists() or not any(home.iterdir())
     workspace = Workspace.of(Tables(spark, str(home / "tables"), catalog=False), home, force)
-    try:
-        with holding(workspace, config):
-            require_shared(spark, home, slots(spark), "--model")
-            metrics = _train(workspace, source, config)
-            publish(workspace, config)
-    except InputError:
-        if fresh:  # a refused training leaves nothing
-            shutil.rmtree(home, ignore_errors=True)
-        raise
+    with holding(workspace, config), nothing_left_of_a_refusal(home):
+        require_shared(spark, home, slots(spark), "--model")
+        metrics = _train(workspace, source, config)
+        publish(workspace, config)
     return metrics
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from remedi_spark.config import Config
 from remedi_spark.config.loading import validate
 from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
-from remedi_spark.lease import Lease, leased
+from remedi_spark.lease import LEASE, Lease, leased
 from remedi_spark.redaction import without_secrets
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.places import has_scheme, local_name, on_cluster, require_local, require_shared
@@ -60,7 +61,7 @@ def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
     """
     config, tree = stored_config(bundle), _stored_report(bundle)
     inside = bundle / "tables"
-    tables = Tables(get_session(config.spark), str(inside) if inside.exists() else config.root)
+    tables = Tables(get_session(config.spark), str(inside) if inside.exists() else local_name(config.root))
     if not (bundle / WORK).exists():  # of a version that worked where it published
         return Workspace(tables, bundle), config, tree["head"]["label"]
     workspace = Workspace.of(tables, bundle)
@@ -81,8 +82,10 @@ def stored_config(bundle: Path) -> Config:
 
 
 def _stored_report(bundle: Path) -> Any:
-    stored = published_folder(bundle) / "report.json"
-    if not stored.exists():
+    # Between the stages student and report the last report is of the former version: settings are read from that.
+    found = [folder / "report.json" for folder in (published_folder(bundle), bundle)]
+    stored = next((path for path in found if path.exists()), None)
+    if stored is None:
         raise InputError(f"--model {bundle}: no report.json; expected a bundle that remedi train or run finished")
     return json.loads(stored.read_text(encoding="utf-8"))
 
@@ -92,13 +95,29 @@ def holding(workspace: Workspace, config: Config) -> Iterator[None]:
     """Hold the root, where it is a folder, and the bundle, so that no other run mixes in."""
     root = workspace.tables.root
     shared = workspace.tables.in_catalog or has_scheme(root)
-    folders = [workspace.home, *([] if shared else [Path(local_name(root))])]
+    inside = shared or Path(local_name(root)).resolve().is_relative_to(workspace.home.resolve())
+    folders = [workspace.home, *([] if inside else [Path(local_name(root))])]
     with leased(folders, _hash(config)) as leases:
         _leases[workspace.home.resolve()] = leases
         try:
             yield
         finally:
             _leases.pop(workspace.home.resolve(), None)
+
+
+@contextmanager
+def nothing_left_of_a_refusal(home: Path) -> Iterator[None]:
+    """Remove what a training that is refused has left in a folder that was empty or not there; inside its lease."""
+    fresh = {path.name for path in home.iterdir()} <= {LEASE}
+    try:
+        yield
+    except InputError:
+        for path in home.iterdir() if fresh else ():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != LEASE:
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _hash(config: Config) -> str:

@@ -46,7 +46,7 @@ def publish(work: Path, home: Path, access: Access = "owner") -> str:
     folder = _version_folder(sealed, home)
     if not folder.exists():
         _copy(sealed, folder)
-    for name in REPORTS:
+    for name in REPORTS if _is_report_of(work, sealed.manifest.model_version) else ():
         if (work / name).exists():
             _write(folder / name, (work / name).read_bytes())
     _share(folder, access)
@@ -67,6 +67,15 @@ def published_folder(home: Path) -> Path:
         return read_manifest(home).folder
     except InputError:
         return home
+
+
+def _is_report_of(work: Path, version: str) -> bool:
+    """Whether the report in the working folder is of this version, and not still of the training before."""
+    try:
+        found = json.loads((work / "report.json").read_bytes())["head"]["model_version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(found == version)
 
 
 def _version_folder(sealed: Sealed, home: Path) -> Path:

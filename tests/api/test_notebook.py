@@ -90,7 +90,7 @@ def test_the_report_shows_in_a_notebook(page: dict[str, Any]) -> None:
 
 
 def test_wrong_data_is_told_in_one_line(page: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="table frame: .*did you mean 'bought'"):
+    with pytest.raises(InputError, match=r"table frame: .*did you mean 'bought'"):
         remedi_spark.train(page["owners"], label="bougt", id="owner_id", model=tmp_path / "m", config="conf/quick.yaml")
     with pytest.raises(InputError, match="'visits_28d' is missing"):
         page["model"].score(page["owners"].drop("visits_28d"))
