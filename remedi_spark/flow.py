@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from remedi_spark import data_contract
 from remedi_spark.bundle.bundle import load_parts
 from remedi_spark.bundle.manifest import MANIFEST, write_manifest
+from remedi_spark.bundle.refused import leaving_nothing
 from remedi_spark.config import Config
 from remedi_spark.config.features import Location
 from remedi_spark.doctor import preflight
@@ -36,7 +37,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.changes import fingerprint
 from remedi_spark.ledger import LEDGER, Unit
 from remedi_spark.monitoring.history import MONITORING
-from remedi_spark.opening import holding, nothing_left_of_a_refusal, open_workspace, publish, reopen
+from remedi_spark.opening import holding, open_workspace, publish, reopen
 from remedi_spark.progress import say, timed
 from remedi_spark.sources.flat import FlatTable
 from remedi_spark.spark.definitions import definition
@@ -236,7 +237,7 @@ def train(
     home = require_local(bundle, "--model")
     preflight(spark, config, str(home))
     workspace = Workspace.of(Tables(spark, str(home / "tables"), catalog=False), home, force)
-    with holding(workspace, config), nothing_left_of_a_refusal(home):
+    with holding(workspace, config), leaving_nothing(home):
         require_shared(spark, home, slots(spark), "--model")
         metrics = _train(workspace, source, config)
         publish(workspace, config)

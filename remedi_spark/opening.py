@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from remedi_spark.config import Config
 from remedi_spark.config.loading import validate
 from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
-from remedi_spark.lease import LEASE, Lease, leased
+from remedi_spark.lease import Lease, leased
 from remedi_spark.redaction import without_secrets
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.places import has_scheme, local_name, on_cluster, require_local, require_shared
@@ -103,21 +102,6 @@ def holding(workspace: Workspace, config: Config) -> Iterator[None]:
             yield
         finally:
             _leases.pop(workspace.home.resolve(), None)
-
-
-@contextmanager
-def nothing_left_of_a_refusal(home: Path) -> Iterator[None]:
-    """Remove what a training that is refused has left in a folder that was empty or not there; inside its lease."""
-    fresh = {path.name for path in home.iterdir()} <= {LEASE}
-    try:
-        yield
-    except InputError:
-        for path in home.iterdir() if fresh else ():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name != LEASE:
-                path.unlink(missing_ok=True)
-        raise
 
 
 def _hash(config: Config) -> str:
