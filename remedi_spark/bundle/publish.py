@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Literal
 
 from remedi_spark.bundle.manifest import MANIFEST, Sealed, read_manifest, read_sealed
-from remedi_spark.bundle.store import FILE_MODE, FOLDER_MODE, digest, make_folder, sync_folder, write_bytes, write_json
+from remedi_spark.bundle.store import (
+    FILE_MODE,
+    FOLDER_MODE,
+    digest,
+    make_folder,
+    set_mode,
+    sync_folder,
+    write_bytes,
+    write_json,
+)
 from remedi_spark.errors import InputError
 
 WORK, VERSIONS = "work", "versions"
@@ -116,16 +125,16 @@ def _share(folder: Path, access: Access) -> None:
     """Let readers in, below a folder of our own making."""
     readers = _READERS[access]
     for path in (folder, *folder.rglob("*")):
-        path.chmod(FOLDER_MODE | readers if path.is_dir() else FILE_MODE | readers & 0o044)
+        set_mode(path, FOLDER_MODE | readers if path.is_dir() else FILE_MODE | readers & 0o044)
 
 
 def _share_top(home: Path, access: Access) -> None:
     readers = _READERS[access]
     for name in (MANIFEST, *SHOWN):
         if (home / name).exists():
-            (home / name).chmod(FILE_MODE | readers & 0o044)
+            set_mode(home / name, FILE_MODE | readers & 0o044)
     for folder in (home, home / VERSIONS):
-        folder.chmod(folder.stat().st_mode & 0o777 | readers)
+        set_mode(folder, folder.stat().st_mode & 0o777 | readers)
 
 
 def _tidy(home: Path, folder: Path, former: Path) -> None:

@@ -58,7 +58,7 @@ def export_files(selection: Selection, source: str, out: Path, kind: Format) -> 
     try:
         out.mkdir(parents=True, exist_ok=True)
         manifest = _write(selection, source, folder, kind)
-        write_json(out / MANIFEST, manifest)
+        write_json(out / MANIFEST, manifest, private=False)
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         reason = _disk_error(error)

@@ -234,6 +234,15 @@ def test_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path, umask: 
     assert _modes(home) | _modes(tmp_path / "model") == {0o700, 0o600}
 
 
+def test_what_is_handed_over_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    former = os.umask(0o027)
+    try:
+        write_json(tmp_path / "out" / "manifest.json", {}, private=False)
+    finally:
+        os.umask(former)
+    assert _modes(tmp_path / "out") == {0o750, 0o640}
+
+
 def test_who_may_read_is_a_setting(home: Path) -> None:
     publish(home / "work", home, "group")
     readable = {MANIFEST: 0o640, "report.html": 0o640, "versions": 0o750, "work": 0o700}
