@@ -232,7 +232,7 @@ def train(
     home = require_local(bundle, "--model")
     preflight(spark, config, str(home))
     workspace = Workspace.of(Tables(spark, str(home / "tables"), catalog=False), home, force)
-    with leaving_nothing(home), holding(workspace, config):
+    with holding(workspace, config), leaving_nothing(home):
         require_shared(spark, home, slots(spark), "--model")
         metrics = _train(workspace, source, config)
         publish(workspace, config)

@@ -39,6 +39,8 @@ class Lease:
     folder: Path
     facts: dict[str, Any]
     lost: bool = False
+    made: tuple[Path, ...] = ()
+    """Folders that were made for it: an empty one goes with it."""
     _ended: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -75,6 +77,9 @@ class Lease:
         if found is not None and found.get("token") == self.facts["token"]:
             with suppress(OSError):
                 self.path.unlink()
+        for folder in self.made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 @contextmanager
@@ -105,18 +110,19 @@ def free_all() -> None:
 
 
 def _take(folder: Path, configuration: str) -> Lease:
+    made = tuple(one for one in (folder, *folder.parents) if not one.exists())
     make_folder(folder)
     now = time.time()
     facts: dict[str, Any] = {
         "run_id": run_id(), "host": socket.gethostname(), "pid": os.getpid(), "configuration": configuration,
         "since": datetime.now(UTC).isoformat(timespec="seconds"), "token": uuid.uuid4().hex, "beat": now,
     }  # fmt: skip
-    lease = Lease(folder, facts)
+    lease = Lease(folder, facts, made=made)
     _held[str(facts["token"])] = lease
     try:
         _write(lease, configuration)
     except BaseException:
-        _held.pop(str(facts["token"]), None)
+        lease.free()
         raise
     return lease
 

@@ -60,7 +60,7 @@ def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
     """
     config, tree = stored_config(bundle), _stored_report(bundle)
     inside = bundle / "tables"
-    tables = Tables(get_session(config.spark), str(inside) if inside.exists() else config.root)
+    tables = Tables(get_session(config.spark), str(inside) if inside.exists() else local_name(config.root))
     if not (bundle / WORK).exists():  # of a version that worked where it published
         return Workspace(tables, bundle), config, tree["head"]["label"]
     workspace = Workspace.of(tables, bundle)
@@ -81,8 +81,10 @@ def stored_config(bundle: Path) -> Config:
 
 
 def _stored_report(bundle: Path) -> Any:
-    stored = published_folder(bundle) / "report.json"
-    if not stored.exists():
+    # Between the stages student and report the last report is of the former version: settings are read from that.
+    found = [folder / "report.json" for folder in (published_folder(bundle), bundle)]
+    stored = next((path for path in found if path.exists()), None)
+    if stored is None:
         raise InputError(f"--model {bundle}: no report.json; expected a bundle that remedi train or run finished")
     return json.loads(stored.read_text(encoding="utf-8"))
 
@@ -92,7 +94,8 @@ def holding(workspace: Workspace, config: Config) -> Iterator[None]:
     """Hold the root, where it is a folder, and the bundle, so that no other run mixes in."""
     root = workspace.tables.root
     shared = workspace.tables.in_catalog or has_scheme(root)
-    folders = [workspace.home, *([] if shared else [Path(local_name(root))])]
+    inside = shared or Path(local_name(root)).resolve().is_relative_to(workspace.home.resolve())
+    folders = [workspace.home, *([] if inside else [Path(local_name(root))])]
     with leased(folders, _hash(config)) as leases:
         _leases[workspace.home.resolve()] = leases
         try:

@@ -34,7 +34,10 @@ def test_it_is_freed_in_the_end_also_of_a_failure(tmp_path: Path) -> None:
         assert json.loads((tmp_path / "a" / LEASE).read_text())["pid"] == os.getpid()
     with pytest.raises(RuntimeError), leased([tmp_path / "a"], "x"):
         raise RuntimeError
-    assert not list(tmp_path.rglob(LEASE))
+    assert not list(tmp_path.iterdir()), "nor are folders left that were made for nothing else"
+    with leased([tmp_path / "deep" / "a"], "x"):
+        (tmp_path / "deep" / "b").write_text("mine")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["b"]
 
 
 def test_the_second_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_a_second_folder_that_is_held_frees_the_first(tmp_path: Path) -> None:
     _other(tmp_path / "b")
     with pytest.raises(InputError, match="elsewhere"), leased([tmp_path / "a", tmp_path / "b"], "x"):
         pass
-    assert not (tmp_path / "a" / LEASE).exists()
+    assert not (tmp_path / "a").exists()
     assert (tmp_path / "b" / LEASE).exists()
 
 

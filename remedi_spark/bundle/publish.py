@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Literal
 
 from remedi_spark.bundle.manifest import MANIFEST, Sealed, read_manifest, read_sealed
-from remedi_spark.bundle.store import FILE_MODE, FOLDER_MODE, digest, make_folder, sync_folder, write_bytes, write_json
+from remedi_spark.bundle.store import (
+    FILE_MODE,
+    FOLDER_MODE,
+    digest,
+    make_folder,
+    set_mode,
+    sync_folder,
+    write_bytes,
+    write_json,
+)
 from remedi_spark.errors import InputError
 
 WORK, VERSIONS = "work", "versions"
@@ -46,7 +55,7 @@ def publish(work: Path, home: Path, access: Access = "owner") -> str:
     folder = _version_folder(sealed, home)
     if not folder.exists():
         _copy(sealed, folder)
-    for name in REPORTS:
+    for name in REPORTS if _is_report_of(work, sealed.manifest.model_version) else ():
         if (work / name).exists():
             _write(folder / name, (work / name).read_bytes())
     _share(folder, access)
@@ -67,6 +76,15 @@ def published_folder(home: Path) -> Path:
         return read_manifest(home).folder
     except InputError:
         return home
+
+
+def _is_report_of(work: Path, version: str) -> bool:
+    """Whether the report in the working folder is of this version, and not still of the training before."""
+    try:
+        found = json.loads((work / "report.json").read_bytes())["head"]["model_version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(found == version)
 
 
 def _version_folder(sealed: Sealed, home: Path) -> Path:
@@ -107,16 +125,16 @@ def _share(folder: Path, access: Access) -> None:
     """Let readers in, below a folder of our own making."""
     readers = _READERS[access]
     for path in (folder, *folder.rglob("*")):
-        path.chmod(FOLDER_MODE | readers if path.is_dir() else FILE_MODE | readers & 0o044)
+        set_mode(path, FOLDER_MODE | readers if path.is_dir() else FILE_MODE | readers & 0o044)
 
 
 def _share_top(home: Path, access: Access) -> None:
     readers = _READERS[access]
     for name in (MANIFEST, *SHOWN):
         if (home / name).exists():
-            (home / name).chmod(FILE_MODE | readers & 0o044)
+            set_mode(home / name, FILE_MODE | readers & 0o044)
     for folder in (home, home / VERSIONS):
-        folder.chmod(folder.stat().st_mode & 0o777 | readers)
+        set_mode(folder, folder.stat().st_mode & 0o777 | readers)
 
 
 def _tidy(home: Path, folder: Path, former: Path) -> None:

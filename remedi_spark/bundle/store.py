@@ -7,6 +7,7 @@ folders that are made here are their owner's alone, whatever the umask: encoder 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,8 @@ from remedi_spark.learners.contract import Fitted
 SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "catboost": "cbm", "net": "pt", "hurdle": "pair"}
 """Ending of a model's own file, by kind."""
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""What a file system answers that knows no such thing as its cache."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,29 @@ def make_folder(path: Path) -> None:
     for one in reversed(missing):
         with suppress(FileExistsError):  # another thread was faster
             one.mkdir(mode=FOLDER_MODE)
-            one.chmod(FOLDER_MODE)  # a umask of 0777 would take even that
+            set_mode(one, FOLDER_MODE)  # a umask of 0777 would take even that
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing; it is on the disk when this returns."""
-    make_folder(path.parent)
+def set_mode(path: Path, mode: int) -> None:
+    """Set permissions where the file system has them; mounts of object stores have none."""
+    with suppress(OSError):
+        path.chmod(mode)
+
+
+def write_bytes(path: Path, content: bytes, *, private: bool = True) -> None:
+    """Write a whole file or nothing; it is on the disk when this returns.
+
+    What is handed over to others is not ``private``: it gets the permissions that the umask leaves.
+    """
+    make_folder(path.parent) if private else path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
+        with os.fdopen(
+            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE if private else 0o666), "wb"
+        ) as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         beside.replace(path)
     except OSError:
         beside.unlink(missing_ok=True)  # half a file is nobody's
@@ -83,14 +97,23 @@ def sync_folder(folder: Path) -> None:
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            _sync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def write_json(path: Path, tree: Any) -> None:
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:  # a full or broken disk may tell only now
+            raise
+
+
+def write_json(path: Path, tree: Any, *, private: bool = True) -> None:
     """Write a JSON file, whole or not at all."""
-    write_bytes(path, json.dumps(tree, ensure_ascii=False, indent=1, allow_nan=True).encode())
+    content = json.dumps(tree, ensure_ascii=False, indent=1, allow_nan=True).encode()
+    write_bytes(path, content, private=private)
 
 
 def read_bytes(path: Path) -> bytes:

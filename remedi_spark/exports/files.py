@@ -74,7 +74,7 @@ def export_files(
             rows = without_formulas(rows)
         manifest = _write(replace(selection, rows=rows), source, folder, kind)
         before = _stored(out)  # again: another export may have ended meanwhile
-        write_json(out / MANIFEST, manifest | {"former": before.get("folder")})
+        write_json(out / MANIFEST, manifest | {"former": before.get("folder")}, private=False)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         reason = _disk_error(error)

@@ -45,7 +45,7 @@ def export_onnx(bundle: Bundle, path: Path) -> Path:
     """
     content = build_model(bundle).SerializeToString()
     try:
-        write_bytes(path, content)
+        write_bytes(path, content, private=False)
     except OSError as error:
         former = "; the former file stands as it was" if path.exists() else ""
         raise InputError(

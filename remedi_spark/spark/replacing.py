@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from py4j.protocol import Py4JJavaError
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -73,7 +75,11 @@ def replace_remote(spark: SparkSession, new: str, path: str) -> None:
     files = made.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
     old = jvm.org.apache.hadoop.fs.Path(f"{new}.{_OLD}")
     moved = files.exists(place) and files.rename(place, old)
-    if not files.rename(made, place):
+    try:
+        done = bool(files.rename(made, place))
+    except Py4JJavaError:
+        done = False
+    if not done:
         if moved:
             files.rename(old, place)
         raise OSError(f"output {path}: could not be moved there from {new}; the former result is as it was")

@@ -27,13 +27,14 @@ def seal(folder: Path, weight: int, members: tuple[str, ...] = ("trees",)) -> st
     for name in ("contract", "encoder", "calibration", "distribution", "score_distribution", "dictionary", "metrics"):
         store.save(name, {"weight": {"of": str(weight)}})
     (folder / "report.html").write_text(f"<p>{weight}</p>")
-    (folder / "report.json").write_text(json.dumps({"weight": weight}))
     for name in members:
         for fold in range(2):
             store.save_fitted(
                 Fitted("lightgbm", f"{weight}".encode(), {"trees": weight}), "student", name, f"fold_{fold}"
             )
-    return write_manifest(folder, students=list(members), folds=2)
+    version = write_manifest(folder, students=list(members), folds=2)
+    (folder / "report.json").write_text(json.dumps({"head": {"model_version": version}}))
+    return version
 
 
 @pytest.fixture
@@ -68,7 +69,8 @@ def test_publishing_replaces_model_and_copies_and_keeps_the_last_two(home: Path)
         versions.append(seal(home / "work", made))
         assert publish(home / "work", home) == versions[-1]
         assert weight(load_parts(home)) == made
-        assert json.loads((home / "report.json").read_text()) == {"weight": made}
+        assert json.loads((home / "report.json").read_text())["head"]["model_version"] == versions[-1]
+        assert (home / "report.html").read_text() == f"<p>{made}</p>"
         assert published_folder(home) == home / "versions" / versions[-1]
     assert {path.name for path in (home / "versions").iterdir()} == {"mine", *versions[2:]} | {versions[1]}
     assert weight(load_parts(home / "versions" / versions[1])) == 2, "a version is a bundle by itself: one can go back"
@@ -80,6 +82,16 @@ def test_a_new_report_leaves_the_version_as_it_is(home: Path) -> None:
     publish(home / "work", home)
     assert read_manifest(home) == before
     assert {(where / "report.html").read_text() for where in (home, before.folder)} == {"<p>again</p>"}
+
+
+def test_a_report_of_the_training_before_is_not_taken_for_one_of_this_model(home: Path) -> None:
+    report = (home / "work" / "report.json").read_bytes()
+    seal(home / "work", 2)
+    (home / "work" / "report.json").write_bytes(report)
+    publish(home / "work", home)
+    assert weight(load_parts(home)) == 2
+    assert not (published_folder(home) / "report.html").exists()
+    assert (home / "report.html").read_text() == "<p>1</p>", "the last one that there is"
 
 
 def test_the_same_model_with_another_distribution_gets_a_folder_of_its_own(home: Path) -> None:
@@ -220,6 +232,15 @@ def test_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path, umask: 
     finally:
         os.umask(former)
     assert _modes(home) | _modes(tmp_path / "model") == {0o700, 0o600}
+
+
+def test_what_is_handed_over_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    former = os.umask(0o027)
+    try:
+        write_json(tmp_path / "out" / "manifest.json", {}, private=False)
+    finally:
+        os.umask(former)
+    assert _modes(tmp_path / "out") == {0o750, 0o640}
 
 
 def test_who_may_read_is_a_setting(home: Path) -> None:

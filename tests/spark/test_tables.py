@@ -7,7 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from py4j.protocol import Py4JJavaError
@@ -96,7 +96,17 @@ def test_a_commit_is_tried_a_bounded_number_of_times(
     assert len(tried) == 5
 
 
-@pytest.mark.parametrize("root", ["spark_catalog.core_test", "spark_catalog.core-test", "`spark_catalog`.`core test`"])
+@pytest.mark.parametrize(
+    ("root", "location"),
+    [("main.gold", "main.gold.t"), ("prod-catalog.gold", "`prod-catalog`.gold.t"),
+     ("`prod-catalog`.`gold 2`", "`prod-catalog`.`gold 2`.t"), ("`main`.gold", "main.gold.t")],
+)  # fmt: skip
+def test_odd_names_of_a_catalog_are_quoted(root: str, location: str) -> None:
+    tables = Tables(cast(Any, None), root)
+    assert (tables.in_catalog, tables.location("t")) == (True, location)
+
+
+@pytest.mark.parametrize("root", ["spark_catalog.core_test", "`spark_catalog`.`core_test`"])
 def test_a_schema_of_the_catalog_holds_tables_too(spark: SparkSession, root: str) -> None:
     tables = Tables(spark, root)
     schema = quoted_name(root)
