@@ -12,6 +12,7 @@ from remedi_spark.errors import InputError, nearest
 from remedi_spark.features.build import build_owner_features
 from remedi_spark.features.sources import as_events, read_source
 from remedi_spark.progress import say
+from remedi_spark.spark.own_names import as_stored
 
 if TYPE_CHECKING:
     from remedi_spark.config import Config
@@ -36,7 +37,7 @@ def build_segment_rows(tables: Tables, config: Config) -> str:
             f"adapt.history.source: no source {history.source!r}{nearest(history.source, features.sources)}"
         )
     spark = tables.spark
-    tables.overwrite(build_owner_features(spark, features), OWNERS)
+    tables.overwrite(as_stored(build_owner_features(spark, features)), OWNERS)
     # The generic label only says at which snapshots every label window is over.
     owners = tables.read(OWNERS).where(F.col(LABEL).isNotNull()).drop(LABEL)
     snapshots = [row[0] for row in owners.select(SNAPSHOT).distinct().orderBy(SNAPSHOT).collect()]

@@ -8,6 +8,9 @@ changed (rewritten files, an overwritten table) counts as all new.
 
 from __future__ import annotations
 
+import hashlib
+import re
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +44,13 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
         listed = None if _is_named(name) else last_listed_change(name)
         version, _ = listed or last_change(table.history(LOOKED_AT))
         return {"delta": table.detail().collect()[0]["id"], "version": version}
-    files = read_location(spark, location, where).inputFiles()
-    return {"files": {file: _file_stat(spark, file) for file in sorted(files)}}
+    frame = read_location(spark, location, where)
+    files = {file: _file_stat(spark, file) for file in sorted(frame.inputFiles())}
+    if not _is_named(name):
+        return {"files": files}
+    if not files:  # rows of memory or of another system: nothing tells whether they are the same
+        return {"files": {}, "unknown": uuid.uuid4().hex}
+    return {"files": files, "view": _definition(frame)}
 
 
 def changed_rows(spark: SparkSession, location: Location, before: Fingerprint, now: Fingerprint) -> DataFrame | None:
@@ -53,6 +61,8 @@ def changed_rows(spark: SparkSession, location: Location, before: Fingerprint, n
     if "delta" in now:
         return _delta_rows(spark, location, before, now) if before.get("delta") == now["delta"] else None
     old, new = before.get("files", {}), now["files"]
+    if before.get("view") != now.get("view"):
+        return None
     if any(new.get(file) != stat for file, stat in old.items()) or not all(f.endswith(".parquet") for f in new):
         return None
     return _read_files(spark, read_location(spark, location, ""), [file for file in new if file not in old], name)
@@ -120,6 +130,14 @@ def _delta_table(spark: SparkSession, name: str) -> DeltaTable:
     from delta.tables import DeltaTable
 
     return DeltaTable.forName(spark, name) if _is_named(name) else DeltaTable.forPath(spark, name)
+
+
+def _definition(frame: DataFrame) -> str:
+    """Return a hash of how a table of the catalog, such as a view, is computed from its files."""
+    plan: Any = frame._jdf.queryExecution().analyzed()
+    # Whole: lists of columns are cut to 25 otherwise. The numbers of columns differ from session to session.
+    text = plan.treeString(True, False, 1_000_000, False)
+    return hashlib.sha256(re.sub(r"#\d+L?|plan_id=\d+", "", text).encode()).hexdigest()
 
 
 def _file_stat(spark: SparkSession, file: str) -> list[int]:

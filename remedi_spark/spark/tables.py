@@ -17,6 +17,7 @@ from pyspark.sql import types as t
 
 from remedi_spark.errors import InputError, damaged_log
 from remedi_spark.spark.commits import LOOKED_AT, Commit, last_change, last_listed_change
+from remedi_spark.spark.own_names import own_names
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
@@ -175,7 +176,7 @@ def read_table(spark: SparkSession, table: str, *, as_text: Collection[str] = ()
     contract says how to parse them (a batch may hold ``12`` where training held ``A12``).
     """
     try:
-        return _read(spark, table, as_text)
+        return own_names(_read(spark, table, as_text))
     except AnalysisException as error:
         first = str(error).splitlines()[0]
         raise InputError(f"table {table}: cannot be read ({first})") from error
