@@ -29,6 +29,7 @@ from remedi_spark.progress import say
 from remedi_spark.reporting.backtest import MEASURES, render_backtest
 from remedi_spark.reporting.formatting import metric
 from remedi_spark.sources.flat import FlatTable
+from remedi_spark.spark.own_names import quoted
 from remedi_spark.spark.tables import Tables
 from remedi_spark.strict_json import finite
 
@@ -125,7 +126,7 @@ def choose_origins(known: Sequence[Snapshot], count: int, embargo: timedelta, ap
 def _snapshots(workspace: Workspace) -> list[Snapshot]:
     """Return the labelled snapshots with a hash of each one's rows, from one pass."""
     frame = workspace.tables.read("owner_features").where(F.col(LABEL).isNotNull())
-    content = F.sum(F.xxhash64(*sorted(frame.columns)).cast("decimal(38,0)")).cast("string")
+    content = F.sum(F.xxhash64(*map(quoted, sorted(frame.columns))).cast("decimal(38,0)")).cast("string")
     counted = frame.groupBy(SNAPSHOT).agg(F.count("*"), F.sum((F.col(LABEL) != 0).cast("long")), content)
     return sorted((Snapshot(*row) for row in counted.collect()), key=lambda one: one.day)
 

@@ -39,7 +39,6 @@ from remedi_spark.monitoring.history import MONITORING
 from remedi_spark.opening import holding, open_workspace, publish, reopen
 from remedi_spark.progress import say, side_work, timed
 from remedi_spark.sources.flat import FlatTable
-from remedi_spark.spark.definitions import definition
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.places import require_local, require_shared
 from remedi_spark.spark.tables import Tables
@@ -332,11 +331,9 @@ def _report_once(workspace: Workspace, config: Config, label: str) -> dict[str, 
 
 
 def _fingerprint(spark: SparkSession, table: str) -> Any:
-    """Return what tells the table's content from any other; for a view without files, something new every time."""
+    """Return what tells the table's content from any other; for rows of memory, something new every time."""
     found = fingerprint(spark, Location(path=table), "--table")
-    if "delta" in found:
-        return found
-    return [found, definition(spark, table)] if found.get("files") else uuid.uuid4().hex
+    return found if found.get("files") or "delta" in found else uuid.uuid4().hex
 
 
 def _settings(config: Config, *sections: str) -> Any:

@@ -9,9 +9,10 @@ from pyspark.sql import functions as F
 from remedi_spark.adaptation.history import segment_rows
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.errors import InputError, nearest
-from remedi_spark.features.build import build_owner_features
-from remedi_spark.features.sources import as_events, read_source
+from remedi_spark.features.build import build_owner_features, read_tables
+from remedi_spark.features.sources import as_events
 from remedi_spark.progress import say
+from remedi_spark.spark.own_names import as_stored
 
 if TYPE_CHECKING:
     from remedi_spark.config import Config
@@ -36,13 +37,13 @@ def build_segment_rows(tables: Tables, config: Config) -> str:
             f"adapt.history.source: no source {history.source!r}{nearest(history.source, features.sources)}"
         )
     spark = tables.spark
-    tables.overwrite(build_owner_features(spark, features), OWNERS)
+    tables.overwrite(as_stored(build_owner_features(spark, features)), OWNERS)
     # The generic label only says at which snapshots every label window is over.
     owners = tables.read(OWNERS).where(F.col(LABEL).isNotNull()).drop(LABEL)
     snapshots = [row[0] for row in owners.select(SNAPSHOT).distinct().orderBy(SNAPSHOT).collect()]
     source = features.sources[history.source]
     where = f"features.sources.{history.source}"
-    events = as_events(read_source(spark, source, where), source, features.entity, where)
+    events = as_events(read_tables(spark, features, {})[history.source], source, features.entity, where)
     rows = segment_rows(events, history, snapshots, features.label.horizon_days, features.label.gap_days)
     tables.overwrite(rows.join(owners, [OWNER, SNAPSHOT]), SEGMENT_ROWS)
     found = tables.read(SEGMENT_ROWS)

@@ -16,12 +16,15 @@ from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.config.adapt import HistoryConfig
 from remedi_spark.features.expressions import require
 from remedi_spark.features.sources import DAY, KNOWN
+from remedi_spark.spark.own_names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 SEGMENT = "segment"
 PARENT = "segment_parent"
+LEVEL = "__level"
+"""The column of levels inside, whatever the user calls it."""
 
 
 def segment_rows(
@@ -40,23 +43,22 @@ def segment_rows(
     """
     for name in (config.column, config.value, *([config.parent] if config.parent else [])):
         require(events, name, "adapt.history")
-    events = events.where(F.col(config.column).isNotNull())
+    events = events.where(F.col(quoted(config.column)).isNotNull())
     days = _days(events, config.column, config.value)
-    label = _label(days, config.column, snapshots, horizon_days, gap_days)
+    label = _label(days, snapshots, horizon_days, gap_days)
     kept = _within_rates(label, _owners(events, snapshots), snapshots, config.rates)
     rows = _owners(events, snapshots).crossJoin(F.broadcast(kept))
     rows = rows.join(label, [SEGMENT, OWNER, SNAPSHOT], "left").withColumn(
         LABEL, F.coalesce(F.col(LABEL), F.lit(0)).cast("int")
     )
     if config.own:
-        own = _readings(days, config.column, snapshots, config.windows, "own").withColumnRenamed("level", SEGMENT)
+        own = _readings(days, snapshots, config.windows, "own").withColumnRenamed(LEVEL, SEGMENT)
         rows = rows.join(own, [SEGMENT, OWNER, SNAPSHOT], "left")
         rows = rows.join(_segment_readings(own, config.windows), [SEGMENT, SNAPSHOT], "left")
     if config.parent is not None:
         parents = _parents(events, config.column, config.parent)
         parent_days = _days(events, config.parent, config.value)
-        readings = _readings(parent_days, config.parent, snapshots, config.windows, "parent")
-        readings = readings.withColumnRenamed("level", PARENT)
+        readings = _readings(parent_days, snapshots, config.windows, "parent").withColumnRenamed(LEVEL, PARENT)
         rows = rows.join(F.broadcast(parents), SEGMENT).join(readings, [PARENT, OWNER, SNAPSHOT], "left")
     counts = tuple(f"{prefix}_{what}_" for prefix in ("own", "parent") for what in ("lines", "value", "days"))
     return rows.na.fill(0, [name for name in rows.columns if name.startswith(counts)])
@@ -64,8 +66,8 @@ def segment_rows(
 
 def _days(events: DataFrame, column: str, value: str) -> DataFrame:
     """Add up an owner's events of a level and a day."""
-    return events.groupBy(F.col(column).cast("string").alias(column), OWNER, DAY, KNOWN).agg(
-        F.count("*").alias("lines"), F.sum(F.col(value).cast("double")).alias("value")
+    return events.groupBy(F.col(quoted(column)).cast("string").alias(LEVEL), OWNER, DAY, KNOWN).agg(
+        F.count("*").alias("lines"), F.sum(F.col(quoted(value)).cast("double")).alias("value")
     )
 
 
@@ -81,9 +83,9 @@ def _at(rows: DataFrame, snapshots: Sequence[dt.date], first: Column, last: Colu
     return rows.withColumn(SNAPSHOT, F.explode(inside))
 
 
-def _label(days: DataFrame, column: str, snapshots: Sequence[dt.date], horizon: int, gap: int) -> DataFrame:
+def _label(days: DataFrame, snapshots: Sequence[dt.date], horizon: int, gap: int) -> DataFrame:
     seen = _at(days, snapshots, F.date_sub(DAY, gap + horizon), F.date_sub(DAY, gap + 1))
-    return seen.select(F.col(column).alias(SEGMENT), OWNER, SNAPSHOT, F.lit(1).alias(LABEL)).distinct()
+    return seen.select(F.col(LEVEL).alias(SEGMENT), OWNER, SNAPSHOT, F.lit(1).alias(LABEL)).distinct()
 
 
 def _within_rates(
@@ -95,9 +97,7 @@ def _within_rates(
     return positives.where((F.col("count") / total).between(*rates)).select(SEGMENT)
 
 
-def _readings(
-    days: DataFrame, column: str, snapshots: Sequence[dt.date], windows: Sequence[int], prefix: str
-) -> DataFrame:
+def _readings(days: DataFrame, snapshots: Sequence[dt.date], windows: Sequence[int], prefix: str) -> DataFrame:
     """Return level, owner_id, snapshot_date and the owner's history in the level."""
     seen = _at(days, snapshots, F.col(KNOWN)).withColumn("age", F.datediff(SNAPSHOT, DAY))
     sums = [
@@ -108,7 +108,7 @@ def _readings(
         for window in windows
     ]  # fmt: skip
     longest = max(windows)
-    return seen.groupBy(F.col(column).alias("level"), OWNER, SNAPSHOT).agg(
+    return seen.groupBy(LEVEL, OWNER, SNAPSHOT).agg(
         *sums,
         F.count(F.when(F.col("age") < longest, 1)).cast("double").alias(f"{prefix}_days_{longest}d"),
         F.min("age").cast("double").alias(f"{prefix}_since_last"),
@@ -131,6 +131,7 @@ def _segment_readings(own: DataFrame, windows: Sequence[int]) -> DataFrame:
 
 def _parents(events: DataFrame, column: str, parent: str) -> DataFrame:
     """Return each segment's most frequent parent, ties by name."""
-    counted = events.groupBy(F.col(column).cast("string").alias(SEGMENT), F.col(parent).alias(PARENT)).count()
+    names = F.col(quoted(column)).cast("string").alias(SEGMENT), F.col(quoted(parent)).alias(PARENT)
+    counted = events.groupBy(*names).count()
     best = F.max(F.struct("count", PARENT))[PARENT]
     return counted.groupBy(SEGMENT).agg(best.cast("string").alias(PARENT))

@@ -5,16 +5,35 @@ from __future__ import annotations
 import datetime as dt
 import re
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from remedi_spark.config.section import Section
 from remedi_spark.errors import nearest
 
+
+def _known(zone: str) -> str:
+    if zone[0] in "+-":
+        return zone
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, OSError, ValueError) as error:
+        known = nearest(zone, available_timezones())
+        raise ValueError(f"no time zone {zone!r}{known}; expected one such as Europe/Berlin or +02:00") from error
+    return zone
+
+
 Days = Annotated[int, Field(ge=1, le=36_500)]
 """A number of whole days, at least 1."""
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-"""A lower-case identifier; it becomes part of feature and table names."""
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f\s]([^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s])?$", max_length=64)]
+"""Any words in one line; they become part of feature names, and, cleaned, of table names."""
+Zone = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z_+\-]+(/[A-Za-z0-9_+\-]+)*$|^[+-]\d{2}:\d{2}$"),
+    AfterValidator(_known),
+]
+"""A time zone that exists."""
 Aggregate = Literal[
     "count", "sum", "mean", "max", "min", "std", "distinct", "active_days",
     "gap_mean", "days_since_last", "days_since_first", "trend", "share",
@@ -43,6 +62,8 @@ class Location(Section):
         given = [value for value in (self.path, self.table, self.package) if value is not None]
         if len(given) != 1:
             raise ValueError(f"{len(given)} of path, table and package are given; give exactly one")
+        if self.package is not None and {".", ".."} & set(self.package.split("/")):
+            raise ValueError(f"package: {self.package!r} leaves the package; give a file inside of it")
         return self
 
 
@@ -94,11 +115,14 @@ class Source(Location):
     key: str | None = None
     """Column with the owner's id; null: ``features.entity``."""
     event_time: str
-    """Column (date or timestamp) that says when the event happened."""
+    """Column that says when the event happened: dates, timestamps, text (ISO, ``31.12.2024``), or numbers
+    (``20241231``, days, seconds, milli-, micro- or nanoseconds since 1970)."""
     arrival_time: str | None = None
     """Column that says when the event became known; null, or a null in it: when it happened."""
-    time_zone: str | None = Field(default=None, pattern=r"^[A-Za-z_+\-]+(/[A-Za-z0-9_+\-]+)*$|^[+-]\d{2}:\d{2}$")
+    time_zone: Zone | None = None
     """Zone (``Europe/Berlin``, ``+02:00``) of times that carry none; null: the session's. Days are the session's."""
+    months: Literal["first", "last"] | None = None
+    """Day that a time which is a month (``202401``, ``2024-01``) stands for; null: months are refused."""
     filter: str | None = None
     """SQL condition that rows must meet."""
     contract: Contract = Contract()
@@ -116,8 +140,10 @@ class Attributes(Location):
     """Column that says since when a row holds."""
     arrival_time: str | None = None
     """Column that says when the row became known."""
-    time_zone: str | None = None
+    time_zone: Zone | None = None
     """Zone of times that carry none; null: the session's."""
+    months: Literal["first", "last"] | None = None
+    """Day that a time which is a month (``202401``, ``2024-01``) stands for; null: months are refused."""
     contract: Contract = Contract()
     """What the table promises; rows that do not keep it go to ``quarantine``."""
     columns: list[str] = Field(min_length=1)
@@ -324,7 +350,7 @@ class FeaturesConfig(Section):
                 if reference.to not in tables:
                     known = nearest(reference.to, tables)
                     raise ValueError(f"{key}.contract.references.{column}.to: no table {reference.to!r}{known}")
-        if taken := set(self.sources) & set(self.attributes):
+        if taken := {name.casefold() for name in self.sources} & {name.casefold() for name in self.attributes}:
             raise ValueError(f"{sorted(taken)} names both a source and attributes; rename one")
         return self
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Values = npt.NDArray[Any]
+_ROOM = 2.0**62
 Bools = npt.NDArray[np.bool_]
 
 
@@ -30,6 +31,16 @@ class Rows:
     def pick(self, rows: Ints) -> Rows:
         """Return some of the rows."""
         return Rows(self.owner[rows], self.low[rows], self.owners, self.snapshots)
+
+
+def fits(rows: Rows, values: Values) -> bool:
+    """Whether no total of an owner's whole numbers can pass 64 bits."""
+    if values.dtype != np.int64 or not len(values):
+        return True
+    size = np.abs(values.astype(np.float64))
+    if size.sum() < _ROOM:
+        return True
+    return bool(np.bincount(rows.owner, size, rows.owners).max() < _ROOM)
 
 
 def starts(rows: Rows, values: Values) -> Values:

@@ -2,8 +2,7 @@
 
 Every value is built from *readings*: a partial that a day keeps (number of values, total, total of squares, largest,
 smallest) seen through a view (added up over a window, the days it occurred on, its last day, …). Totals are kept as
-whole numbers of 1e-6, so that they do not depend on the order in which Spark adds them: the same input gives the same
-bits however it is partitioned, and a refreshed table equals a rebuilt one.
+whole numbers (``amounts.py``), so that they do not depend on the order in which Spark adds them.
 """
 
 from __future__ import annotations
@@ -16,18 +15,19 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import SNAPSHOT
+from remedi_spark.features.amounts import MIDDLE, PARTS, SCALE, SQUARE_PARTS, TOP, UNIT
 
 Partial = Literal["count", "sum", "squares", "max", "min", "values"]
 View = Literal["total", "largest", "smallest", "days", "newest", "oldest", "last", "first", "distinct"]
-SCALE = 1_000_000
-"""Totals are kept as integers of 1 / SCALE; they are exact up to about 9e12."""
 
 
 class Read(Protocol):
     """Gives the column of a reading; ``window`` None means all known history."""
 
-    def __call__(self, partial: Partial, view: View, window: int | None, *, whole: bool = False) -> Column:
-        """Return the column; ``whole`` reads the group that a share is taken of."""
+    def __call__(
+        self, partial: Partial, view: View, window: int | None, *, whole: bool = False, part: str | None = None
+    ) -> Column:
+        """Return the column; ``whole`` reads the group that a share is taken of, ``part`` one part of a total."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,6 @@ class Aggregation:
     """``{of}``: the unit of the aggregated column."""
     null: str
     """What a null means."""
-
-
-def fixed_point(value: Column) -> Column:
-    """Return the number as a whole number of 1 / SCALE (half up)."""
-    return F.round(value.cast("double") * SCALE).cast("bigint")
 
 
 def ratio(numerator: Column, denominator: Column) -> Column:
@@ -65,13 +60,30 @@ def _count(read: Read, window: int, *, whole: bool = False) -> Column:
 def _total(read: Read, window: int, valued: bool, *, whole: bool = False) -> Column:
     if not valued:
         return _count(read, window, whole=whole)
-    return _or_zero(read("sum", "total", window, whole=whole)) / SCALE
+    return _or_zero(read("sum", "total", window, whole=whole))
 
 
 def _std(read: Read, window: int) -> Column:
-    """Sample standard deviation, √((n Σx² − (Σx)²) / (n (n − 1))), exact up to the square root."""
-    n, total = _count(read, window), read("sum", "total", window).cast("decimal(19,0)")
-    spread = (n.cast("decimal(10,0)") * read("squares", "total", window) - total * total).cast("double")
+    """Sample standard deviation, √((n Σx² − (Σx)²) / (n (n − 1))), exact up to the square root.
+
+    Where n Σx² has more than 38 digits, which are kept exactly, it is computed in doubles.
+    """
+    n = _count(read, window)
+    high, low = (read("sum", "total", window, part=part) for part in PARTS)
+    squares = [read("squares", "total", window, part=part) for part in SQUARE_PARTS]
+    rough_squares = sum(
+        (s.cast("double") * 10.0**d for s, d in zip(squares, (TOP, MIDDLE, 0), strict=True)), F.lit(0.0)
+    )
+    rough_total = high.cast("double") * (UNIT * SCALE) + low.cast("double")
+    rough = F.greatest(n * rough_squares - rough_total * rough_total, F.lit(0.0))
+    decimals = (
+        s.cast("decimal(19,0)") * F.expr(f"CAST(1e{d} AS DECIMAL({d + 1},0))")
+        for s, d in zip(squares[:2], (TOP, MIDDLE), strict=True)
+    )
+    exact_squares = (next(decimals) + next(decimals) + squares[2]).cast("decimal(38,0)")
+    total = (high.cast("decimal(19,0)") * F.lit(UNIT * SCALE) + low).cast("decimal(19,0)")
+    exact = (n.cast("decimal(10,0)") * exact_squares - total * total).cast("double")
+    spread = F.when(n * rough_squares < 9e37, exact).otherwise(rough)
     return F.when(n > 1, F.sqrt(spread / (n * (n - 1))) / SCALE)
 
 
@@ -94,7 +106,7 @@ AGGREGATIONS: dict[str, Aggregation] = {
     "count": Aggregation(lambda read, w, _: _count(read, w[0]), "number of {events}", "events", "never null"),
     "sum": Aggregation(lambda read, w, _: _total(read, w[0], True), "sum of {of} over {events}", "{of}", "never null"),
     "mean": Aggregation(
-        lambda read, w, _: ratio(read("sum", "total", w[0]) / SCALE, _count(read, w[0])),
+        lambda read, w, _: ratio(read("sum", "total", w[0]), _count(read, w[0])),
         "mean of {of} over {events}", "{of}", "no value in the window",
     ),
     "max": Aggregation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
@@ -12,6 +14,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.phrases import plain
 from remedi_spark.features.sources import DAY, KNOWN
+from remedi_spark.spark.own_names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -27,29 +30,47 @@ def join_attributes(rows: DataFrame, attributes: DataFrame, config: Attributes, 
     have no time at all: it is up to the user that they were true at the earliest snapshot.
     """
     if config.time is not None:
-        return rows.join(_as_of(attributes, config, grid), [OWNER, SNAPSHOT], "left")
-    repeated = attributes.groupBy(OWNER).count().filter("count > 1").first()
-    if repeated is not None:
+        return rows.join(_as_of(attributes, grid), [OWNER, SNAPSHOT], "left")
+    repeated = attributes.groupBy(OWNER).count().filter("count > 1").count()
+    if repeated:
         raise InputError(
-            f"{where}.key: owner {repeated[0]!r} has {repeated[1]} rows, expected one;"
+            f"{where}.key: {repeated} owners have several rows, expected one an owner;"
             " give 'time' if rows hold from a time on"
         )
     return rows.join(attributes, OWNER, "left")
 
 
-def attribute_entries(name: str, config: Attributes) -> list[Entry]:
-    """Return the dictionary lines of an attribute table."""
+def attribute_names(tables: Mapping[str, Attributes], taken: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return by table what each of its columns is called as a feature: by its name, ``table.name`` where that is taken.
+
+    ``taken`` are the names of everything else. Names that differ only in case are the same to Spark.
+    """
+    counted = Counter(column.casefold() for config in tables.values() for column in config.columns)
+    counted.update(name.casefold() for name in taken)
+    return {
+        table: {column: column if counted[column.casefold()] == 1 else f"{table}.{column}" for column in config.columns}
+        for table, config in tables.items()
+    }
+
+
+def attribute_entries(name: str, config: Attributes, names: Mapping[str, str]) -> list[Entry]:
+    """Return the dictionary lines of an attribute table; ``names`` as :func:`attribute_names` gives them."""
     when = "as of the snapshot" if config.time is not None else "static, of unknown date"
     return [
-        Entry(column, f"attribute {column}, {when}", name, None, column, "unknown for this owner", plain(column))
+        Entry(
+            names[column], f"attribute {column}, {when}", name, None, column, "unknown for this owner",
+            plain(names[column]),
+        )
         for column in config.columns
-    ]
+    ]  # fmt: skip
 
 
-def _as_of(attributes: DataFrame, config: Attributes, grid: Grid) -> DataFrame:
+def _as_of(attributes: DataFrame, grid: Grid) -> DataFrame:
     """Return one row for every owner and snapshot at which something was known."""
+    # Inside, columns are numbered: their names may be anything.
     # Greatest by time, then by arrival, then by value: ties must not depend on the order of the rows.
-    record = F.struct(DAY, KNOWN, *config.columns)
+    names = [name for name in attributes.columns if name not in (OWNER, DAY, KNOWN)]
+    record = F.struct(DAY, KNOWN, *(F.col(quoted(name)).alias(f"c{i}") for i, name in enumerate(names)))
     known = attributes.groupBy(OWNER, KNOWN).agg(F.max(record).alias("record"))
     history = Window.partitionBy(OWNER).orderBy(KNOWN)
     so_far = history.rowsBetween(Window.unboundedPreceding, Window.currentRow)
@@ -60,5 +81,5 @@ def _as_of(attributes: DataFrame, config: Attributes, grid: Grid) -> DataFrame:
         F.coalesce(F.date_sub(F.lead(KNOWN).over(history), 1), F.to_date(F.lit("9999-12-31"))).alias("until"),
     )
     return grid.explode(intervals, F.col(KNOWN), F.col("until")).select(
-        OWNER, SNAPSHOT, *(F.col("record")[name].alias(name) for name in config.columns)
+        OWNER, SNAPSHOT, *(F.col("record")[f"c{i}"].alias(name) for i, name in enumerate(names))
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,17 +11,22 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
+from remedi_spark.config.features import Attributes, Source
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.features.aggregations import ratio
-from remedi_spark.features.attributes import attribute_entries, join_attributes
+from remedi_spark.features.amounts import with_amounts
+from remedi_spark.features.attributes import attribute_entries, attribute_names, join_attributes
 from remedi_spark.features.calendar import calendar_feature
 from remedi_spark.features.custom import CustomFeatures, join_custom, load_custom
 from remedi_spark.features.days import daily_partials
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.distinct import daily_values
-from remedi_spark.features.label import label_entry, label_partial, label_reading, label_value
+from remedi_spark.features.event_days import Bounds, event_calendar
+from remedi_spark.features.expressions import numeric, word
+from remedi_spark.features.label import label_entry, label_partials, label_reading, label_value
 from remedi_spark.features.levels import LabelEvents, ResolvedGroup, resolve_groups, resolve_label
-from remedi_spark.features.plan import Cell, Feature, Reading, plan_features
+from remedi_spark.features.plan import NUMERIC_PARTIALS, Cell, Feature, Reading, plan_features
+from remedi_spark.features.reading import csv_location, text_columns
 from remedi_spark.features.snapshots import Grid, make_grid
 from remedi_spark.features.sources import (
     DAY,
@@ -32,14 +38,13 @@ from remedi_spark.features.sources import (
     read_source,
 )
 from remedi_spark.features.windows import Partials, read_snapshots
+from remedi_spark.progress import warn
+from remedi_spark.spark.own_names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config.features import FeaturesConfig
-
-Bounds = tuple[dt.date, dt.date]
-"""Days of the first and of the last event."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,26 @@ class Blueprint:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The dictionary: features, ratios, attributes and the label, in the order of the columns."""
-        attributes = [attribute_entries(name, declared) for name, declared in self.config.attributes.items()]
+        tables = self.config.attributes
+        attributes = [attribute_entries(name, tables[name], self.attribute_names[name]) for name in tables]
+        return (
+            *self._computed,
+            *(entry for entries in attributes for entry in entries),
+            label_entry(self.config.label, self.lookups.label),
+        )
+
+    @property
+    def attribute_names(self) -> dict[str, dict[str, str]]:
+        """By attribute table, what each of its columns is called as a feature."""
+        own = (OWNER, SNAPSHOT, LABEL, DAY, KNOWN)
+        return attribute_names(self.config.attributes, [*own, *(entry.name for entry in self._computed)])
+
+    @property
+    def _computed(self) -> tuple[Entry, ...]:
         return (
             *(feature.entry for feature in self.features),
             *(_ratio_entry(name, *declared.over) for name, declared in self.config.ratios.items()),
             *(entry for custom in self.custom.values() for entry in custom.entries()),
-            *(entry for entries in attributes for entry in entries),
-            label_entry(self.config.label, self.lookups.label),
         )
 
     @property
@@ -127,11 +145,13 @@ def prepare(
         for name, declared in config.attributes.items()
     }
     check_agreement(config, tables)
-    grid = make_grid(config.snapshots, config.label, *(bounds or event_bounds(events)))
+    grid = make_grid(config.snapshots, config.label, *(bounds or _bounds(events)))
     if lookups is None:
         label = resolve_label(config.label, events[config.label.source], grid.start)
         _require_eligible(config, events, grid)
         lookups = Lookups(label, resolve_groups(config, events, label, grid.start))
+    if config.label.of is not None:
+        numeric(events[config.label.source], config.label.of, "features.label.of")
     planned = plan_features(config, lookups.groups, events)
     features = (*planned, *(calendar_feature(part) for part in config.calendar))
     custom = {name: load_custom(name, declared) for name, declared in config.custom.items()}
@@ -142,15 +162,27 @@ def prepare(
 
 def read_tables(spark: SparkSession, config: FeaturesConfig, frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
     """Return all sources and attributes by name, those in ``frames`` as they are."""
-    sources = {
-        name: frames[name] if name in frames else read_source(spark, source, f"features.sources.{name}")
-        for name, source in config.sources.items()
-    }
-    attributes = {
-        name: frames[name] if name in frames else read_location(spark, declared, f"features.attributes.{name}")
-        for name, declared in config.attributes.items()
-    }
-    return {**sources, **attributes}
+    found = dict(frames)
+    declared: dict[str, Source | Attributes] = {**config.sources, **config.attributes}
+    # CSV files last: their ids are read as those of the other tables are.
+    for name in sorted(declared, key=lambda name: csv_location(declared[name])):
+        if name in found:
+            continue
+        table = declared[name]
+        if isinstance(table, Attributes):
+            where = f"features.attributes.{name}"
+            found[name] = read_location(spark, table, where, _as_text(config, name, found))
+        else:
+            where = f"features.sources.{name}"
+            found[name] = read_source(spark, table, where, _as_text(config, name, found))
+    return {name: found[name] for name in declared}
+
+
+def _as_text(config: FeaturesConfig, name: str, found: Mapping[str, DataFrame]) -> set[str]:
+    declared: dict[str, Source | Attributes] = {**config.sources, **config.attributes}
+    if not csv_location(declared[name]):
+        return set()
+    return text_columns(config, name, {other: f for other, f in found.items() if not csv_location(declared[other])})
 
 
 def compute_partials(
@@ -165,10 +197,14 @@ def compute_partials(
     rows = rows.repartition(OWNER) if by_owner else rows
     own = [reading for reading in blueprint.readings if reading.cell.group.source == source]
     cells = dict.fromkeys(reading.cell for reading in own if reading.view != "distinct")
-    label = [label_partial(rows, config.label, blueprint.lookups.label)] if source == config.label.source else []
+    wanted = [cell.of for cell in cells if cell.of is not None and cell.partial in NUMERIC_PARTIALS]
+    labelled = source == config.label.source
+    wanted += [config.label.of] if labelled and config.label.of is not None else []
+    valued, amounts = with_amounts(rows, wanted)
+    label = label_partials(amounts, config.label, blueprint.lookups.label) if labelled else []
     distinct = list(dict.fromkeys(reading.cell for reading in own if reading.view == "distinct"))
     values = daily_values(rows, distinct) if distinct else None
-    return Partials(daily_partials(rows, cells, label), values, by_owner)
+    return Partials(daily_partials(valued, cells, amounts, label), values, by_owner)
 
 
 def assemble(
@@ -192,14 +228,18 @@ def assemble(
         *(feature.value.alias(feature.entry.name) for feature in blueprint.features),
         label_value(config.label, grid),
     )
-    ratios = {name: ratio(*(F.col(part).cast("double") for part in r.over)) for name, r in config.ratios.items()}
+    ratios = {
+        name: ratio(*(F.col(quoted(part)).cast("double") for part in r.over)) for name, r in config.ratios.items()
+    }
     values = values.withColumns(ratios) if ratios else values
     for name, custom in blueprint.custom.items():
         events = {source: blueprint.events[source] for source in config.custom[name].sources}
         values = join_custom(values, name, custom, events, grid)
     for name, frame in blueprint.attributes.items():
-        values = join_attributes(values, frame, config.attributes[name], grid, f"features.attributes.{name}")
-    return values.select(OWNER, SNAPSHOT, *(entry.name for entry in blueprint.entries))
+        names = blueprint.attribute_names[name]
+        named = frame.select(*(F.col(quoted(c)).alias(names.get(c, c)) for c in frame.columns))
+        values = join_attributes(values, named, config.attributes[name], grid, f"features.attributes.{name}")
+    return values.select(OWNER, SNAPSHOT, *(F.col(quoted(entry.name)) for entry in blueprint.entries))
 
 
 def _eligible(blueprint: Blueprint, rows: DataFrame) -> DataFrame:
@@ -212,21 +252,15 @@ def _eligible(blueprint: Blueprint, rows: DataFrame) -> DataFrame:
 
 
 def _latest_event(source: str) -> Reading:
-    anything = ResolvedGroup(f"__any__{source}", source, "true", source, "all events")
+    anything = ResolvedGroup(f"__any__{word(source)}", source, "true", source, "all events")
     return Reading(Cell(anything, "count", None), "last", None)
 
 
-def event_bounds(events: Mapping[str, DataFrame]) -> Bounds:
-    """Return the days of the first and the last event of all sources; ``events`` may be their daily partials."""
-    found = [frame.agg(F.min(DAY), F.max(DAY)).first() for frame in events.values()]
-    firsts = [row[0] for row in found if row is not None and row[0] is not None]
-    lasts = [row[1] for row in found if row is not None and row[1] is not None]
-    if not firsts:
-        raise InputError(
-            f"features.sources: no event with an owner and a time in {', '.join(events)};"
-            " check key, event_time and filter"
-        )
-    return min(firsts), max(lasts)
+def _bounds(events: Mapping[str, DataFrame]) -> Bounds:
+    calendar = event_calendar(events)
+    for warning in calendar.warnings:
+        warn("features", warning)
+    return calendar.bounds
 
 
 def _require_eligible(config: FeaturesConfig, events: Mapping[str, DataFrame], grid: Grid) -> None:
@@ -244,7 +278,8 @@ def _require_eligible(config: FeaturesConfig, events: Mapping[str, DataFrame], g
 
 def _check_names(blueprint: Blueprint) -> None:
     names = [entry.name for entry in blueprint.entries]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    plain = Counter(name.casefold() for name in names)
+    if repeated := sorted({name for name in names if plain[name.casefold()] > 1}):
         raise InputError(
             f"features: several features are named {repeated}; rename a group, measure, ratio or attribute"
         )
@@ -253,8 +288,8 @@ def _check_names(blueprint: Blueprint) -> None:
         for part in declared.over:
             if part not in known:
                 raise InputError(f"features.ratios.{name}.over: no feature {part!r}{nearest(part, known)}")
-    if reserved := sorted({OWNER, SNAPSHOT, LABEL} & set(names[:-1])):
-        raise InputError(f"features.attributes: {reserved} are names of the table's own columns; rename the attribute")
+    if reserved := sorted(name for name in names[:-1] if name.casefold() in (OWNER, SNAPSHOT, LABEL)):
+        raise InputError(f"features: {reserved} are names of the table's own columns; rename the feature")
 
 
 def _ratio_entry(name: str, numerator: str, denominator: str) -> Entry:

@@ -8,6 +8,8 @@ changed (rewritten files, an overwritten table) counts as all new.
 
 from __future__ import annotations
 
+import hashlib
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from remedi_spark.features.sources import package_file, read_location
 from remedi_spark.spark.catalog_names import quoted_name
 from remedi_spark.spark.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
 from remedi_spark.spark.csv_files import ENDINGS as CSV
+from remedi_spark.spark.definitions import definition
 from remedi_spark.spark.parquet_files import AS_WRITTEN, read_parquet
 from remedi_spark.spark.parquet_files import ENDINGS as PARQUET
 from remedi_spark.spark.paths import data_files, is_remote, local_path
@@ -52,8 +55,13 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
         # Listed here: a table that pyarrow reads has no input files for Spark.
         stats = {str(file): file.stat() for file in data_files(local_path(name), (*PARQUET, *CSV))}
         return {"files": {file: [stat.st_size, stat.st_mtime_ns] for file, stat in stats.items()}}
-    files = read_location(spark, location, where).inputFiles()
-    return {"files": {file: _file_stat(spark, file) for file in sorted(files)}}
+    files = {f: _file_stat(spark, f) for f in sorted(read_location(spark, location, where).inputFiles())}
+    if not _is_named(name):
+        return {"files": files}
+    if not files:  # rows of memory or of another system: nothing tells whether they are the same
+        return {"files": {}, "unknown": uuid.uuid4().hex}
+    view = definition(spark, name)
+    return {"files": files} | ({} if view is None else {"view": hashlib.sha256(view.encode()).hexdigest()})
 
 
 def changed_rows(spark: SparkSession, location: Location, before: Fingerprint, now: Fingerprint) -> DataFrame | None:
@@ -64,6 +72,8 @@ def changed_rows(spark: SparkSession, location: Location, before: Fingerprint, n
     if "delta" in now:
         return _delta_rows(spark, location, before, now) if before.get("delta") == now["delta"] else None
     old, new = before.get("files", {}), now["files"]
+    if before.get("view") != now.get("view"):
+        return None
     if any(new.get(file) != stat for file, stat in old.items()) or not all(f.endswith(".parquet") for f in new):
         return None
     frame, added = read_location(spark, location, ""), [file for file in new if file not in old]

@@ -18,8 +18,11 @@ from pyspark.sql import types as T
 
 from remedi_spark.config.features import Source
 from remedi_spark.errors import InputError
-from remedi_spark.features.expressions import column, quoted, require
-from remedi_spark.features.sources import DAY, KNOWN, WITH_OFFSET, dated
+from remedi_spark.features.expressions import column, require
+from remedi_spark.features.ids import beyond_digits, id_text
+from remedi_spark.features.sources import DAY, KNOWN, dated
+from remedi_spark.features.times import WITH_OFFSET, months_in
+from remedi_spark.spark.own_names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -41,9 +44,11 @@ class Findings:
     """Rows with at least one reason."""
     first: dt.date | None
     last: dt.date | None
-    """Days of the first and the last good event; None without any, and for attributes without a time."""
+    """Days of the first and the last good event; None without any, and for attributes."""
     future: int
     """Rows whose event time lies in the future; later they may become good."""
+    days: frozenset[dt.date] = frozenset()
+    """All days of good events."""
 
 
 def check_schema(frame: DataFrame, contract: Contract, where: str) -> None:
@@ -80,7 +85,9 @@ def judged(
     check_schema(frame, table.contract, where)
     key = table.key or entity
     require(frame, key, f"{where}.key")
-    conditions: dict[str, Column] = {f"no {key}": F.col(quoted(key)).isNull()}
+    conditions: dict[str, Column] = {f"no {key}": id_text(frame, key).isNull()}
+    if isinstance(frame.schema[key].dataType, T.FloatType | T.DoubleType):
+        conditions[f"{key} of more digits than its type holds"] = F.coalesce(beyond_digits(frame, key), F.lit(False))
     if isinstance(table, Source):
         rows = dated(frame, table, where)
         conditions[f"no time in {table.event_time}"] = F.col(DAY).isNull()
@@ -89,9 +96,10 @@ def judged(
     else:
         rows = frame
     conditions |= _row_promises(frame, table.contract, f"{where}.contract")
-    for name, reference in table.contract.references.items():
+    for number, (name, reference) in enumerate(table.contract.references.items()):
         require(frame, name, f"{where}.contract.references")
-        rows, found = _with_reference(rows, name, others[reference.to], reference.column, f"{where}.contract")
+        found = f"{_FOUND}{number}"
+        rows = _with_reference(rows, name, others[reference.to], reference.column, found, f"{where}.contract")
         known = f"{name} not in {reference.to}.{reference.column}"
         conditions[known] = F.col(quoted(name)).isNotNull() & F.col(found).isNull()
     listed = F.array(*(F.when(condition, F.lit(reason)) for reason, condition in conditions.items()))
@@ -112,14 +120,27 @@ def find(judged_rows: DataFrame, table: Source | Attributes, where: str) -> Find
     Raises InputError when one column holds times with and without a time zone.
     """
     good = F.size(REASONS) == 0
-    days = [F.min(F.when(good, F.col(DAY))), F.max(F.when(good, F.col(DAY)))] if isinstance(table, Source) else []
+    day = F.when(good, F.col(DAY)) if isinstance(table, Source) else F.lit(None).cast("date")
     text = [name for name in _time_columns(table) if isinstance(judged_rows.schema[name].dataType, T.StringType)]
     zoned = [F.count(F.when(F.col(quoted(name)).rlike(WITH_OFFSET), 1)) for name in text]
     zoneless = [F.count(F.when(F.col(quoted(name)).rlike(r"\d:\d{2}") & ~F.col(quoted(name)).rlike(WITH_OFFSET), 1))
                 for name in text]  # fmt: skip
-    by_reasons = judged_rows.groupBy(REASONS).agg(F.count("*").alias("rows"), *days, *zoned, *zoneless).collect()
+    months = {name: months_in(judged_rows, name) for name in _time_columns(table)} if table.months is None else {}
+    counted = [F.count(F.when(month, 1)) for month in months.values()]
+    # By day: its gaps tell a calendar from a stray date, and days are few.
+    by_reasons = (
+        judged_rows.groupBy(REASONS, day.alias("day"))
+        .agg(F.count("*").alias("rows"), *zoned, *zoneless, *counted)
+        .collect()
+    )
+    for position, name in enumerate(months, 3 + 2 * len(text)):
+        if found := sum(row[position] for row in by_reasons):
+            raise InputError(
+                f"{where}: {found} times in column {name!r} are months such as 202401, expected days; say with"
+                " months: last (a month's rows count from its last day on) or months: first how to read them"
+            )
     for position, name in enumerate(text):
-        first = 2 + len(days) + position
+        first = 3 + position
         counts = [sum(row[at] for row in by_reasons) for at in (first, first + len(text))]
         if all(counts):
             raise InputError(
@@ -130,27 +151,39 @@ def find(judged_rows: DataFrame, table: Source | Attributes, where: str) -> Find
     for row in by_reasons:
         for reason in row[REASONS]:
             reasons[reason] = reasons.get(reason, 0) + row["rows"]
-    kept = [row for row in by_reasons if not row[REASONS] and days and row[2] is not None]
+    seen = frozenset(row["day"] for row in by_reasons if row["day"] is not None)
     return Findings(
         rows=sum(row["rows"] for row in by_reasons),
         reasons=dict(sorted(reasons.items())),
         failed=sum(row["rows"] for row in by_reasons if row[REASONS]),
-        first=min((row[2] for row in kept), default=None),
-        last=max((row[3] for row in kept), default=None),
+        first=min(seen, default=None),
+        last=max(seen, default=None),
         future=reasons.get("event time in the future", 0),
+        days=seen,
     )
 
 
-def refuse(findings: Findings, contract: Contract, max_share: float, today: dt.date | None, where: str) -> None:
-    """Raise InputError when too many rows fail, or when the latest event is older than promised."""
+def refuse(findings: Findings, max_share: float, where: str) -> None:
+    """Raise InputError when too many rows fail."""
     if findings.failed > max_share * findings.rows:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in _most(findings.reasons))
         raise InputError(
             f"{where}: {findings.failed} of {findings.rows} rows break the contract: {reasons}; at most"
             f" {max_share:.1%} may (features.quarantine.max_share). Nothing was written"
         )
-    age = contract.max_age_days
-    if age is not None and today is not None and findings.last is not None and (today - findings.last).days > age:
+
+
+def refuse_stale(findings: Findings, table: Source | Attributes, today: dt.date | None, where: str) -> None:
+    """Raise InputError when the latest event of a source is older than promised, or when it has none."""
+    age = table.contract.max_age_days
+    if age is None or today is None or not isinstance(table, Source):
+        return
+    if findings.last is None:
+        raise InputError(
+            f"{where}: no event at all; the contract promises one at most {age} days old (max_age_days). Nothing was"
+            " written"
+        )
+    if (today - findings.last).days > age:
         raise InputError(
             f"{where}: the latest event is of {findings.last}, {(today - findings.last).days} days before {today}; the"
             f" contract promises at most {age} (max_age_days). Nothing was written"
@@ -195,12 +228,11 @@ def _row_promises(frame: DataFrame, contract: Contract, where: str) -> dict[str,
 
 
 def _with_reference(
-    rows: DataFrame, name: str, other: DataFrame, column_name: str, where: str
-) -> tuple[DataFrame, str]:
+    rows: DataFrame, name: str, other: DataFrame, column_name: str, found: str, where: str
+) -> DataFrame:
     require(other, column_name, f"{where}.references.{name}.column")
-    found = f"{_FOUND}{name}"
-    keys = other.select(F.col(quoted(column_name)).cast("string").alias(found)).filter(F.col(found).isNotNull())
-    return rows.join(keys.distinct(), F.col(quoted(name)).cast("string") == F.col(found), "left"), found
+    keys = other.select(id_text(other, column_name).alias(found)).filter(F.col(found).isNotNull())
+    return rows.join(keys.distinct(), id_text(rows, name) == F.col(found), "left")
 
 
 def _with_duplicates(rows: DataFrame, contract: Contract, where: str) -> DataFrame:

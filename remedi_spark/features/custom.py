@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pyspark.sql import functions as F
@@ -12,6 +15,7 @@ from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.sources import DAY, KNOWN
+from remedi_spark.spark.own_names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +89,17 @@ def load_custom(name: str, config: Custom) -> CustomFeatures:
     return made
 
 
+def source_hash(factory: str) -> str:
+    """Return a hash of the code of the module that a factory is in; empty where it cannot be found."""
+    try:
+        found = importlib.util.find_spec(factory.partition(":")[0])
+    except (ImportError, ValueError):
+        return ""
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        return ""
+    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
+
+
 def join_custom(
     rows: DataFrame, name: str, custom: CustomFeatures, events: Mapping[str, DataFrame], grid: Grid
 ) -> DataFrame:
@@ -95,7 +110,9 @@ def join_custom(
     names = [entry.name for entry in custom.entries()]
     if missing := [column for column in (OWNER, SNAPSHOT, *names) if column not in found.columns]:
         raise InputError(f"features.custom.{name}: compute() returned no column {missing[0]!r}; found {found.columns}")
-    once = found.groupBy(OWNER, SNAPSHOT).agg(*(F.first(c).alias(c) for c in names), F.count("*").alias("__rows"))
+    once = found.groupBy(OWNER, SNAPSHOT).agg(
+        *(F.first(F.col(quoted(c))).alias(c) for c in names), F.count("*").alias("__rows")
+    )
     checked = F.assert_true(F.col("__rows") == 1, F.lit(f"features.custom.{name}: several rows an owner and snapshot"))
     # assert_true is null when all is well; coalesce keeps it from being optimised away.
     once = once.filter(F.coalesce(checked.cast("boolean"), F.lit(True))).drop("__rows")

@@ -7,13 +7,14 @@ something: they do not depend on the order in which Spark meets the events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER
-from remedi_spark.features.aggregations import fixed_point
+from remedi_spark.features.amounts import PARTS, Amount, known_value, part
+from remedi_spark.features.plan import NUMERIC_PARTIALS
 from remedi_spark.features.sources import DAY, KNOWN
 
 if TYPE_CHECKING:
@@ -22,37 +23,32 @@ if TYPE_CHECKING:
     from remedi_spark.features.plan import Cell
 
 
-def daily_partials(events: DataFrame, cells: Iterable[Cell], further: Iterable[Column] = ()) -> DataFrame:
+def daily_partials(
+    events: DataFrame, cells: Iterable[Cell], amounts: Mapping[str, Amount], further: Iterable[Column] = ()
+) -> DataFrame:
     """Return owner_id, :data:`DAY`, :data:`KNOWN` and one column a cell; null: nothing of the kind on that day.
 
-    ``further`` are more aggregates to keep, such as the label's total.
+    ``amounts`` are columns of the events, by what cells aggregate; ``further`` are more aggregates to keep, such as
+    the label's total.
     """
-    partials = [*(_partial(cell).alias(cell.name) for cell in cells), *further]
+    partials = [*(partial for cell in cells for partial in _partials(events, cell, amounts)), *further]
     days = events.groupBy(OWNER, DAY, KNOWN)
     return days.agg(*partials) if partials else events.select(OWNER, DAY, KNOWN).distinct()
 
 
-def _partial(cell: Cell) -> Column:
+def _partials(events: DataFrame, cell: Cell, amounts: Mapping[str, Amount]) -> list[Column]:
     selected = F.expr(cell.group.where)
     if cell.of is None:
-        return _positive(F.count(F.when(selected, 1)))
-    value = F.when(selected, F.expr(cell.of))
-    return _VALUE[cell.partial](value)
+        return [_positive(F.count(F.when(selected, 1))).alias(cell.name)]
+    if cell.partial not in NUMERIC_PARTIALS:
+        return [_positive(F.count(F.when(selected, known_value(events, cell.of)))).alias(cell.name)]
+    found = amounts[cell.of]
+    if cell.partial == "sum":
+        return [total.alias(part(cell.name, which)) for total, which in zip(found.totals(selected), PARTS, strict=True)]
+    if cell.partial == "squares":
+        return [found.squares(selected).alias(cell.name)]
+    return [(F.max if cell.partial == "max" else F.min)(F.when(selected, found.value)).alias(cell.name)]
 
 
 def _positive(count: Column) -> Column:
     return F.when(count > 0, count)
-
-
-def _squares(value: Column) -> Column:
-    whole = fixed_point(value).cast("decimal(19,0)")
-    return F.sum((whole * whole).cast("decimal(28,0)"))
-
-
-_VALUE: dict[str, Callable[[Column], Column]] = {
-    "count": lambda value: _positive(F.count(value)),
-    "sum": lambda value: F.sum(fixed_point(value)),
-    "squares": _squares,
-    "max": lambda value: F.max(value.cast("double")),
-    "min": lambda value: F.min(value.cast("double")),
-}

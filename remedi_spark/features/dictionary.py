@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.features.phrases import Phrase, described
 from remedi_spark.spark.local_rows import local_rows
+from remedi_spark.spark.own_names import quoted, stored_names
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SCHEMA = (
     "name string, meaning string, source string, window string, unit string, null_meaning string, "
-    "phrase struct<many string, one string, none string, unit string>"
+    "column string, phrase struct<many string, one string, none string, unit string>"
 )
 
 
@@ -46,11 +48,16 @@ class Entry:
 
 
 def dictionary_frame(spark: SparkSession, entries: Iterable[Entry]) -> DataFrame:
-    """Return the dictionary as a table, one row a column of ``owner_features``, in their order."""
+    """Return the dictionary as a table, one row a column of ``owner_features``, in their order.
+
+    ``column`` is where the feature is stored: its name, or a cleaned one where Delta refuses that.
+    """
+    entries = list(entries)
+    stored = stored_names([OWNER, SNAPSHOT, *(entry.name for entry in entries)])
     rows = [
         {
             "name": e.name, "meaning": e.meaning, "source": e.source, "window": e.window, "unit": e.unit,
-            "null_meaning": e.null_meaning, "phrase": asdict(e.phrase),
+            "null_meaning": e.null_meaning, "column": stored[e.name], "phrase": asdict(e.phrase),
         }
         for e in entries
     ]  # fmt: skip
@@ -69,7 +76,9 @@ def with_comments(frame: DataFrame, entries: Iterable[Entry]) -> DataFrame:
     comments = {entry.name: entry.comment for entry in entries}
     return frame.select(
         *(
-            F.col(name).alias(name, metadata={"comment": comments[name]}) if name in comments else F.col(name)
+            F.col(quoted(name)).alias(name, metadata={"comment": comments[name]})
+            if name in comments
+            else F.col(quoted(name))
             for name in frame.columns
         )
     )

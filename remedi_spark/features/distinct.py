@@ -14,6 +14,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER
+from remedi_spark.features.amounts import known_value
 from remedi_spark.features.readings import STRETCHES
 from remedi_spark.features.sources import DAY, KNOWN
 
@@ -32,7 +33,9 @@ def daily_values(events: DataFrame, cells: Sequence[Cell]) -> DataFrame:
 
     ``CELL`` is the position in ``cells``.
     """
-    pairs = [F.struct(F.lit(number).alias(CELL), _value(cell).alias(VALUE)) for number, cell in enumerate(cells)]
+    pairs = [
+        F.struct(F.lit(number).alias(CELL), _value(events, cell).alias(VALUE)) for number, cell in enumerate(cells)
+    ]
     values = events.select(OWNER, DAY, KNOWN, F.inline(F.array(*pairs))).filter(F.col(VALUE).isNotNull())
     return values.groupBy(OWNER, CELL, VALUE, KNOWN).agg(F.max(DAY).alias(DAY))
 
@@ -66,5 +69,5 @@ def stretches(values: DataFrame, readings: Sequence[Reading], grid: Grid, first:
     return last.groupBy(OWNER).agg(F.collect_list(STRETCHES).alias(STRETCHES))
 
 
-def _value(cell: Cell) -> Column:
-    return F.when(F.expr(cell.group.where), F.expr(cell.of or "NULL").cast("string"))
+def _value(events: DataFrame, cell: Cell) -> Column:
+    return F.when(F.expr(cell.group.where), known_value(events, cell.of or "NULL").cast("string"))

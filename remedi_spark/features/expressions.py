@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import zlib
 from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException
@@ -11,6 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from remedi_spark.errors import InputError, nearest
+from remedi_spark.spark.own_names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 def column(frame: DataFrame, sql: str, where: str) -> Column:
     """Return the SQL expression as a column; an unknown column in it is an error that names the nearest one."""
     expression_type(frame, sql, where)
-    return F.expr(sql)
+    return F.expr(as_sql(frame, sql))
 
 
 def numeric(frame: DataFrame, sql: str, where: str) -> T.DataType:
@@ -36,7 +38,7 @@ def numeric(frame: DataFrame, sql: str, where: str) -> T.DataType:
 def expression_type(frame: DataFrame, sql: str, where: str) -> T.DataType:
     """Return the type that an SQL expression has over the frame's columns."""
     try:
-        return frame.select(F.expr(_plain_name(frame, sql))).schema[0].dataType
+        return frame.select(F.expr(as_sql(frame, sql))).schema[0].dataType
     except AnalysisException as error:
         message = str(error)
         unknown = re.search(r"parameter with name `(.+?)` cannot be resolved", message)
@@ -54,19 +56,25 @@ def require(frame: DataFrame, name: str, where: str) -> None:
         )
 
 
-def _plain_name(frame: DataFrame, sql: str) -> str:
+def as_sql(frame: DataFrame, sql: str) -> str:
+    """Return an SQL expression, or the quoted name where a column is called just so (``properties.amount``)."""
     return quoted(sql) if sql in frame.columns else sql
 
 
-def quoted(name: str) -> str:
-    """Return the column name as an SQL identifier."""
-    return "`" + name.replace("`", "``") + "`"
-
-
 def slug(level: str) -> str:
-    """Return the level as part of a name: lower case, letters, digits and single underscores."""
-    plain = unicodedata.normalize("NFKD", level).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "blank"
+    """Return the level as part of a name: lower case, letters of any script, digits and single underscores."""
+    apart = unicodedata.normalize("NFKD", level)
+    plain = "".join(letter for letter in apart if not unicodedata.combining(letter))
+    composed = unicodedata.normalize("NFC", plain).lower()
+    return re.sub(r"[\W_]+", "_", composed).strip("_") or "blank"
+
+
+def word(name: str) -> str:
+    """Return a declared name as part of the names of tables and columns; unlike names stay unlike."""
+    if re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        return name
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return f"{plain or 'x'}_{zlib.crc32(name.encode()):08x}"
 
 
 def sql_literal(value: str) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from remedi_spark.errors import InputError, nearest
-from remedi_spark.features.expressions import column, quoted, require, slug, sql_literal
+from remedi_spark.features.expressions import as_sql, column, require, slug, sql_literal
 from remedi_spark.features.sources import KNOWN
+from remedi_spark.spark.own_names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -35,6 +39,8 @@ class ResolvedGroup:
     """What a reason calls one of them."""
     many: str = "events"
     """What a reason calls several of them."""
+    level: str | None = None
+    """Level of the group's ``each``."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def resolve_label(label: LabelConfig, events: DataFrame, first_snapshot: dt.date
 
     Raises InputError when no event has the category.
     """
-    conditions = [] if label.filter is None else [f"({label.filter})"]
+    conditions = [] if label.filter is None else [f"({as_sql(events, label.filter)})"]
     literals: dict[str, str] = {}
     if label.column is not None and label.category is not None:
         require(events, label.column, "features.label.column")
@@ -89,16 +95,29 @@ def resolve_groups(
         for name, group in config.groups.items()
         for part in _resolve(name, group, events[group.source], label, first_snapshot)
     ]
-    names = [group.name for group in resolved]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"features.groups: several groups or levels are named {repeated}; rename a group")
+    # Levels that differ only in case or signs (`A+`, `A-`) would have one name: each gets a mark of its own.
+    repeated = repeated_names(resolved)
+    resolved = [
+        replace(group, name=f"{group.name}_{zlib.crc32(group.level.encode()):08x}")
+        if group.level is not None and group.name.casefold() in repeated
+        else group
+        for group in resolved
+    ]
+    if repeated := repeated_names(resolved):
+        raise InputError(f"features.groups: several groups or levels are named {sorted(repeated)}; rename a group")
     return tuple(resolved)
+
+
+def repeated_names(groups: Iterable[ResolvedGroup]) -> set[str]:
+    """Return the names, in small letters, that several groups have."""
+    counted = Counter(group.name.casefold() for group in groups)
+    return {name for name, count in counted.items() if count > 1}
 
 
 def _resolve(
     name: str, group: Group, events: DataFrame, label: LabelEvents, first_snapshot: dt.date
 ) -> list[ResolvedGroup]:
-    where = _filled(group.where or "true", label.literals)
+    where = as_sql(events, _filled(group.where or "true", label.literals))
     column(events, where, f"features.groups.{name}.where")
     words = "all events" if where == "true" else f"events with {where}"
     if group.each is None:
@@ -117,7 +136,7 @@ def _level_group(name: str, group: Group, where: str, level: str, label: LabelEv
     both = own if where == "true" else f"({where}) AND {own}"
     which = f" with {group.each} {level}"
     nouns = _called(group, which, {**label.literals, "level": level})
-    return ResolvedGroup(f"{name}_{slug(level)}", group.source, both, name, f"events{which}", *nouns)
+    return ResolvedGroup(f"{name}_{slug(level)}", group.source, both, name, f"events{which}", *nouns, level)
 
 
 def _called(group: Group, which: str, fillings: Mapping[str, str]) -> tuple[str, str]:
@@ -127,9 +146,8 @@ def _called(group: Group, which: str, fillings: Mapping[str, str]) -> tuple[str,
 
 
 def _filled(text: str, fillings: Mapping[str, str]) -> str:
-    for placeholder, filling in fillings.items():
-        text = text.replace(f"{{{placeholder}}}", filling)
-    return text
+    """Fill the placeholders once: what is filled in may hold braces itself."""
+    return re.sub(r"\{(\w+)\}", lambda found: fillings.get(found[1], found[0]), text)
 
 
 def _top_levels(events: DataFrame, name: str, top: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 VALUE = "{value}"
@@ -22,7 +23,8 @@ class Phrase:
 
     def say(self, value: str | None) -> str:
         """Return the sentence for a value as text, None for null."""
-        return self.none if value is None else (self.one if value == "1" else self.many).replace(VALUE, value)
+        text = self.none if value is None else self.one if value == "1" else self.many
+        return re.sub(r"\{?\{value\}\}?", lambda found: value or "" if found[0] == VALUE else found[0][1:-1], text)
 
     def usual(self, value: str | None) -> str:
         """Return the usual value as the end of the sentence."""
@@ -30,13 +32,20 @@ class Phrase:
         return f"usual: {'none' if value is None else f'{value} {unit}'.rstrip()}"
 
 
+def as_text(words: str) -> str:
+    """Return words of the user's for a phrase: a ``{value}`` in them is none."""
+    return words.replace(VALUE, f"{{{VALUE}}}")
+
+
 def plain(name: str) -> Phrase:
     """Return the phrase of a column of which only the name is known."""
+    name = as_text(name)
     return Phrase(f"{name} is {VALUE}", f"{name} is {VALUE}", f"{name} is not known")
 
 
 def described(meaning: str, window: str | None, unit: str, null_meaning: str) -> Phrase:
     """Return the phrase of a feature from its line of the dictionary."""
+    meaning, null_meaning = as_text(meaning), as_text(null_meaning)
     what = f"{meaning} within {window}" if window else meaning
     days = unit == "days"
     many, one = (f"{what}: {VALUE}{f' {noun}' if days else ''}" for noun in ("days", "day"))
@@ -84,6 +93,7 @@ def aggregated(
         windows: in days, the shortest first; empty: all known history.
         whole: the events that a share is taken of, in words.
     """
+    nouns, of, whole = (as_text(nouns[0]), as_text(nouns[1])), of and as_text(of), as_text(whole)
     words = {
         "value": VALUE, "one": nouns[0], "many": nouns[1], "of": of or "", "what": _of(of, nouns[1]),
         "whole": _of(of, whole), "within": f" in the last {_days(windows[0])}" if windows else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from pyspark.sql import functions as F
 from remedi_spark.config.features import EVER
 from remedi_spark.errors import InputError
 from remedi_spark.features.aggregations import AGGREGATIONS, Partial, View
+from remedi_spark.features.amounts import PARTS, SQUARE_PARTS
+from remedi_spark.features.amounts import part as part_name
 from remedi_spark.features.dictionary import Entry
-from remedi_spark.features.expressions import expression_type, numeric, slug
+from remedi_spark.features.expressions import expression_type, numeric, slug, word
 from remedi_spark.features.phrases import aggregated
 
 if TYPE_CHECKING:
@@ -37,10 +40,17 @@ class Cell:
     def name(self) -> str:
         """Column of the cell in the daily table."""
         if self.of is None:
-            return f"{self.group.name}__{self.partial}"
+            return f"{word(self.group.name)}__{self.partial}"
         # Different expressions may have the same slug.
-        mark = "" if self.of.isidentifier() else f"_{zlib.crc32(self.of.encode()):08x}"
-        return f"{self.group.name}__{self.partial}__{slug(self.of)}{mark}"
+        plain = re.fullmatch(r"[a-z][a-z0-9_]*", self.of)
+        mark = "" if plain else f"_{zlib.crc32(self.of.encode()):08x}"
+        return f"{word(self.group.name)}__{self.partial}__{slug(self.of)}{mark}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Columns that a snapshot adds up: the parts of a total, else the cell itself."""
+        parts = {"sum": PARTS, "squares": SQUARE_PARTS}.get(self.partial)
+        return (self.name,) if parts is None else tuple(part_name(self.name, which) for which in parts)
 
 
 @dataclass(frozen=True)
@@ -117,10 +127,12 @@ def _feature(
     aggregation = AGGREGATIONS[measure.aggregate]
     readings: list[Reading] = []
 
-    def read(partial: Partial, view: View, window: int | None, *, whole: bool = False) -> Column:
+    def read(
+        partial: Partial, view: View, window: int | None, *, whole: bool = False, part: str | None = None
+    ) -> Column:
         reading = Reading(Cell(hundred if whole and hundred else group, partial, measure.of), view, window)
         readings.append(reading)
-        return F.col(reading.name)
+        return F.col(reading.name if part is None else part_name(reading.name, part))
 
     value = aggregation.value(read, windows, measure.of is not None)
     words = {

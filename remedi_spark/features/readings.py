@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from remedi_spark.columns import OWNER, SNAPSHOT
+from remedi_spark.errors import InputError
 from remedi_spark.features.accumulate import (
     Bools,
     Ints,
@@ -18,6 +19,7 @@ from remedi_spark.features.accumulate import (
     Values,
     extremes,
     first_of_each,
+    fits,
     so_far,
     starts,
     totals,
@@ -53,7 +55,8 @@ class Want:
 class Label:
     """The label's total: a day counts at the snapshots whose days (t + gap, t + gap + horizon] hold it."""
 
-    column: str
+    columns: tuple[str, ...]
+    """The total, or its parts."""
     gap: int
     horizon: int
 
@@ -88,7 +91,8 @@ class Reader:
             found |= {want.name: cell.read(want).take(where, want.type) for want in wants}
         columns |= {want.name: found[want.name] for want in self.wants}
         if self.label is not None:
-            columns[self.label.column] = chunk.label(self.label).take(where, pa.int64())
+            for name in self.label.columns:
+                columns[name] = chunk.label(self.label, name).take(where, pa.int64())
         return pa.table(columns)
 
 
@@ -147,13 +151,14 @@ class _Chunk:
         """Return the number of the first snapshot after the day."""
         return np.searchsorted(self.days, day, side="right")
 
-    def label(self, label: Label) -> _Found:
+    def label(self, label: Label, column: str) -> _Found:
         """Return the label's total; what arrived late counts too: the label is what happened, not what was known."""
-        held = self.table[label.column].combine_chunks()
+        held = self.table[column].combine_chunks()
         some = np.flatnonzero(held.is_valid())
         day, values = self.day[some], held.drop_null().to_numpy(zero_copy_only=False)
         low = self.first_from(day - label.gap - label.horizon)
         rows = Rows(self.rows.owner[some], low, self.rows.owners, self.rows.snapshots)
+        _require_room(rows, values, column)
         high = self.first_after(day - label.gap - 1)
         return _Found(totals(rows, starts(rows, values), high, values))
 
@@ -172,6 +177,7 @@ class _Cell:
 
     @cached_property
     def begun(self) -> Values:
+        _require_room(self.rows, self.values, self.column)
         return starts(self.rows, self.values)
 
     @cached_property
@@ -229,6 +235,12 @@ class _Values:
     def read(self, want: Want) -> _Found:
         until = np.minimum(self.next - 1, self.day + want.window - 1)
         return _Found(totals(self.rows, starts(self.rows, self.ones), self.chunk.first_after(until), self.ones))
+
+
+def _require_room(rows: Rows, values: Values, column: str) -> None:
+    """Refuse totals that could pass 64 bits: numpy would go on below zero."""
+    if not fits(rows, values):
+        raise InputError(f"features: the total of {column} passes 64 bits; aggregate a larger unit of it")
 
 
 def _dates(column: pa.Array) -> Ints:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from remedi_spark.features.event_days import GAP
 from remedi_spark.features.sources import DAY, KNOWN, as_attributes, dated, enrich
 from remedi_spark.features.state import State, Touched
 
@@ -99,8 +100,10 @@ def needs_everything(touched: Touched, state: State, findings: Mapping[str, Find
     )
     if looked_up and (not lookups.label.settled or first <= state.snapshots[0]):
         return True
-    earliest = min((found.first for found in findings.values() if found.first is not None), default=None)
-    return config.snapshots.start is None and earliest is not None and str(earliest) < state.bounds[0]
+    # A day that lies years away is no beginning, until the whole calendar says so.
+    begin = state.event_bounds[0]
+    early = [day for found in findings.values() for day in found.days if 0 < (begin - day).days <= GAP]
+    return config.snapshots.start is None and bool(early)
 
 
 def snapshot_work(grid: Grid, label: LabelConfig, state: State, touched: Touched) -> SnapshotWork:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,15 @@ from pyspark.sql import types as T
 
 from remedi_spark.columns import OWNER
 from remedi_spark.errors import InputError
-from remedi_spark.features.expressions import column, quoted, require, sql_literal
+from remedi_spark.features.expressions import column, require
+from remedi_spark.features.ids import id_family, id_text
+from remedi_spark.features.reading import text_keys
+from remedi_spark.features.times import day_of
+from remedi_spark.spark.own_names import quoted
 from remedi_spark.spark.tables import read_table
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config.features import Attributes, FeaturesConfig, Join, Location, Source
 
@@ -24,15 +28,16 @@ DAY = "__day"
 """Day of the event, in the session's time zone."""
 KNOWN = "__known"
 """Day from which the event is known: the later of its own day and the day it arrived."""
-WITH_OFFSET = r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
-"""Times in text that carry their time zone."""
 
 
-def read_location(spark: SparkSession, location: Location, where: str) -> DataFrame:
-    """Read a path, a catalog table or a file of an installed package; ``where`` names the key in errors."""
+def read_location(spark: SparkSession, location: Location, where: str, as_text: Collection[str] = ()) -> DataFrame:
+    """Read a path, a catalog table or a file of an installed package; ``where`` names the key in errors.
+
+    ``as_text`` are columns that stay text in a CSV file.
+    """
     if location.package is not None:
         return read_table(spark, str(package_file(location.package, where)))
-    return read_table(spark, location.table or location.path or "")
+    return read_table(spark, location.table or location.path or "", as_text=as_text)
 
 
 def package_file(resource: str, where: str) -> Path:
@@ -43,21 +48,22 @@ def package_file(resource: str, where: str) -> Path:
         hint = package.replace("_", "-")
         raise InputError(f"{where}.package: package {package!r} is not installed; pip install {hint}")
     for folder in found.submodule_search_locations:
-        if (path := Path(folder) / inside).exists():
+        path = Path(folder) / inside
+        if path.resolve().is_relative_to(Path(folder).resolve()) and path.exists():
             return path
     raise InputError(f"{where}.package: {inside!r} is not a file of package {package!r}; check the path")
 
 
-def read_source(spark: SparkSession, source: Source, where: str) -> DataFrame:
+def read_source(spark: SparkSession, source: Source, where: str, as_text: Collection[str] = ()) -> DataFrame:
     """Read an event log with its dimension columns joined and its filter applied."""
-    return enrich(spark, read_location(spark, source, where), source, where)
+    return enrich(spark, read_location(spark, source, where, as_text), source, where)
 
 
 def enrich(spark: SparkSession, frame: DataFrame, source: Source, where: str) -> DataFrame:
     """Join the dimension columns to rows of an event log and apply its filter."""
     for name, join in source.joins.items():
         at = f"{where}.joins.{name}"
-        frame = join_dimension(frame, read_location(spark, join, at), join, at)
+        frame = join_dimension(frame, read_location(spark, join, at, text_keys(join, frame)), join, at)
     if source.filter is None:
         return frame
     return frame.filter(column(frame, source.filter, f"{where}.filter"))
@@ -69,12 +75,15 @@ def join_dimension(events: DataFrame, dimension: DataFrame, join: Join, where: s
         require(frame, join.key, f"{where}.key ({side})")
     for name in join.columns:
         require(dimension, name, f"{where}.columns")
-    if taken := sorted(set(join.columns) & set(events.columns)):
+    there = {name.casefold() for name in events.columns}
+    if taken := sorted(name for name in join.columns if name.casefold() in there):
         raise InputError(f"{where}.columns: {taken} are columns of the events already; leave them out")
-    picked = dimension.select(join.key, *join.columns)
-    repeated = picked.groupBy(join.key).count().filter("count > 1").first()
-    if repeated is not None:
-        raise InputError(f"{where}.key: {join.key} = {repeated[0]} has {repeated[1]} rows, expected one row a key")
+    picked = dimension.select(*(F.col(quoted(name)) for name in (join.key, *join.columns)))
+    # A null key joins nothing.
+    keys = picked.select(F.col(quoted(join.key)).alias("key")).filter("key IS NOT NULL")
+    repeated = keys.groupBy("key").count().filter("count > 1").count()
+    if repeated:
+        raise InputError(f"{where}.key: {repeated} values of {join.key} have several rows, expected one row a key")
     return events.join(picked, join.key, "left")
 
 
@@ -85,17 +94,17 @@ def as_events(frame: DataFrame, source: Source, entity: str, where: str) -> Data
     """
     key = source.key or entity
     require(frame, key, f"{where}.key")
-    owned = dated(frame, source, where).withColumn(OWNER, F.col(quoted(key)).cast("string"))
+    owned = dated(frame, source, where).withColumn(OWNER, id_text(frame, key))
     return owned.filter(F.col(OWNER).isNotNull() & F.col(DAY).isNotNull())
 
 
 def dated(frame: DataFrame, source: Source, where: str) -> DataFrame:
     """Return all rows of the source with :data:`DAY` and :data:`KNOWN` added, null where the event time is no date."""
-    day = _day(frame, source.event_time, source.time_zone, f"{where}.event_time")
+    day = day_of(frame, source.event_time, source.time_zone, source.months, f"{where}.event_time")
     known = day
     if source.arrival_time is not None:
         # greatest() skips nulls: without an arrival time an event is known from its own day.
-        arrived = _day(frame, source.arrival_time, source.time_zone, f"{where}.arrival_time")
+        arrived = day_of(frame, source.arrival_time, source.time_zone, source.months, f"{where}.arrival_time")
         known = F.when(day.isNotNull(), F.greatest(day, arrived))
     return frame.withColumns({DAY: day, KNOWN: known})
 
@@ -105,12 +114,12 @@ def as_attributes(frame: DataFrame, config: Attributes, entity: str, where: str)
     key = config.key or entity
     for name in (key, *config.columns):
         require(frame, name, f"{where}.columns")
-    picked = [F.col(quoted(key)).cast("string").alias(OWNER), *(F.col(quoted(name)) for name in config.columns)]
+    picked = [id_text(frame, key).alias(OWNER), *(F.col(quoted(name)) for name in config.columns)]
     if config.time is not None:
-        day = _day(frame, config.time, config.time_zone, f"{where}.time")
+        day = day_of(frame, config.time, config.time_zone, config.months, f"{where}.time")
         late = day
         if config.arrival_time is not None:
-            late = _day(frame, config.arrival_time, config.time_zone, f"{where}.arrival_time")
+            late = day_of(frame, config.arrival_time, config.time_zone, config.months, f"{where}.arrival_time")
         picked += [day.alias(DAY), F.greatest(day, late).alias(KNOWN)]
     rows = frame.select(*picked).filter(F.col(OWNER).isNotNull())
     return rows if config.time is None else rows.filter(F.col(DAY).isNotNull())
@@ -127,7 +136,7 @@ def check_agreement(config: FeaturesConfig, frames: dict[str, DataFrame]) -> Non
             frame, key = frames[name], table.key or config.entity
             where = f"features.{section}.{name}"
             require(frame, key, f"{where}.key")
-            keys.append((where, key, _key_family(frame.schema[key].dataType)))
+            keys.append((where, key, id_family(frame.schema[key].dataType)))
             for time in _times(table):
                 require(frame, time, where)
                 times.append((where, time, frame.schema[time].dataType, table.time_zone))
@@ -151,7 +160,8 @@ def in_days(frame: DataFrame, source: Source, days: Iterable[object]) -> DataFra
     low = F.date_sub(F.to_date(F.lit(wanted[0])), 1)
     high = F.date_add(F.to_date(F.lit(wanted[-1])), 2)
     times = [F.col(quoted(time)) for time in _times(source)]
-    if any(isinstance(frame.schema[time].dataType, T.StringType) for time in _times(source)):
+    stored = (T.DateType, T.TimestampType, T.TimestampNTZType)
+    if not all(isinstance(frame.schema[time].dataType, stored) for time in _times(source)):
         return kept
     late = times[0] >= low
     for time in times:
@@ -174,27 +184,3 @@ def _same(found: list[tuple[str, str, str]], what: str, hint: str) -> None:
                 f"{where}: {what} {name!r} is of type {kind}, but {found[0][1]!r} of {found[0][0]} is of type"
                 f" {found[0][2]}: {hint}"
             )
-
-
-def _key_family(found: T.DataType) -> str:
-    return "integer" if isinstance(found, T.IntegralType) else found.simpleString()
-
-
-def _day(frame: DataFrame, name: str, zone: str | None, where: str) -> Column:
-    require(frame, name, where)
-    found = frame.schema[name].dataType
-    if not isinstance(found, (T.DateType, T.TimestampType, T.TimestampNTZType, T.StringType)):
-        raise InputError(f"{where}: {name!r} is of type {found.simpleString()}, expected a date or a timestamp")
-    value = quoted(name)
-    if isinstance(found, T.StringType):
-        plain = f"try_cast({value} AS {'date' if zone is None else 'timestamp_ntz'})"
-        zoned = f"CAST(try_cast({value} AS timestamp) AS date)"
-        return F.when(F.col(value).rlike(WITH_OFFSET), F.expr(zoned)).otherwise(_moved(plain, zone))
-    return _moved(value, zone) if isinstance(found, T.TimestampNTZType) else F.to_date(value)
-
-
-def _moved(value: str, zone: str | None) -> Column:
-    """Return the day of a time without a zone."""
-    if zone is None:
-        return F.to_date(F.expr(value))
-    return F.to_date(F.expr(f"convert_timezone({sql_literal(zone)}, current_timezone(), {value})"))

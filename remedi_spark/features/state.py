@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from remedi_spark.features.build import Bounds, Lookups
+from remedi_spark.features.build import Lookups
+from remedi_spark.features.custom import source_hash
+from remedi_spark.features.event_days import Bounds
 from remedi_spark.features.levels import LabelEvents, ResolvedGroup
 from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.version import __version__
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from remedi_spark.spark.tables import Tables
 
 STATE = "feature_state"
-FORMAT = 1
+FORMAT = 2
 """Raise it when partials mean something else than before: stored ones are then computed anew."""
 
 
@@ -91,9 +93,11 @@ class State:
         return Lookups(label, tuple(ResolvedGroup(**group) for group in self.lookups["groups"]))
 
 
-def config_hash(config: FeaturesConfig) -> str:
-    """Return the hash under which results are kept: what is declared, and the code that computes it."""
-    text = json.dumps([FORMAT, __version__, config.model_dump(mode="json", exclude={"refresh"})], sort_keys=True)
+def config_hash(config: FeaturesConfig, zone: str = "") -> str:
+    """Return the hash under which results are kept: what is declared, the code, and the zone that days are in."""
+    declared = config.model_dump(mode="json", exclude={"refresh"})
+    code = {name: source_hash(custom.factory) for name, custom in config.custom.items()}
+    text = json.dumps([FORMAT, __version__, declared, zone, code], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER, SNAPSHOT
+from remedi_spark.features.amounts import MIDDLE, PARTS, SQUARE_PARTS, TOP, combined, part
 from remedi_spark.features.distinct import stretches
 from remedi_spark.features.past import Past, in_short, out_of_reach
 from remedi_spark.features.readings import Label, Reader, Want
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from remedi_spark.features.snapshots import Grid
 
 EPOCH = dt.date(1970, 1, 1)
-LIMB = 10**15
-"""Totals of squares pass 64 bits: they are added up as two whole numbers, high * LIMB + low."""
 _SQL_TYPES = {pa.date32(): "date", pa.float64(): "double", pa.int64(): "bigint"}
 
 
@@ -59,19 +58,24 @@ def read_snapshots(
     readings = tuple(readings)
     numbers = _numbers(readings, partials)
     rows = [
-        part
+        rows_of
         for source, kept in partials.items()
-        for part in _rows(kept, _of_source(readings, source), grid, label, numbers)
+        for rows_of in _rows(kept, _of_source(readings, source), grid, label, numbers)
     ]
     union = reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), rows)
     wants = tuple(want for reading in readings for want in _wants(reading, numbers))
     reader = Reader(tuple((day - EPOCH).days for day in grid.days), wants, label)
-    columns = {want.name: _SQL_TYPES[want.type] for want in wants} | ({label.column: "bigint"} if label else {})
+    columns = {want.name: _SQL_TYPES[want.type] for want in wants}
+    columns |= dict.fromkeys(label.columns, "bigint") if label else {}
     schema = ", ".join([f"{OWNER} string", f"{SNAPSHOT} date", *(f"`{name}` {kind}" for name, kind in columns.items())])
-    placed = len(rows) == 1 and all(part.by_owner for part in partials.values())
+    placed = len(rows) == 1 and all(kept.by_owner for kept in partials.values())
     sent = (union if placed else union.repartition(OWNER)).sortWithinPartitions(OWNER)
     found = sent.mapInArrow(reader, schema)  # type: ignore[arg-type]
-    together = {reading.name: _squares(reading.name) for reading in readings if reading.cell.partial == "squares"}
+    together = {
+        reading.name: combined(*(F.col(part(reading.name, which)) for which in PARTS))
+        for reading in readings
+        if reading.cell.partial == "sum"
+    }
     return found.withColumns(together) if together else found
 
 
@@ -92,7 +96,7 @@ def _rows(
     """Return the rows of a source: days, values and, where few snapshots are read, the older history in short."""
     plain = [reading for reading in readings if reading.view != "distinct"]
     cells = dict.fromkeys(reading.cell for reading in plain)
-    totals = [label.column] if label is not None and label.column in kept.days.columns else []
+    totals = [name for name in (label.columns if label is not None else ()) if name in kept.days.columns]
     columns = [column for cell in cells for column in _cell_columns(cell)]
     days = kept.days.select(OWNER, DAY, KNOWN, *columns, *totals)
     rows = [days]
@@ -112,26 +116,25 @@ def _rows(
 
 def _cell_columns(cell: Cell) -> list[Column]:
     if cell.partial != "squares":
-        return [F.col(cell.name)]
-    # `div` of two decimals is a bigint.
-    return [
-        F.expr(f"`{cell.name}` div {LIMB}").alias(f"{cell.name}__high"),
-        F.expr(f"CAST(`{cell.name}` % {LIMB} AS bigint)").alias(f"{cell.name}__low"),
-    ]
+        return [F.col(name) for name in cell.parts]
+    # Taken apart to whole numbers of 64 bits; `div` of two decimals is one.
+    top, middle = (f"CAST(1e{digits} AS DECIMAL({digits + 1},0))" for digits in (TOP, MIDDLE))
+    taken = (
+        f"`{cell.name}` div {top}",
+        f"(`{cell.name}` % {top}) div {middle}",
+        f"CAST(`{cell.name}` % {middle} AS bigint)",
+    )
+    return [F.expr(sql).alias(name) for sql, name in zip(taken, cell.parts, strict=True)]
 
 
 def _wants(reading: Reading, numbers: Mapping[Cell, int]) -> list[Want]:
     window = reading.window or 0
     if reading.view == "distinct":
         return [Want(reading.name, str(numbers[reading.cell]), reading.view, window)]
-    if reading.cell.partial == "squares":
+    parts = {"sum": PARTS, "squares": SQUARE_PARTS}.get(reading.cell.partial, ())
+    if parts:
+        names = (part(reading.name, which) for which in parts)
         return [
-            Want(f"{reading.name}__{part}", f"{reading.cell.name}__{part}", reading.view, window)
-            for part in ("high", "low")
+            Want(name, column, reading.view, window) for name, column in zip(names, reading.cell.parts, strict=True)
         ]
     return [Want(reading.name, reading.cell.name, reading.view, window)]
-
-
-def _squares(name: str) -> Column:
-    high, low = (F.col(f"{name}__{part}").cast("decimal(19,0)") for part in ("high", "low"))
-    return (high * F.lit(LIMB).cast("decimal(16,0)") + low).cast("decimal(38,0)")

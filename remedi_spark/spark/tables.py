@@ -20,6 +20,7 @@ from remedi_spark.spark.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.spark.commits import LOOKED_AT, Commit, last_change, last_listed_change
 from remedi_spark.spark.csv_files import ENDINGS as CSV
 from remedi_spark.spark.csv_files import read_csv
+from remedi_spark.spark.own_names import own_names
 from remedi_spark.spark.parquet_files import ENDINGS as PARQUET
 from remedi_spark.spark.parquet_files import read_parquet
 from remedi_spark.spark.paths import data_files, is_remote, kind_of_file, local_path
@@ -190,7 +191,7 @@ def read_table(
         InputError: there is no such table, or it cannot be read.
     """
     try:
-        return _texts_of_bytes(_read(spark, table, as_text, roles))
+        return own_names(_texts_of_bytes(_read(spark, table, as_text, roles)))
     except InputError:
         raise
     except (PySparkException, Py4JJavaError, OSError) as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from remedi_spark.features.expressions import word
 from remedi_spark.features.past import Past, in_short, out_of_reach
 from remedi_spark.features.snapshots import END_OF_TIME
 from remedi_spark.features.sources import KNOWN
@@ -75,4 +76,4 @@ def bring_up(
 
 
 def _name(source: str) -> str:
-    return f"{source}_past"
+    return f"{word(source)}_past"

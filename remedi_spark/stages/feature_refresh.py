@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import SNAPSHOT
-from remedi_spark.features.build import Blueprint, assemble, compute_partials, event_bounds, prepare
+from remedi_spark.features.build import Blueprint, assemble, compute_partials, prepare
 from remedi_spark.features.changes import changed_rows
-from remedi_spark.features.contract import Findings, good_rows
+from remedi_spark.features.contract import Findings, good_rows, refuse_stale
+from remedi_spark.features.event_days import event_calendar
 from remedi_spark.features.label import relabel
 from remedi_spark.features.refresh import (
     SnapshotWork,
@@ -25,7 +26,8 @@ from remedi_spark.features.snapshots import make_grid
 from remedi_spark.features.sources import check_agreement, enrich, in_days
 from remedi_spark.features.state import State, Touched, write_state
 from remedi_spark.features.windows import Partials
-from remedi_spark.progress import say
+from remedi_spark.progress import say, warn
+from remedi_spark.spark.own_names import own_names
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.stages.feature_past import bring_up, still_true, with_past
 from remedi_spark.stages.feature_tables import (
@@ -52,7 +54,12 @@ if TYPE_CHECKING:
 def refresh(job: FeatureRun, state: State) -> State | None:
     """Compute what the changes touch; None: they cannot be told apart, reach too far, or no partials are kept."""
     config = job.config
+    known = {name: _add(state.findings.get(name), None) for name in job.declared}
     changed = _changed(job, state)
+    # A source that stopped growing is the one that goes stale.
+    for name, declared in job.declared.items():
+        if changed is not None and name not in changed:
+            refuse_stale(known[name], declared, job.today, job.where(name))
     if changed is None:
         return None
     touched = touched_by_events(config, changed, state, job.today)
@@ -95,7 +102,10 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
 
     side_by_side(write_days, list(touched.known))
     kept = stored_partials(tables, before)
-    bounds = event_bounds({source: part.days for source, part in kept.items()})
+    calendar = event_calendar({source: part.days for source, part in kept.items()}, job.today)
+    bounds = calendar.bounds
+    for warning in calendar.warnings:
+        warn("features", warning)
     blueprint = replace(before, grid=make_grid(config.snapshots, config.label, *bounds))
     if blueprint.grid.start != before.grid.start:
         return None
@@ -108,7 +118,7 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
     _say_work(touched, work)
     touched_days = {str(day) for day in work.days}
     left = {day: counts for day, counts in state.counts.items() if day not in touched_days}
-    return finish(job, new_state(job, blueprint, total, "refresh", past), unchanged=left)
+    return finish(job, new_state(job, blueprint, total, bounds, "refresh", past), unchanged=left)
 
 
 def _changed(job: FeatureRun, state: State) -> dict[str, DataFrame] | None:
@@ -152,9 +162,9 @@ def _write_snapshots(tables: Tables, blueprint: Blueprint, kept: Mapping[str, Pa
         parts.append(assemble(blueprint, kept, work.build))
     if work.relabel:
         label, grid = blueprint.config.label, blueprint.grid.only(work.relabel)
-        stored = tables.read(OWNER_FEATURES).filter(F.col(SNAPSHOT).isin(list(work.relabel)))
+        stored = own_names(tables.read(OWNER_FEATURES)).filter(F.col(SNAPSHOT).isin(list(work.relabel)))
         parts.append(relabel(stored, kept[label.source].days, label, grid))
-    rows = parts[0] if parts else tables.read(OWNER_FEATURES).limit(0)
+    rows = parts[0] if parts else own_names(tables.read(OWNER_FEATURES)).limit(0)
     for part in parts[1:]:
         rows = rows.unionByName(part)
     write_features(tables, blueprint, rows, work.days)

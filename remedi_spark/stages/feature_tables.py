@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -12,12 +12,15 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import LABEL, SNAPSHOT
 from remedi_spark.features.build import Blueprint, Lookups, read_tables
 from remedi_spark.features.changes import Fingerprint, fingerprint
-from remedi_spark.features.contract import Findings, find, judged, quarantined, refuse
+from remedi_spark.features.contract import Findings, find, judged, quarantined, refuse, refuse_stale
 from remedi_spark.features.dictionary import with_comments
+from remedi_spark.features.event_days import Bounds
+from remedi_spark.features.expressions import sql_literal, word
 from remedi_spark.features.sources import KNOWN
 from remedi_spark.features.state import State, run_id, write_state
 from remedi_spark.features.windows import Partials
 from remedi_spark.progress import warn
+from remedi_spark.spark.own_names import as_stored, own_names, quoted
 from remedi_spark.spark.side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -72,10 +75,11 @@ def find_all(job: FeatureRun, judged_rows: Mapping[str, DataFrame]) -> dict[str,
 
 
 def refuse_bad(job: FeatureRun, findings: Mapping[str, Findings], latest: Mapping[str, Findings]) -> None:
-    """Raise InputError when too many of the rows found break the contract, or the ``latest`` are too old."""
+    """Raise InputError when too many of the rows found break the contract, or any table's ``latest`` are too old."""
     for name, found in findings.items():
-        seen = replace(found, last=latest[name].last)
-        refuse(seen, job.declared[name].contract, job.config.quarantine.max_share, job.today, job.where(name))
+        refuse(found, job.config.quarantine.max_share, job.where(name))
+    for name, declared in job.declared.items():
+        refuse_stale(latest[name], declared, job.today, job.where(name))
 
 
 def fingerprint_of(tables: Tables, declared: Source | Attributes, where: str) -> Fingerprint:
@@ -97,18 +101,19 @@ def load_tables(job: FeatureRun, state: State | None = None) -> dict[str, DataFr
         if declared.package is None:
             continue
         unchanged = state is not None and state.fingerprints.get(name) == job.fingerprints[name]
-        if not (unchanged and tables.exists(name)):
+        if not (unchanged and tables.exists(word(name))):
             frame = read_tables(tables.spark, config, {})[name]
             # A package's file often is one row group, which one task alone would have to read ever after.
             slots = tables.spark.sparkContext.defaultParallelism
-            tables.overwrite(frame.repartition(slots, declared.key or config.entity), name)
-        frames[name] = tables.read(name)
+            key = F.col(quoted(declared.key or config.entity))
+            tables.overwrite(as_stored(frame.repartition(slots, key)), word(name))
+        frames[name] = own_names(tables.read(word(name)))
     return read_tables(tables.spark, config, frames)
 
 
 def partial_names(config: FeaturesConfig) -> list[str]:
     """Return the names of the tables of daily partials."""
-    return [f"{source}_daily" for source in config.sources]
+    return [f"{word(source)}_daily" for source in config.sources]
 
 
 def write_partials(tables: Tables, source: str, partials: Partials, days: list[str] | None) -> None:
@@ -118,15 +123,15 @@ def write_partials(tables: Tables, source: str, partials: Partials, days: list[s
             continue
         where = None if days is None else _on_days(KNOWN, days)
         dated = frame.withColumn(MONTH, F.date_format(KNOWN, "yyyy-MM")).repartition(MONTH)
-        tables.overwrite(dated, f"{source}_{suffix}", where=where, partition_by=(MONTH,))
+        tables.overwrite(dated, f"{word(source)}_{suffix}", where=where, partition_by=(MONTH,))
 
 
 def stored_partials(tables: Tables, blueprint: Blueprint) -> dict[str, Partials]:
     """Return the partials of all sources as they are stored."""
     return {
         source: Partials(
-            tables.read(f"{source}_daily"),
-            tables.read(f"{source}_values") if tables.exists(f"{source}_values") else None,
+            tables.read(f"{word(source)}_daily"),
+            tables.read(f"{word(source)}_values") if tables.exists(f"{word(source)}_values") else None,
         )
         for source in blueprint.config.sources
     }
@@ -136,7 +141,7 @@ def write_features(tables: Tables, blueprint: Blueprint, rows: DataFrame, days: 
     """Write a partition a snapshot: all of them, or only those given."""
     where = None if days is None else _on_days(SNAPSHOT, days)
     # One file a snapshot instead of one a task and snapshot: small files cost more than the shuffle.
-    frame = with_comments(rows, blueprint.entries).repartition(SNAPSHOT)
+    frame = as_stored(with_comments(rows, blueprint.entries)).repartition(SNAPSHOT)
     tables.overwrite(frame, OWNER_FEATURES, where=where, partition_by=(SNAPSHOT,))
 
 
@@ -152,7 +157,7 @@ def write_quarantine(
     if not findings.failed and not (whole and job.tables.exists(QUARANTINE)):
         return
     run = run_id(job.hash, job.fingerprints)
-    where = f"source = '{name}'" if whole else f"source = '{name}' AND run = '{run}'"
+    where = f"source = {sql_literal(name)}" + ("" if whole else f" AND run = '{run}'")
     job.tables.overwrite(quarantined(rows, columns, name, run), QUARANTINE, where=where)
     if findings.failed:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in findings.reasons.items())
@@ -160,17 +165,21 @@ def write_quarantine(
 
 
 def new_state(
-    job: FeatureRun, blueprint: Blueprint, findings: Mapping[str, Findings], mode: str, past: Mapping[str, Any]
+    job: FeatureRun,
+    blueprint: Blueprint,
+    findings: Mapping[str, Findings],
+    bounds: Bounds,
+    mode: str,
+    past: Mapping[str, Any],
 ) -> State:
     """Return what to remember of a build."""
-    firsts, lasts = ([getattr(f, end) for f in findings.values() if getattr(f, end)] for end in ("first", "last"))
     grid = blueprint.grid
     failed = {name: dict(found.reasons) for name, found in findings.items() if found.failed}
     return State(
         config=job.hash,
         today=str(job.today),
         fingerprints=job.fingerprints,
-        bounds=(str(min(firsts)), str(max(lasts))),
+        bounds=(str(bounds[0]), str(bounds[1])),
         lookups=_plain(blueprint.lookups),
         snapshots=[str(day) for day in grid.days],
         labelled=[str(day) for day in grid.labelled_days],
@@ -207,7 +216,8 @@ def _plain(lookups: Lookups) -> dict[str, Any]:
 
 def _plain_findings(found: Findings) -> dict[str, Any]:
     ends = {name: str(value) if value else None for name, value in (("first", found.first), ("last", found.last))}
-    return {**asdict(found), **ends}
+    kept = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "days"}
+    return {**kept, **ends}
 
 
 def _counts(tables: Tables, days: list[str]) -> dict[str, dict[str, int]]:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from remedi_spark.features.build import assemble, compute_partials, prepare
 from remedi_spark.features.contract import good_rows
 from remedi_spark.features.dictionary import dictionary_frame
+from remedi_spark.features.event_days import calendar_of
 from remedi_spark.features.sources import check_agreement
 from remedi_spark.features.state import State, config_hash, read_state, write_state
+from remedi_spark.progress import warn
 from remedi_spark.spark.side_by_side import side_by_side, together
 from remedi_spark.stages.feature_past import bring_up
 from remedi_spark.stages.feature_refresh import refresh
@@ -53,7 +55,8 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None,
     Python package are first loaded into Delta tables of their own names; the user's own tables are read where they are.
 
     Args:
-        today: The day of the run, for freshness and for event times in the future; None: the machine's date.
+        today: The day of the run, for freshness and for event times in the future; None: today in the session's time
+            zone.
         force: Compute everything anew.
 
     Returns:
@@ -69,11 +72,18 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None,
     fingerprints = {
         name: fingerprint_of(tables, declared, f"features.{name}") for name, declared in declared_tables(config).items()
     }
-    job = FeatureRun(tables, config, today or dt.date.today(), fingerprints, config_hash(config))
+    hashed = config_hash(config, str(tables.spark.conf.get("spark.sql.session.timeZone")))
+    job = FeatureRun(tables, config, today or _today(tables), fingerprints, hashed)
     state = None if force else _usable(read_state(tables), job)
     done = refresh(job, state) if state is not None else None
     done = done or _build_all(job)
     return {**done.summary, "mode": done.mode, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _today(tables: Tables) -> dt.date:
+    """Return the day in the session's time zone, in which the days of events are too."""
+    day: dt.date = tables.spark.sql("SELECT current_date()").collect()[0][0]
+    return day
 
 
 def _usable(state: State | None, job: FeatureRun) -> State | None:
@@ -96,11 +106,13 @@ def _build_all(job: FeatureRun) -> State:
     checked = {name: judge(job, name, frames[name], frames) for name in frames}
     findings = find_all(job, checked)
     refuse_bad(job, findings, findings)
-    firsts = [found.first for found in findings.values() if found.first is not None]
-    lasts = [found.last for found in findings.values() if found.last is not None]
-    bounds = (min(firsts), max(lasts)) if firsts else None
-    blueprint = prepare(tables.spark, config, {name: good_rows(rows) for name, rows in checked.items()}, bounds=bounds)
-    state = new_state(job, blueprint, findings, "full", {})
+    calendar = calendar_of((day for found in findings.values() for day in found.days), job.today)
+    for warning in calendar.warnings if calendar else ():
+        warn("features", warning)
+    good = {name: good_rows(rows) for name, rows in checked.items()}
+    blueprint = prepare(tables.spark, config, good, bounds=calendar.bounds if calendar else None)
+    assert calendar is not None  # without any event there is no blueprint
+    state = new_state(job, blueprint, findings, calendar.bounds, "full", {})
     write_state(tables, replace(state, pending={}))
     partials = {source: compute_partials(blueprint, source) for source in config.sources}
     if config.refresh == "incremental":

@@ -26,6 +26,7 @@ from remedi_spark.monitoring.history import MONITORING, after_training, earlier,
 from remedi_spark.monitoring.measures import Measure, Scored, against_training, row_counts, tell
 from remedi_spark.progress import run_id, say, side_work, warn
 from remedi_spark.spark.outputs import beside, check_output, write_table
+from remedi_spark.spark.own_names import own_names
 from remedi_spark.spark.tables import Tables, read_table
 from remedi_spark.stages.scoring import Batch, scored_batch
 from remedi_spark.tracking.registry import load_model
@@ -51,7 +52,7 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
         InputError: a figure is beyond a limit that stops; the former scores of that snapshot stay as they were.
     """
     tables, table = workspace.tables, workspace.tables.location("owner_features")
-    frame = tables.read("owner_features")
+    frame = own_names(tables.read("owner_features"))
     total = 0
     with _Monitor(tables, MONITORING, config) as monitor:
         for day in snapshots or _latest(frame, table):

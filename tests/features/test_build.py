@@ -195,7 +195,6 @@ def test_two_sources_make_one_row(spark: SparkSession) -> None:
         ({"groups": {"kind": {"where": "knd = 'a'"}}}, "groups.kind.where: no column 'knd'.*did you mean 'kind'"),
         ({"groups": {"kind": {"where": "kind = = 'a'"}}}, "not a valid expression"),
         ({"sources": {"events": {"event_time": "when"}}}, "event_time: no column 'when'"),
-        ({"sources": {"events": {"event_time": "amount"}}}, "expected a date or a timestamp"),
         ({"entity": "ownr"}, "no column 'ownr'; did you mean 'owner'"),
         ({"label": {"column": "kind", "category": "A", "filter": None}}, r"no event has kind = 'A'; did you mean 'a'"),
         ({"eligibility": {"active_within_days": 1}, "snapshots": {"start": "2024-06-01", "end": "2024-06-02",
