@@ -13,6 +13,8 @@ from pyspark.sql import types as T
 from remedi_spark.columns import OWNER
 from remedi_spark.errors import InputError
 from remedi_spark.features.expressions import column, quoted, require, sql_literal
+from remedi_spark.spark.ids import id_values
+from remedi_spark.spark.parquet_files import read_parquet
 from remedi_spark.spark.tables import read_table
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ WITH_OFFSET = r"\d{2}:\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)$"
 def read_location(spark: SparkSession, location: Location, where: str) -> DataFrame:
     """Read a path, a catalog table or a file of an installed package; ``where`` names the key in errors."""
     if location.package is not None:
-        return read_table(spark, str(package_file(location.package, where)))
+        return read_parquet(spark, str(package_file(location.package, where)))
     return read_table(spark, location.table or location.path or "")
 
 
@@ -85,8 +87,12 @@ def as_events(frame: DataFrame, source: Source, entity: str, where: str) -> Data
     """
     key = source.key or entity
     require(frame, key, f"{where}.key")
-    owned = dated(frame, source, where).withColumn(OWNER, F.col(quoted(key)).cast("string"))
+    owned = dated(frame, source, where).withColumn(OWNER, _owner(frame, key))
     return owned.filter(F.col(OWNER).isNotNull() & F.col(DAY).isNotNull())
+
+
+def _owner(frame: DataFrame, key: str) -> Column:
+    return id_values(F.col(quoted(key)), frame.schema[key].dataType).cast("string")
 
 
 def dated(frame: DataFrame, source: Source, where: str) -> DataFrame:
@@ -105,7 +111,7 @@ def as_attributes(frame: DataFrame, config: Attributes, entity: str, where: str)
     key = config.key or entity
     for name in (key, *config.columns):
         require(frame, name, f"{where}.columns")
-    picked = [F.col(quoted(key)).cast("string").alias(OWNER), *(F.col(quoted(name)) for name in config.columns)]
+    picked = [_owner(frame, key).alias(OWNER), *(F.col(quoted(name)) for name in config.columns)]
     if config.time is not None:
         day = _day(frame, config.time, config.time_zone, f"{where}.time")
         late = day

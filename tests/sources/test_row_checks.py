@@ -136,3 +136,9 @@ def test_roles_must_be_columns_and_differ(spark: SparkSession) -> None:
         require_roles(frame, FlatTable("t", label="owner", id="owner"), "t")
     with pytest.raises(InputError, match=r"no column 'zzz' \(--id\); it has: owner, day, bought"):
         require_column(frame, "zzz", "--id", "t")
+
+
+def test_ids_that_pandas_has_made_floats_are_written_as_they_were(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([(1465.0,), (12345678.0,), (0.5,), (float("nan"),), (None,)], "owner double")
+    found = [row[0] for row in frame.select(key_columns(frame, "owner", None)[0]).collect()]
+    assert found == ["1465", "12345678", "0.5", None, None]
