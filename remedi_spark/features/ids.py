@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from remedi_spark.spark.ids import id_values
 from remedi_spark.spark.own_names import quoted
 
 if TYPE_CHECKING:
@@ -18,16 +19,7 @@ DIGITS = 2.0**53
 
 def id_text(frame: DataFrame, name: str) -> Column:
     """Return a column as text; 1465.0 is 1465, as pandas writes whole numbers beside nulls. NaN is null."""
-    value, found = F.col(quoted(name)), frame.schema[name].dataType
-    if isinstance(found, T.FloatType | T.DoubleType):
-        number = value.cast("double")
-        whole = (number == F.floor(number)) & (F.abs(number) < F.lit(DIGITS))
-        text = F.when(whole, number.cast("bigint").cast("string")).otherwise(value.cast("string"))
-        return F.when(~F.isnan(number), text)
-    if isinstance(found, T.DecimalType) and found.scale > 0:
-        whole = value == F.floor(value)
-        return F.when(whole, value.cast("decimal(38,0)").cast("string")).otherwise(value.cast("string"))
-    return value.cast("string")
+    return id_values(F.col(quoted(name)), frame.schema[name].dataType).cast("string")
 
 
 def beyond_digits(frame: DataFrame, name: str) -> Column:

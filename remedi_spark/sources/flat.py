@@ -11,12 +11,10 @@ from pyspark.sql import types as t
 from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.encoding.contract import column, try_cast
 from remedi_spark.errors import InputError, nearest
+from remedi_spark.spark.ids import id_values
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-LONGEST_ID = 1e37
-"""Above it a float is no number of a card or an account."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def key_columns(frame: DataFrame, id_column: str, time: str | None) -> list[Colu
     :func:`remedi_spark.sources.checks.check_rows` refuses.
     """
     types = {field.name: field.dataType for field in frame.schema.fields}
-    owner = id_values(id_column, types[id_column]).alias(OWNER)
+    owner = id_values(column(id_column), types[id_column]).alias(OWNER)
     if time is None:
         return [owner, F.lit(None).cast("date").alias(SNAPSHOT)]
     data_type = types[time]
@@ -131,13 +129,3 @@ def _moment_of_text(time: str) -> Column:
         .when(text.rlike(r"^\d{8}$"), F.try_to_timestamp(text, day))
         .otherwise(try_cast(time, "timestamp"))
     )
-
-
-def id_values(name: str, data_type: t.DataType) -> Column:
-    """Return ids in their own type; those that pandas has turned into floats, for a null among them, as text: 1465."""
-    if not isinstance(data_type, t.FloatType | t.DoubleType):
-        return column(name)
-    value = column(name)
-    whole = (value == F.floor(value)) & (F.abs(value) < F.lit(LONGEST_ID))
-    text = F.when(whole, value.cast("decimal(38,0)").cast("string")).otherwise(value.cast("string"))
-    return F.when(value.isNotNull() & ~F.isnan(value), text)

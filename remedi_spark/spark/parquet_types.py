@@ -7,6 +7,7 @@ UUID as bytes. Only a file with 16-bit floats it cannot open at all; pyarrow rea
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,9 @@ ARROW_ONLY: How = "by pyarrow"
 _SPARK_PRECISION = 38
 _ODD_INSIDE = ("[ns", "time32", "time64", "halffloat", "decimal256", "uuid", "null", "uint", "dictionary", "duration")
 """Types that are converted at the top of a table, but not inside of other types."""
+
+_NESTED = re.compile(r"(?!.*[<,]\d+:)[\w<>:,()]+")
+"""Types whose fields have names that Spark's text for a type can hold."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,11 @@ def _nested(name: str, kind: Any) -> ColumnPlan:
     if any(odd in found for odd in _ODD_INSIDE):
         return ColumnPlan(name, "", "left out", found)
     try:
-        return ColumnPlan(name, from_arrow_type(kind, prefer_timestamp_ntz=True).simpleString(), "plain", found)
+        wanted = from_arrow_type(kind, prefer_timestamp_ntz=True).simpleString()
     except (PySparkException, ValueError):
-        return ColumnPlan(name, "", "left out", found)
+        wanted = ""
+    readable = _NESTED.fullmatch(wanted) is not None
+    return ColumnPlan(name, wanted if readable else "", "plain" if readable else "left out", found)
 
 
 def _plan(name: str, kind: Any, leaf: Any) -> ColumnPlan:  # noqa: PLR0911 (one line a type)

@@ -174,3 +174,9 @@ def test_digits_in_text_are_months_and_days(spark: SparkSession) -> None:
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"'t' \(--time\) is of type boolean"):
         key_columns(spark.createDataFrame([("a", True)], "o string, t boolean"), "o", "t")
+
+
+def test_ids_that_pandas_has_made_floats_are_written_as_they_were(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([(1465.0,), (12345678.0,), (0.5,), (float("nan"),), (None,)], "owner double")
+    found = [row[0] for row in frame.select(key_columns(frame, "owner", None)[0]).collect()]
+    assert found == ["1465", "12345678", "0.5", None, None]

@@ -42,11 +42,12 @@ def test_types_that_spark_refuses_by_name_are_read(
         "nothing": pa.nulls(2),
         "time": pa.array([0, 1], pa.time64("us")),
         "nested": pa.array([[1], [2]]),
+        "odd names": pa.array([{"a b": 1, "0": 2}] * 2),
     })  # fmt: skip
     pq.write_table(table, tmp_path / "odd [1] {a}*.parquet")
     with caplog.at_level("WARNING", "remedi"):
         frame = read_table(spark, str(tmp_path / "odd [1] {a}*.parquet"))
-    assert "time (time64[us])" in caplog.text, "left out by name"
+    assert "time (time64[us]), odd names (struct<" in caplog.text, "left out by name"
     features, unusable = infer_features(frame, [])
     assert unusable == ["nothing", "nested"]
     assert {one.name: one.kind for one in features} == {
