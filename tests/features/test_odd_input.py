@@ -74,7 +74,8 @@ def test_sums_beyond_nine_trillion_refunds_and_what_is_no_number(spark: SparkSes
     # A standard deviation is kept of amounts up to 1e12.
     groups = declared({}).model_dump(exclude_none=True)["groups"]
     del groups["all"]["measures"]["std"]
-    label = {"source": "Käufe", "kind": "sum", "of": "`properties.amount` * 1e13", "horizon_days": 40}
+    label = {"source": "Käufe", "kind": "sum", "of": "`properties.amount` * 1e13", "horizon_days": 40,
+             "filter": "`event.name` = 'buy'"}  # fmt: skip
     row = first_row(spark, events(amounts), {"groups": groups, "label": label})
     real = np.array([amount for amount in amounts if np.isfinite(amount)])
     assert row["all_sum_28d"] == pytest.approx(real.sum(), rel=1e-15)
