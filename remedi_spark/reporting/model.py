@@ -65,6 +65,8 @@ class Head(Part):
     """Time of the report, ISO 8601."""
     measured_on: str
     """One sentence: which rows, untouched by every stage, the metrics are from."""
+    warnings: list[str] = Field(default_factory=list)
+    """What to look at before the figures are believed: features that give the label away, members that failed."""
     rows: Count
     """Rows that the metrics are from."""
     positives: Count | None = None

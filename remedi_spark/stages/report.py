@@ -227,7 +227,12 @@ def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict
     return {
         "title": f"Who to contact: {metrics['label']}", "run_id": run_id(), "model_version": version,
         "generated_at": moment.isoformat(), "task": config.task, "total": metrics.get("total"), **kept,
+        "warnings": [*metrics["warnings"], *map(_failure, metrics["failed"])],
     }  # fmt: skip
+
+
+def _failure(failed: dict[str, str]) -> str:
+    return f"{failed['model']} is not in the ensemble ({failed['phase']}): {failed['reason']}"
 
 
 def _drivers(workspace: Workspace, contract: FeatureContract, rows: DataFrame, k: int | None) -> dict[str, Any]:
