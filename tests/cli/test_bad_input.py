@@ -56,7 +56,7 @@ def test_bad_training_table(case: str, remedi: Command, tmp_path: Path) -> None:
     change, words = BAD_TABLES[case]
     change(world()).to_parquet(tmp_path / "owners.parquet", coerce_timestamps="us")
     refused(remedi(*train_arguments(tmp_path / "owners.parquet", tmp_path / "model")), *words)
-    assert not (tmp_path / "model" / "manifest.json").exists()
+    assert not (tmp_path / "model").exists(), "a refused training leaves nothing"
 
 
 def test_no_such_table(remedi: Command, tmp_path: Path) -> None:
