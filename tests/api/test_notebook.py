@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import re
@@ -79,6 +80,17 @@ def test_the_blocks_say_something_true(page: dict[str, Any]) -> None:
     assert set(scores["model_version"]) == {page["model"].version}
     tables = page["model"].path.absolute() / "tables"
     assert tables.is_dir(), "beside the model, not where Spark was started"
+
+
+def test_scores_that_nobody_holds_are_let_go(page: dict[str, Any]) -> None:
+    def kept() -> int:
+        gc.collect()
+        return int(page["spark"].sparkContext._jsc.getPersistentRDDs().size())
+
+    before = kept()
+    for _ in range(2):
+        assert page["model"].score(page["owners"]).count() == page["owners"].count()
+    assert kept() == before
 
 
 def test_the_report_shows_in_a_notebook(page: dict[str, Any]) -> None:

@@ -1,0 +1,30 @@
+"""A member whose fit failed leaves the ensemble by name, or ends the run."""
+
+from __future__ import annotations
+
+import pytest
+
+from remedi_spark.config import load_config
+from remedi_spark.learners.contract import FitError
+from remedi_spark.stages.base_models import _said_of_members, _survivors
+
+FAILED = {"trees": "fold 1: ValueError: no"}
+
+
+def test_a_member_is_dropped_or_the_run_ends() -> None:
+    assert _survivors(["trees", "a", "b"], FAILED, "drop") == ["a", "b"]
+    with pytest.raises(FitError, match=r"on_failure is stop, and these failed: .*fold 1: ValueError: no"):
+        _survivors(["trees", "a", "b"], FAILED, "stop")
+    with pytest.raises(FitError, match="only 1 base models left"):
+        _survivors(["trees", "a"], FAILED, "drop")
+
+
+def test_a_part_of_the_student_that_is_gone_and_a_member_of_no_trees_are_named() -> None:
+    config = load_config(None, ["student.members=[catboost]"])
+    facts = {
+        "failed": [{"model": "catboost", "phase": "final", "reason": "no"}],
+        "phases": {"final": {"fits": {"lightgbm": {"trees": [1, 50]}, "deepfm": {"epochs": [1, 1]}}}},
+    }
+    learned, gone = _said_of_members(config, facts)
+    assert learned.startswith("lightgbm learned next to nothing")
+    assert gone.startswith("catboost, a part of the student")
