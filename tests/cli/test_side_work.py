@@ -74,9 +74,15 @@ def test_mlflow_down_leaves_the_training_finished(
     monkeypatch.setattr(registry, "log_run", _broken)
     registry.log_if_possible(Path("model"), Config(), {})
     say_at_end()
-    told = capfd.readouterr().err.strip().splitlines()[-1]
+    told = capfd.readouterr().err
     assert "logging to MLflow failed" in told
     assert "remedi promote" in told
+
+
+@pytest.mark.parametrize(("edges", "far"), [([2_932_896.0], True), ([-171_000.0, 0.0], True), ([20_000.0], False)])
+def test_days_that_mlflow_cannot_hold_have_no_datetime_in_the_signature(edges: list[float], far: bool) -> None:
+    assert example._far(Feature("d", "date"), edges) is far
+    assert not example._far(Feature("n", "number"), edges)
 
 
 def test_a_ledger_that_cannot_be_written_does_not_mask_the_error(tmp_path: Path) -> None:
