@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from remedi_spark import flow
-from remedi_spark.config import Config, load_config
+from remedi_spark.config import load_config
 from remedi_spark.encoding.contract import Feature
 from remedi_spark.progress import begin_run, say_at_end
 from remedi_spark.stages import scores
@@ -72,7 +72,7 @@ def test_mlflow_down_leaves_the_training_finished(
     log_to_stderr()
     begin_run()
     monkeypatch.setattr(registry, "log_run", _broken)
-    registry.log_if_possible(Path("model"), Config(), {})
+    registry.log_if_possible(Path("model"), load_config(), {})
     say_at_end()
     told = capfd.readouterr().err
     assert "logging to MLflow failed" in told
