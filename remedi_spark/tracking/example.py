@@ -15,15 +15,28 @@ _MLFLOW_TYPE = {
     "number": "double", "boolean": "boolean", "date": "datetime", "timestamp": "datetime", "category": "string"
 }  # fmt: skip
 
+_FIRST_DAY, _LAST_DAY = -106_751, 106_751
+"""1677-09-22 and 2262-04-11 as days since 1970."""
+
 
 def signature(parts: BundleParts) -> Any:
     """Return the MLflow signature: every feature by the user's name, null allowed; ``score`` out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
 
     features = Encoder.from_dict(parts.encoder).contract.features
-    inputs = [ColSpec(_MLFLOW_TYPE[one.kind], one.name, required=False) for one in features]
+    edges = (parts.distribution or {}).get("edges") or [None] * len(features)
+    kinds = [AnyType() if _far(one, at) else _MLFLOW_TYPE[one.kind] for one, at in zip(features, edges, strict=True)]
+    inputs = [ColSpec(kind, one.name, required=False) for kind, one in zip(kinds, features, strict=True)]
     return ModelSignature(Schema(inputs), Schema([ColSpec("double", "score")]))
+
+
+def _far(feature: Feature, edges: list[float] | None) -> bool:
+    """Whether a feature has days that MLflow's datetime, which is in pandas' nanoseconds, cannot hold."""
+    if feature.kind not in ("date", "timestamp") or not edges:
+        return False
+    return not all(_FIRST_DAY < day < _LAST_DAY for day in edges)
 
 
 def input_example(parts: BundleParts) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from remedi_spark import flow
-from remedi_spark.config import Config, load_config
+from remedi_spark.config import load_config
 from remedi_spark.encoding.contract import Feature
 from remedi_spark.progress import begin_run, say_at_end
 from remedi_spark.stages import scores
@@ -72,11 +72,17 @@ def test_mlflow_down_leaves_the_training_finished(
     log_to_stderr()
     begin_run()
     monkeypatch.setattr(registry, "log_run", _broken)
-    registry.log_if_possible(Path("model"), Config(), {})
+    registry.log_if_possible(Path("model"), load_config(), {})
     say_at_end()
-    told = capfd.readouterr().err.strip().splitlines()[-1]
+    told = capfd.readouterr().err
     assert "logging to MLflow failed" in told
     assert "remedi promote" in told
+
+
+@pytest.mark.parametrize(("edges", "far"), [([2_932_896.0], True), ([-171_000.0, 0.0], True), ([20_000.0], False)])
+def test_days_that_mlflow_cannot_hold_have_no_datetime_in_the_signature(edges: list[float], far: bool) -> None:
+    assert example._far(Feature("d", "date"), edges) is far
+    assert not example._far(Feature("n", "number"), edges)
 
 
 def test_a_ledger_that_cannot_be_written_does_not_mask_the_error(tmp_path: Path) -> None:
