@@ -75,6 +75,8 @@ def tables(draw: st.DrawFn) -> pa.Table:
 @QUICK
 @given(table=tables(), row_groups=st.sampled_from([1, 100]), int96=st.booleans())
 def test_any_parquet(table: pa.Table, row_groups: int, int96: bool, spark: SparkSession) -> None:
+    # Years that 96 bits hold, but not the 64 bits of nanoseconds that pyarrow makes of them, are read wrong by pyarrow.
+    int96 = int96 and not any(kind in (pa.timestamp("us"), pa.timestamp("ms")) for kind in table.schema.types)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "any [table].parquet"
         try:
