@@ -97,10 +97,12 @@ def with_amounts(events: DataFrame, wanted: Iterable[str]) -> tuple[DataFrame, d
 
 
 def known_value(events: DataFrame, sql: str) -> Column:
-    """Return a column, or an SQL expression over columns, of any type; null where it is not a number."""
+    """Return a column, or an SQL expression over columns, of any type; null where it is not a number or infinite."""
     value = F.expr(as_sql(events, sql))
     found = events.select(value).schema[0].dataType
-    return F.when(~F.isnan(value), value) if isinstance(found, T.FloatType | T.DoubleType) else value
+    if not isinstance(found, T.FloatType | T.DoubleType):
+        return value
+    return F.when(~F.isnan(value) & (F.abs(value) != F.lit(float("inf"))), value)
 
 
 def exact_sum(high: Column, low: Column, what: str) -> Column:
