@@ -11,4 +11,5 @@ _PLAIN = re.compile(r"[A-Za-z_]\w*")
 
 def quoted_name(name: str) -> str:
     """Return a name as SQL reads it: ``prod-catalog.gold`` gives ```prod-catalog`.gold``."""
-    return ".".join(part if _PLAIN.fullmatch(part) else f"`{part.strip('`')}`" for part in name.split("."))
+    parts = [part.strip("`") for part in name.split(".")]
+    return ".".join(part if _PLAIN.fullmatch(part) else f"`{part}`" for part in parts)

@@ -53,7 +53,8 @@ def _state(spark: Any) -> dict[str, Any]:
     """What belongs to whoever has started the session."""
     loggers = {name: one for name, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)}
     return {
-        "settings": {row["key"]: row["value"] for row in spark.sql("SET").collect()},
+        # Delta itself notes its last commit among the settings.
+        "settings": {row["key"]: row["value"] for row in spark.sql("SET").collect() if "lastCommit" not in row["key"]},
         "persisted": spark.sparkContext._jsc.getPersistentRDDs().size(),
         "views": [table.name for table in spark.catalog.listTables() if table.isTemporary],
         "log level": str(spark.sparkContext._jvm.org.apache.logging.log4j.LogManager.getRootLogger().getLevel()),
