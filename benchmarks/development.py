@@ -26,15 +26,15 @@ from sklearn.metrics import average_precision_score
 
 from remedi_spark.config import Config, load_config
 from remedi_spark.config.chain import ModelConfig
-from remedi_spark.encoding.contract import Feature, FeatureContract
-from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder, Levels
-from remedi_spark.encoding.fitting import lists
-from remedi_spark.learners import learner_for
-from remedi_spark.learners.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
-from remedi_spark.learners.net import LABELS
-from remedi_spark.learners.predictors import load_predictor
-from remedi_spark.metrics.calibrators import PlattCalibrator
-from remedi_spark.nets.fuser_training import FuserRows, stack
+from remedi_spark.ensemble.fuser_training import FuserRows, stack
+from remedi_spark.maths.calibrators import PlattCalibrator
+from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
+from remedi_spark.models.net import LABELS
+from remedi_spark.models.predictors import load_predictor
+from remedi_spark.models.registry import learner_for
+from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
+from remedi_spark.samples.encoder_fit import lists
+from remedi_spark.samples.schema import Feature, FeatureContract
 from remedi_spark.spark.torch_partitions import Ran
 
 Array = npt.NDArray[np.float64]
@@ -176,7 +176,7 @@ def without_spark() -> Any:
     """Let learners run here what they would run in a Spark task."""
     modules = ("lightgbm_task", "xgboost", "catboost", "net")
     return [
-        patch(f"remedi_spark.learners.{module}.{name}", stand_in)
+        patch(f"remedi_spark.models.registry.{module}.{name}", stand_in)
         for module in modules
         for name, stand_in in (
             ("shape", lambda frame, workers: frame),

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.spark import SparkConfig
+from remedi_spark.features import stage
 from remedi_spark.features.build import build_owner_features
 from remedi_spark.simulation.draws import Draws
 from remedi_spark.spark.session import get_session
-from remedi_spark.spark.tables import Tables
-from remedi_spark.stages import features as stage
+from remedi_spark.storage.tables import Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from remedi_spark.config.spark import SparkConfig
+from remedi_spark.scoring.batch import REASONS, published
 from remedi_spark.spark.session import get_session
-from remedi_spark.stages.scoring import REASONS, published
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

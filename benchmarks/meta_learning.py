@@ -22,28 +22,28 @@ import lightgbm as lgb
 import numpy as np
 import torch
 
-from remedi_spark.adaptation.bayes import learn_bayes
-from remedi_spark.adaptation.catalog import Catalog, catalogue
-from remedi_spark.adaptation.history import SEGMENT
-from remedi_spark.adaptation.meta_model import build_bayes
-from remedi_spark.adaptation.meta_training import segments_of
-from remedi_spark.adaptation.rows import hashed, read_segments, thin_out
-from remedi_spark.adaptation.worker import HeldOut, fit_pooled, recipe, rules, task_source
 from remedi_spark.columns import FOLD, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config, load_config
-from remedi_spark.encoding.fitting import encode, fit_encoder
-from remedi_spark.encoding.layout import Layout
 from remedi_spark.features.expressions import slug
-from remedi_spark.meta_learning.arms import LOSS, Support, fit_arm, margins_of
-from remedi_spark.meta_learning.inner_loop import InnerLoop, layer_names
-from remedi_spark.meta_learning.scoring import query_margins
-from remedi_spark.meta_learning.segments import SegmentRows, as_task, draw_task, query_times
-from remedi_spark.meta_learning.tasks import Task, stack_tasks
-from remedi_spark.meta_learning.training import MetaModel, meta_train
-from remedi_spark.metrics.ranking import average_precision, ndcg_at_k, recall_at_k
-from remedi_spark.nets.inputs import InputStats
-from remedi_spark.nets.models import build
-from remedi_spark.sources.flat import FlatTable
+from remedi_spark.maths.ranking import average_precision, ndcg_at_k, recall_at_k
+from remedi_spark.models.nets.inputs import InputStats
+from remedi_spark.models.nets.models import build
+from remedi_spark.samples.encoder_fit import encode, fit_encoder
+from remedi_spark.samples.flat import FlatTable
+from remedi_spark.samples.layout import Layout
+from remedi_spark.segments.bayes import learn_bayes
+from remedi_spark.segments.catalog import Catalog, catalogue
+from remedi_spark.segments.history import SEGMENT
+from remedi_spark.segments.maths.arms import LOSS, Support, fit_arm, margins_of
+from remedi_spark.segments.maths.inner_loop import InnerLoop, layer_names
+from remedi_spark.segments.maths.scoring import query_margins
+from remedi_spark.segments.maths.segments import SegmentRows, as_task, draw_task, query_times
+from remedi_spark.segments.maths.tasks import Task, stack_tasks
+from remedi_spark.segments.maths.training import MetaModel, meta_train
+from remedi_spark.segments.meta_model import build_bayes
+from remedi_spark.segments.meta_training import segments_of
+from remedi_spark.segments.rows import hashed, read_segments, thin_out
+from remedi_spark.segments.worker import HeldOut, fit_pooled, recipe, rules, task_source
 
 OWN = ("own_", "segment_buyers", "segment_gap", "segment_value")
 BUDGET = 0.075
@@ -100,7 +100,7 @@ def load_world(config: Config, *, new: bool, final: bool, negatives: int = 250) 
     from pyspark.sql import functions as F
 
     from remedi_spark.spark.session import get_session
-    from remedi_spark.spark.tables import Tables
+    from remedi_spark.storage.tables import Tables
 
     spark = get_session(config.spark)
     adapt = config.adapt

@@ -20,10 +20,10 @@ import pandas as pd
 import torch
 
 import remedi_spark
-from remedi_spark.bundle.bundle import Bundle
-from remedi_spark.bundle.manifest import read_manifest
-from remedi_spark.encoding.encoder import NULL_LEVEL
-from remedi_spark.exports.onnx_model import export_onnx, onnx_inputs
+from remedi_spark.delivery.onnx_model import export_onnx, onnx_inputs
+from remedi_spark.samples.encoder import NULL_LEVEL
+from remedi_spark.scoring.bundle import Bundle
+from remedi_spark.storage.manifest import read_manifest
 
 
 def draw(bundle: Bundle, rows: int, seed: int = 0) -> pd.DataFrame:

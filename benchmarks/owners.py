@@ -15,7 +15,7 @@ import argparse
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.simulation.recall import expected_best_recall, recall_share
 from remedi_spark.spark.session import get_session
-from remedi_spark.spark.tables import Tables
+from remedi_spark.storage.tables import Tables
 
 SCORED = {"fuser": ("evaluation_fused_scores", "fuser"), "student": ("evaluation_student_scores", "student")}
 

@@ -28,10 +28,10 @@ import pandas as pd
 import torch
 
 import remedi_spark
-from remedi_spark.bundle.bundle import Bundle
-from remedi_spark.bundle.reasons import EXPLAINED_FOLD
-from remedi_spark.learners.catboost import Columns, load
-from remedi_spark.learners.contract import Array, Fitted
+from remedi_spark.models.catboost import Columns, load
+from remedi_spark.models.contract import Array, Fitted
+from remedi_spark.scoring.bundle import Bundle
+from remedi_spark.scoring.reasons import EXPLAINED_FOLD
 
 TRAINED_ROWS = 4000
 ONLY = "base_models.only=[additive, lightgbm, catboost_categories]"

@@ -32,15 +32,15 @@ from regression_table import table as table_of
 
 from remedi_spark.config import load_config
 from remedi_spark.config.regression import ZERO_INFLATED, Weights
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.imbalance.label_density import LabelDensity
-from remedi_spark.imbalance.lds import width_edges
-from remedi_spark.metrics.label_scale import LabelScale
-from remedi_spark.metrics.regression import shot_metrics, spearman, value_at_k
-from remedi_spark.nets.models import build
-from remedi_spark.nets.smoothing import FeatureSmoothing
-from remedi_spark.nets.training import Recipe, Rows, margin, train
-from remedi_spark.tasks.label_weights import Errors, best_weights
+from remedi_spark.labels.weights import Errors, best_weights
+from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.maths.lds import width_edges
+from remedi_spark.maths.regression import shot_metrics, spearman, value_at_k
+from remedi_spark.models.nets.models import build
+from remedi_spark.models.nets.smoothing import FeatureSmoothing
+from remedi_spark.models.nets.training import Recipe, Rows, margin, train
+from remedi_spark.samples.layout import Layout, Slot
 
 RESULTS = Path("run/regression/results.jsonl")
 TREE_VARIANTS = ("vanilla", "lds", "apart", "inverse", "auto", "smoter")
@@ -176,7 +176,7 @@ def _many_zeros(y: np.ndarray) -> bool:
 def _weighted(
     y: np.ndarray, scale: str, kind: Weights, *, paper: bool = False
 ) -> tuple[LabelScale, LabelDensity, np.ndarray, np.ndarray]:
-    """Return scale, density, margins and row weights as the product's ``tasks/label_counts.py``, in numpy.
+    """Return scale, density, margins and row weights as the product's ``labels/counts.py``, in numpy.
 
     ``paper``: no zeros apart.
     """
@@ -196,7 +196,7 @@ def _weighted(
 
 
 def _trial_choice(split: Split, scale: str, seed: int) -> str:
-    """Return the weights that pay on two folds of owners, as the product's ``tasks/label_weights.py``."""
+    """Return the weights that pay on two folds of owners, as the product's ``labels/weights.py``."""
     owners, place = np.unique(split.owners, return_inverse=True)
     fold = np.random.default_rng(seed).integers(0, 5, len(owners))[place]
     errors, config = {}, load_config(task="regression").regression

@@ -20,11 +20,11 @@ import pandas as pd
 import typer
 
 from remedi_spark.config.spark import SparkConfig
-from remedi_spark.imbalance.lds import width_edges
-from remedi_spark.metrics.label_scale import LabelScale
-from remedi_spark.metrics.regression import SMALLEST_ERROR
+from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.maths.lds import width_edges
+from remedi_spark.maths.regression import SMALLEST_ERROR
 from remedi_spark.spark.session import get_session
-from remedi_spark.spark.tables import Tables
+from remedi_spark.storage.tables import Tables
 
 MODELS = {"fuser": "evaluation_fused_scores", "student": "evaluation_student_scores"}
 KEY = ["owner_id", "snapshot_date"]

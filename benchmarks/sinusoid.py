@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from remedi_spark.meta_learning.algorithms import ALGORITHMS
-from remedi_spark.meta_learning.inner_loop import InnerLoop, net_loss, trajectory
-from remedi_spark.meta_learning.tasks import Rows, Task
-from remedi_spark.meta_learning.training import MetaModel, MetaRecipe, meta_train
+from remedi_spark.segments.maths.algorithms import ALGORITHMS
+from remedi_spark.segments.maths.inner_loop import InnerLoop, net_loss, trajectory
+from remedi_spark.segments.maths.tasks import Rows, Task
+from remedi_spark.segments.maths.training import MetaModel, MetaRecipe, meta_train
 
 STEPS = (0, 1, 5, 10)
 TEST_TASKS = 600

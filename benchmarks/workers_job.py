@@ -13,9 +13,9 @@ from pathlib import Path
 from remedi_spark import flow
 from remedi_spark.config import load_config
 from remedi_spark.progress import log_to_stderr
-from remedi_spark.sources.flat import FlatTable
+from remedi_spark.samples.flat import FlatTable
+from remedi_spark.scoring import stage as scores
 from remedi_spark.spark.session import get_session
-from remedi_spark.stages import scores
 
 TREES = 100
 SETTINGS = (

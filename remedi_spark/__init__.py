@@ -9,7 +9,7 @@ from remedi_spark.version import __version__
 if TYPE_CHECKING:
     from remedi_spark.api import Model as Model
     from remedi_spark.api import train as train
-    from remedi_spark.bundle.bundle import load as load
+    from remedi_spark.scoring.bundle import load as load
 
 __all__ = ["Model", "__version__", "load", "train"]
 
@@ -17,7 +17,7 @@ __all__ = ["Model", "__version__", "load", "train"]
 def __getattr__(name: str) -> Any:
     """Import only what is asked for: ``load`` needs torch and the boosters, ``train`` and ``Model`` Spark as well."""
     if name == "load":
-        from remedi_spark.bundle.bundle import load
+        from remedi_spark.scoring.bundle import load
 
         return load
     if name in ("Model", "train"):

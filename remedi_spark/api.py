@@ -20,10 +20,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from remedi_spark.bundle.bundle import Bundle, load_parts
-from remedi_spark.bundle.publish import published_folder
-from remedi_spark.bundle.store import read_json
 from remedi_spark.errors import InputError
+from remedi_spark.scoring.bundle import Bundle, load_parts
+from remedi_spark.storage.publish import published_folder
+from remedi_spark.storage.store import read_json
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -69,7 +69,7 @@ def train(
     """
     from remedi_spark import flow
     from remedi_spark.config import load_config
-    from remedi_spark.sources.flat import FlatTable
+    from remedi_spark.samples.flat import FlatTable
 
     # Absolute: the JVM keeps the working directory that it was started in.
     loaded = load_config(config, settings, task=task, preset=preset)
@@ -98,7 +98,7 @@ def _folder(spark: SparkSession, model: str | Path | None) -> Path:
     Raises:
         InputError: on a cluster no folder was named: executors do not see a temporary one of the driver.
     """
-    from remedi_spark.spark.places import on_cluster, require_local
+    from remedi_spark.storage.places import on_cluster, require_local
 
     if model is not None:
         return require_local(model, "model").resolve()
@@ -158,7 +158,7 @@ class Model:
             InputError: a key or a feature is missing, null, duplicated or of another type.
         """
         from remedi_spark.progress import run_id
-        from remedi_spark.stages.scoring import open_batch
+        from remedi_spark.scoring.batch import open_batch
 
         batch = open_batch(frame, self._parts, table="frame")
         moment = datetime.now(UTC).replace(microsecond=0)

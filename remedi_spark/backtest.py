@@ -20,24 +20,24 @@ from pyspark.sql import functions as F
 from scipy.stats import t as student_t
 
 from remedi_spark import flow, opening
-from remedi_spark.bundle.publish import WORK
-from remedi_spark.bundle.store import read_json, write_bytes, write_json
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
-from remedi_spark.ledger import Ledger, Unit
 from remedi_spark.progress import say
-from remedi_spark.reporting.backtest import MEASURES, render_backtest
-from remedi_spark.reporting.formatting import metric
-from remedi_spark.sources.flat import FlatTable
-from remedi_spark.spark.own_names import quoted
-from remedi_spark.spark.tables import Tables
-from remedi_spark.strict_json import finite
+from remedi_spark.report.page.backtest import MEASURES, render_backtest
+from remedi_spark.report.page.formatting import metric
+from remedi_spark.samples.flat import FlatTable
+from remedi_spark.storage.ledger import Ledger, Unit
+from remedi_spark.storage.own_names import quoted
+from remedi_spark.storage.publish import WORK
+from remedi_spark.storage.store import read_json, write_bytes, write_json
+from remedi_spark.storage.strict_json import finite
+from remedi_spark.storage.tables import Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from remedi_spark.config import Config
-    from remedi_spark.workspace import Workspace
+    from remedi_spark.storage.workspace import Workspace
 
 SECTIONS = ("encoding", "base_models", "meta_features", "fuser", "student", "scores", "evaluation", "seed")
 """What of the configuration an origin depends on, beside its rows."""

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from remedi_spark.encoding.contract import column
 from remedi_spark.errors import InputError
 from remedi_spark.findings import Finding, State
 from remedi_spark.progress import warn
-from remedi_spark.sources.examine import examine_roles
+from remedi_spark.samples.examine import examine_roles
+from remedi_spark.samples.schema import column
 from remedi_spark.spark.partitions import slots
-from remedi_spark.spark.places import has_scheme, local_name
 from remedi_spark.spark.session import PACKAGES, SUPPORTED_JAVA
-from remedi_spark.spark.tables import is_catalog_name, read_table
 from remedi_spark.spark.torch_partitions import dynamic_allocation
+from remedi_spark.storage.places import has_scheme, local_name
+from remedi_spark.storage.tables import is_catalog_name, read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

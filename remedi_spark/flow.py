@@ -25,39 +25,35 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remedi_spark import data_contract
-from remedi_spark.bundle.bundle import load_parts
-from remedi_spark.bundle.manifest import MANIFEST, write_manifest
-from remedi_spark.bundle.refused import leaving_nothing
 from remedi_spark.config import Config
 from remedi_spark.config.features import Location
+from remedi_spark.delivery import mlflow_registry as registry
+from remedi_spark.delivery import promotion
+from remedi_spark.delivery.mlflow_registry import load_model
 from remedi_spark.doctor import preflight
+from remedi_spark.ensemble import ablations, base_models, student
+from remedi_spark.ensemble import fuser_stage as fuser
+from remedi_spark.ensemble.student_parts import student_parts
 from remedi_spark.errors import InputError
+from remedi_spark.features import stage as features
 from remedi_spark.features.changes import fingerprint
-from remedi_spark.ledger import LEDGER, Unit
-from remedi_spark.monitoring.history import MONITORING
 from remedi_spark.opening import holding, open_workspace, publish, reopen
 from remedi_spark.progress import say, side_work, timed
-from remedi_spark.sources.flat import FlatTable
+from remedi_spark.report import stage as report
+from remedi_spark.samples import stage as samples
+from remedi_spark.samples.flat import FlatTable
+from remedi_spark.scoring import scores_schema as data_contract
+from remedi_spark.scoring import stage as scores
+from remedi_spark.scoring.bundle import load_parts
+from remedi_spark.scoring.monitoring.history import MONITORING
 from remedi_spark.spark.partitions import slots
-from remedi_spark.spark.places import require_local, require_shared
-from remedi_spark.spark.tables import Tables
-from remedi_spark.stages import (
-    ablations,
-    base_models,
-    features,
-    fuser,
-    promotion,
-    report,
-    samples,
-    scores,
-    student,
-)
-from remedi_spark.stages.student_parts import student_parts
-from remedi_spark.tracking import registry
-from remedi_spark.tracking.registry import load_model
-from remedi_spark.upstream import SECTIONS, making, require_upstream
-from remedi_spark.workspace import FINAL, Workspace
+from remedi_spark.storage.ledger import LEDGER, Unit
+from remedi_spark.storage.manifest import MANIFEST, write_manifest
+from remedi_spark.storage.places import require_local, require_shared
+from remedi_spark.storage.refused import leaving_nothing
+from remedi_spark.storage.tables import Tables
+from remedi_spark.storage.upstream import SECTIONS, making, require_upstream
+from remedi_spark.storage.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -11,20 +11,20 @@ from typing import Any
 
 import yaml
 
-from remedi_spark.bundle.manifest import MANIFEST, read_manifest
-from remedi_spark.bundle.publish import WORK, published_folder
-from remedi_spark.bundle.store import make_folder
 from remedi_spark.config import Config
 from remedi_spark.config.loading import validate
 from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
-from remedi_spark.lease import Lease, leased
 from remedi_spark.redaction import without_secrets
 from remedi_spark.spark.partitions import slots
-from remedi_spark.spark.places import has_scheme, local_name, on_cluster, require_local, require_shared
 from remedi_spark.spark.session import get_session
-from remedi_spark.spark.tables import Tables, is_catalog_name
-from remedi_spark.workspace import Workspace
+from remedi_spark.storage.lease import Lease, leased
+from remedi_spark.storage.manifest import MANIFEST, read_manifest
+from remedi_spark.storage.places import has_scheme, local_name, on_cluster, require_local, require_shared
+from remedi_spark.storage.publish import WORK, published_folder
+from remedi_spark.storage.store import make_folder
+from remedi_spark.storage.tables import Tables, is_catalog_name
+from remedi_spark.storage.workspace import Workspace
 
 _leases: dict[Path, list[Lease]] = {}
 """By bundle folder: what this process holds of it."""

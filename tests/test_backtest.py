@@ -13,7 +13,7 @@ import pytest
 
 from remedi_spark.backtest import Snapshot, choose_origins, summarise
 from remedi_spark.errors import InputError
-from remedi_spark.reporting.backtest import MEASURES, TITLES, render_backtest
+from remedi_spark.report.page.backtest import MEASURES, TITLES, render_backtest
 from tests.cli.conftest import Command
 from tests.tea import tea_configuration
 

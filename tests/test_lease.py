@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from remedi_spark import lease as leases
 from remedi_spark.errors import InputError
-from remedi_spark.lease import LEASE, leased
+from remedi_spark.storage import lease as leases
+from remedi_spark.storage.lease import LEASE, leased
 
 
 def _other(folder: Path, **facts: Any) -> None:

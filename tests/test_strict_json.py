@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from remedi_spark.strict_json import finite
+from remedi_spark.storage.strict_json import finite
 
 
 def test_what_is_not_finite_is_null_at_any_depth() -> None:

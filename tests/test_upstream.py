@@ -9,8 +9,8 @@ import pytest
 
 from remedi_spark.config import Config, load_config
 from remedi_spark.errors import InputError
-from remedi_spark.upstream import making, require_upstream
-from remedi_spark.workspace import Workspace
+from remedi_spark.storage.upstream import making, require_upstream
+from remedi_spark.storage.workspace import Workspace
 
 
 @pytest.fixture

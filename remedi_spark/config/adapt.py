@@ -81,7 +81,7 @@ class AdaptNetConfig(Section):
         return self
 
     def spec(self) -> dict[str, object]:
-        """Return what :func:`remedi_spark.nets.models.build` takes, without ``stats``."""
+        """Return what :func:`remedi_spark.models.nets.models.build` takes, without ``stats``."""
         common = {"kind": self.kind, "embedding_dim": self.embedding_dim, "dropout": 0.0}
         if self.kind == "ft_transformer":
             return {**common, "blocks": self.blocks, "heads": self.heads}

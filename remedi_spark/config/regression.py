@@ -49,7 +49,7 @@ class LDSConfig(KernelConfig):
 
     reweight: Literal["auto", "sqrt_inv", "inverse"] = "auto"
     """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself; ``auto``: by the root, or
-    not at all where trial fits on this table show that it does not pay (``tasks/label_weights.py``)."""
+    not at all where trial fits on this table show that it does not pay (``labels/weights.py``)."""
     zeros_apart: bool = True
     """Labels of exactly 0 are a point mass, not a density: where at least one in twenty is 0 they keep weight 1, and
     the others are weighed among themselves. False: as the paper, which has no such labels."""

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
-from remedi_spark.encoding.contract import column
 from remedi_spark.features.sources import package_file, read_location
-from remedi_spark.spark.catalog_names import quoted_name
-from remedi_spark.spark.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
-from remedi_spark.spark.csv_files import ENDINGS as CSV
-from remedi_spark.spark.definitions import definition
-from remedi_spark.spark.parquet_files import AS_WRITTEN, read_parquet
-from remedi_spark.spark.parquet_files import ENDINGS as PARQUET
-from remedi_spark.spark.paths import data_files, is_remote, local_path
-from remedi_spark.spark.tables import is_catalog_name
+from remedi_spark.reading.csv_files import ENDINGS as CSV
+from remedi_spark.reading.parquet_files import AS_WRITTEN, read_parquet
+from remedi_spark.reading.parquet_files import ENDINGS as PARQUET
+from remedi_spark.reading.paths import data_files, is_remote, local_path
+from remedi_spark.samples.schema import column
+from remedi_spark.storage.catalog_names import quoted_name
+from remedi_spark.storage.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
+from remedi_spark.storage.definitions import definition
+from remedi_spark.storage.tables import is_catalog_name
 
 if TYPE_CHECKING:
     from delta.tables import DeltaTable

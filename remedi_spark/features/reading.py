@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import types as T
 
-from remedi_spark.spark.tables import is_csv
+from remedi_spark.storage.tables import is_csv
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from remedi_spark.config.features import FeaturesConfig, LabelConfig
-    from remedi_spark.features.contract import Findings
+    from remedi_spark.features.quality import Findings
     from remedi_spark.features.snapshots import Grid
 
 MANY_DAYS = 400

@@ -26,8 +26,8 @@ from remedi_spark.errors import InputError
 from remedi_spark.progress import say
 from remedi_spark.simulation import behaviour as b
 from remedi_spark.simulation.draws import Draws
-from remedi_spark.spark.places import has_scheme, local_name
-from remedi_spark.spark.tables import Tables, is_catalog_name
+from remedi_spark.storage.places import has_scheme, local_name
+from remedi_spark.storage.tables import Tables, is_catalog_name
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

@@ -12,19 +12,19 @@ import pyarrow as pa
 import pytest
 import torch
 
-from remedi_spark.adaptation.catalog import Catalog, catalogue
-from remedi_spark.adaptation.meta_model import MetaBundle
-from remedi_spark.adaptation.meta_training import meta_train, prepared, segments_of
-from remedi_spark.adaptation.rows import hashed, read_segments, thin_out
-from remedi_spark.adaptation.worker import recipe, task_source
 from remedi_spark.config import load_config
 from remedi_spark.config.adapt import AdaptConfig, SplitConfig, TaskConfig
-from remedi_spark.encoding.layout import Layout
 from remedi_spark.errors import InputError
-from remedi_spark.meta_learning import training
-from remedi_spark.nets.inputs import InputStats
-from remedi_spark.nets.models import build
-from remedi_spark.sources.flat import FlatTable
+from remedi_spark.models.nets.inputs import InputStats
+from remedi_spark.models.nets.models import build
+from remedi_spark.samples.flat import FlatTable
+from remedi_spark.samples.layout import Layout
+from remedi_spark.segments.catalog import Catalog, catalogue
+from remedi_spark.segments.maths import training
+from remedi_spark.segments.meta_model import MetaBundle
+from remedi_spark.segments.meta_training import meta_train, prepared, segments_of
+from remedi_spark.segments.rows import hashed, read_segments, thin_out
+from remedi_spark.segments.worker import recipe, task_source
 from remedi_spark.spark.torch_partitions import run_together
 from tests.adaptation.conftest import MetaTrainedWorld, fast, segment_world
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import remedi_spark
-from remedi_spark.adaptation.meta_model import MetaBundle
 from remedi_spark.errors import InputError
+from remedi_spark.segments.meta_model import MetaBundle
 from tests.adaptation.conftest import MetaTrainedWorld, segment_world
 
 

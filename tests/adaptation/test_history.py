@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from remedi_spark.adaptation.history import segment_rows
 from remedi_spark.config.adapt import HistoryConfig
 from remedi_spark.features.sources import DAY, KNOWN
+from remedi_spark.segments.history import segment_rows
 
 SNAPSHOTS = [dt.date(2026, 3, 1), dt.date(2026, 4, 1)]
 CONFIG = HistoryConfig(source="e", column="item", parent="aisle", value="price", windows=[7, 28], rates=(0.0, 1.0))

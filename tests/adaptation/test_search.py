@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from remedi_spark.adaptation.search import search
 from remedi_spark.config.adapt import AdaptConfig
+from remedi_spark.segments.search import search
 from tests.adaptation.conftest import fast
 
 

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 import remedi_spark
-from remedi_spark.data_contract import NAMES
 from remedi_spark.errors import InputError
+from remedi_spark.scoring.scores_schema import NAMES
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,20 +16,20 @@ import pytest
 from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
-from remedi_spark.bundle.bundle import Bundle, load, load_parts, write_manifest
-from remedi_spark.bundle.reasons import Explainer
-from remedi_spark.bundle.store import ModelStore
-from remedi_spark.bundle.usual import usual_owner
 from remedi_spark.config.chain import EncodingConfig, LightGBMConfig, MLPConfig, ScoresConfig
-from remedi_spark.encoding.contract import FeatureContract, infer_features
-from remedi_spark.encoding.fitting import encode, fit_encoder
 from remedi_spark.errors import InputError
 from remedi_spark.features.phrases import aggregated
-from remedi_spark.learners import learner_for
-from remedi_spark.learners.contract import TrainingSet
-from remedi_spark.metrics.calibrators import PlattCalibrator
-from remedi_spark.monitoring.counting import describe
-from remedi_spark.stages.scoring import scored_batch
+from remedi_spark.maths.calibrators import PlattCalibrator
+from remedi_spark.models.contract import TrainingSet
+from remedi_spark.models.registry import learner_for
+from remedi_spark.samples.encoder_fit import encode, fit_encoder
+from remedi_spark.samples.schema import FeatureContract, infer_features
+from remedi_spark.scoring.batch import scored_batch
+from remedi_spark.scoring.bundle import Bundle, load, load_parts, write_manifest
+from remedi_spark.scoring.monitoring.counting import describe
+from remedi_spark.scoring.reasons import Explainer
+from remedi_spark.scoring.usual import usual_owner
+from remedi_spark.storage.store import ModelStore
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from remedi_spark.bundle import publish as publishing
-from remedi_spark.bundle.bundle import BundleParts, load_parts
-from remedi_spark.bundle.manifest import MANIFEST, read_manifest, write_manifest
-from remedi_spark.bundle.publish import publish, published_folder
-from remedi_spark.bundle.store import ModelStore, checksums, write_bytes, write_json
 from remedi_spark.errors import InputError
-from remedi_spark.learners.contract import Fitted
+from remedi_spark.models.contract import Fitted
+from remedi_spark.scoring.bundle import BundleParts, load_parts
+from remedi_spark.storage import publish as publishing
+from remedi_spark.storage.manifest import MANIFEST, read_manifest, write_manifest
+from remedi_spark.storage.publish import publish, published_folder
+from remedi_spark.storage.store import ModelStore, checksums, write_bytes, write_json
 
 
 def seal(folder: Path, weight: int, members: tuple[str, ...] = ("trees",)) -> str:
@@ -161,7 +161,7 @@ def test_only_what_is_loaded_is_sealed(home: Path) -> None:
 
 
 def _spoil(home: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    from remedi_spark.bundle.manifest import model_version
+    from remedi_spark.storage.manifest import model_version
 
     tree = json.loads((home / MANIFEST).read_text())
     change(tree)
@@ -204,7 +204,7 @@ def test_a_folder_that_a_link_leads_out_of_the_bundle_is_refused(home: Path, tmp
 
 
 def test_a_registered_copy_holds_the_sealed_files_alone(home: Path, tmp_path: Path) -> None:
-    from remedi_spark.tracking.registry import _sealed
+    from remedi_spark.delivery.mlflow_registry import _sealed
 
     (home / "work" / "notes.txt").write_text("mine")
     copy = _sealed(home, tmp_path / "copy")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from remedi_spark.bundle.refused import leaving_nothing
 from remedi_spark.errors import InputError
+from remedi_spark.storage.refused import leaving_nothing
 
 
 def _train(folder: Path, error: Exception) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from remedi_spark.bundle.wording import Wording, shown
-from remedi_spark.encoding.contract import Feature, FeatureContract, Kind
-from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder, Levels
+from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
+from remedi_spark.samples.schema import Feature, FeatureContract, Kind
+from remedi_spark.scoring.wording import Wording, shown
 
 NONE = float("nan")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark.bundle.manifest import read_manifest
 from remedi_spark.spark import session as session_module
+from remedi_spark.storage.manifest import read_manifest
 from tests.cli.conftest import Command, Outcome, Trained, train_arguments, world
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]

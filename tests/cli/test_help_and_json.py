@@ -17,8 +17,8 @@ import typer
 from typer.testing import CliRunner
 
 import remedi_spark
-from remedi_spark.cli import app
-from remedi_spark.exports.onnx_model import onnx_inputs
+from remedi_spark.cli.app import app
+from remedi_spark.delivery.onnx_model import onnx_inputs
 from tests.cli.conftest import Command, Trained
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from remedi_spark.lease import LEASE
+from remedi_spark.storage.lease import LEASE
 
 HOLDER = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from remedi_spark import cli, interrupts
-from remedi_spark.lease import leased
+from remedi_spark.storage.lease import leased
 
 interrupts.GRACE_SECONDS = 1.0
 

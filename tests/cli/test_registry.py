@@ -122,10 +122,10 @@ def _twin(bundle: Path, to: Path, slope: float) -> Path:
     """Return a copy whose scores are turned by the slope: -1 ranks the best last."""
     import shutil
 
-    from remedi_spark.bundle.bundle import write_manifest
-    from remedi_spark.bundle.publish import publish
-    from remedi_spark.bundle.store import ModelStore
-    from remedi_spark.metrics.calibrators import PlattCalibrator
+    from remedi_spark.maths.calibrators import PlattCalibrator
+    from remedi_spark.scoring.bundle import write_manifest
+    from remedi_spark.storage.publish import publish
+    from remedi_spark.storage.store import ModelStore
 
     shutil.copytree(bundle, to)
     ModelStore(to / "work").save("calibration", PlattCalibrator(slope, -3.0).to_dict())

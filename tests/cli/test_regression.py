@@ -12,8 +12,8 @@ import pytest
 
 import remedi_spark
 from remedi_spark.cli import main
-from remedi_spark.imbalance.label_density import LabelDensity
-from remedi_spark.metrics.label_scale import LabelScale
+from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.label_scale import LabelScale
 from tests.cli.conftest import Command, Trained
 from tests.cli.test_bad_input import refused
 
@@ -144,9 +144,9 @@ def test_refused(label: Any, more: tuple[str, ...], words: tuple[str, ...], reme
 
 
 def test_members_for_many_zeros_stay_out_where_labels_are_below_zero(spark: Any, tmp_path: Path) -> None:
-    from remedi_spark.bundle.store import ModelStore
     from remedi_spark.config import load_config
-    from remedi_spark.tasks import task_of
+    from remedi_spark.labels.kind import task_of
+    from remedi_spark.storage.store import ModelStore
 
     task = task_of(load_config(task="regression"), ModelStore(tmp_path))
     for labels, expected in (([-2.0, 0.0, 0.0, 3.0], False), ([1.0, 2.0, 3.0], False), ([0.0, 0.0, 3.0], True)):

@@ -12,10 +12,10 @@ import pytest
 
 import remedi_spark
 from remedi_spark import flow
-from remedi_spark.bundle.bundle import load_parts
 from remedi_spark.config import load_config
-from remedi_spark.lease import LEASE
-from remedi_spark.sources.flat import FlatTable
+from remedi_spark.samples.flat import FlatTable
+from remedi_spark.scoring.bundle import load_parts
+from remedi_spark.storage.lease import LEASE
 from tests.cli.conftest import FASTEST, Command, Trained, train_arguments
 
 SECRET = "spark.settings={spark.hadoop.fs.s3a.secret.key: TOPSECRET}"

@@ -13,10 +13,11 @@ import pytest
 
 from remedi_spark import flow
 from remedi_spark.config import load_config
-from remedi_spark.encoding.contract import Feature
+from remedi_spark.delivery import mlflow_example as example
+from remedi_spark.delivery import mlflow_registry as registry
 from remedi_spark.progress import begin_run, say_at_end
-from remedi_spark.stages import scores
-from remedi_spark.tracking import example, registry
+from remedi_spark.samples.schema import Feature
+from remedi_spark.scoring import stage as scores
 from tests.cli.conftest import Command, Trained
 
 
@@ -48,7 +49,7 @@ class _Batch:
 def test_past_scores_are_measured_after_the_write_unless_they_may_stop_it(
     spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from remedi_spark.spark.tables import Tables
+    from remedi_spark.storage.tables import Tables
 
     order: list[str] = []
     monkeypatch.setattr(scores, "realised", lambda *_: order.append("past") or [])

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from remedi_spark.config.chain import EncodingConfig
-from remedi_spark.encoding.contract import Feature, FeatureContract
-from remedi_spark.encoding.encoder import Encoder
-from remedi_spark.encoding.fitting import encode, fit_encoder
-from remedi_spark.encoding.layout import Layout, Slot
+from remedi_spark.samples.encoder import Encoder
+from remedi_spark.samples.encoder_fit import encode, fit_encoder
+from remedi_spark.samples.layout import Layout, Slot
+from remedi_spark.samples.schema import Feature, FeatureContract
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

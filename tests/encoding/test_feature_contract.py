@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark.encoding.contract import Feature, FeatureContract, infer_features
 from remedi_spark.errors import InputError
-from remedi_spark.spark.tables import read_table
+from remedi_spark.samples.schema import Feature, FeatureContract, infer_features
+from remedi_spark.storage.tables import read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

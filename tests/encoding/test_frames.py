@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from remedi_spark.encoding.contract import Feature, FeatureContract
 from remedi_spark.errors import InputError
+from remedi_spark.samples.schema import Feature, FeatureContract
 
 
 def _values(kind: Any, frame: Any, name: str = "x", **written: Any) -> list[Any]:

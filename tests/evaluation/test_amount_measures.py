@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from scipy.stats import spearmanr
 
-from remedi_spark.evaluation.amounts import Shots, _correlation, _ranks, measure_amounts
-from remedi_spark.metrics.label_scale import LabelScale
+from remedi_spark.labels.amount_measures import Shots, _correlation, _ranks, measure_amounts
+from remedi_spark.maths.label_scale import LabelScale
 
 SHOTS = Shots(LabelScale("linear", 1.0, 0.0, 1.0, 0.0), (0.0, 10.0, 20.0, 1000.0), (500.0, 50.0, 3.0), many=100, few=20)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark.encoding.contract import Feature, FeatureContract
-from remedi_spark.evaluation.drivers import LEVELS, effects
+from remedi_spark.report.drivers import LEVELS, effects
+from remedi_spark.samples.schema import Feature, FeatureContract
 
 CONTRACT = FeatureContract(
     (Feature("visits", "number"), Feature("city", "category"), Feature("flat", "number")), "o", None

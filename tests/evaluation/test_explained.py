@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark.evaluation.explained import WEIGHT, draw_rows
-from remedi_spark.evaluation.levels import choose_levels
+from remedi_spark.labels.levels import choose_levels
+from remedi_spark.report.explained import WEIGHT, draw_rows
 
 OWNERS, SNAPSHOTS, SIZE = 300, 30, 600
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, brier_score_loss, ndcg_score, roc_auc_score
 
-from remedi_spark.evaluation.measures import fidelity, gate_use, measure_by, measure_models, measure_segments
+from remedi_spark.labels.measures import fidelity, gate_use, measure_by, measure_models, measure_segments
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

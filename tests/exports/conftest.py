@@ -20,8 +20,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import KEY
-from remedi_spark.exports.connection import PASSWORD, USER
-from remedi_spark.stages.scoring import REASONS, published
+from remedi_spark.delivery.connection import PASSWORD, USER
+from remedi_spark.scoring.batch import REASONS, published
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from remedi_spark.data_contract import COMMENTS, SCORES, VERSION
+from remedi_spark.scoring.scores_schema import COMMENTS, SCORES, VERSION
 from tests.exports.conftest import make_scores
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data_contract.md").read_text(encoding="utf-8")

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from remedi_spark.data_contract import COMMENTS, NAMES, VERSION
+from remedi_spark.delivery import files
+from remedi_spark.delivery.selection import reasons_as_text, select_scores
 from remedi_spark.errors import InputError
-from remedi_spark.exports import files
-from remedi_spark.exports.selection import reasons_as_text, select_scores
+from remedi_spark.scoring.scores_schema import COMMENTS, NAMES, VERSION
 from tests.cli.conftest import Command
 from tests.exports.conftest import later, make_scores, store
 

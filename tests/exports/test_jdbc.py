@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from remedi_spark.data_contract import VERSION
-from remedi_spark.exports.connection import PASSWORD
+from remedi_spark.delivery.connection import PASSWORD
+from remedi_spark.scoring.scores_schema import VERSION
 from tests.cli.conftest import Command
 from tests.exports.conftest import SECRET, Postgres, later, make_scores, store
 
@@ -75,7 +75,7 @@ def test_every_value_arrives_and_a_repetition_changes_nothing(
 
 
 def test_contract_in_the_database(remedi: Command, postgres: Postgres, table: str) -> None:
-    from remedi_spark.data_contract import COMMENTS, SCORES
+    from remedi_spark.scoring.scores_schema import COMMENTS, SCORES
 
     assert hand_over(remedi, postgres, table, "described").code == 0
     found = postgres.query(
@@ -302,7 +302,7 @@ def test_a_connection_lost_in_the_merge_changes_nothing(remedi: Command, postgre
 def test_killed_in_the_middle_and_repeated(remedi: Command, postgres: Postgres, spark: Any, tmp_path: Path) -> None:
     """SIGKILL while the executors stage rows: the target is as it was; the repetition brings every row, once."""
     table = store(make_scores(spark, 200_000).repartition(12), tmp_path / "many")
-    command = [sys.executable, "-m", "remedi_spark.cli", "export", "--scores", table, "--jdbc", postgres.url,
+    command = [sys.executable, "-m", "remedi_spark.cli.app", "export", "--scores", table, "--jdbc", postgres.url,
                "--table", "killed", "--set", "spark.master=local[1]", "--set", "spark.driver_memory=1g"]  # fmt: skip
     run = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     staged = "SELECT sum(n_tup_ins) FROM pg_stat_user_tables WHERE relname LIKE 'killed_staging%'"

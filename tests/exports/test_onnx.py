@@ -18,22 +18,22 @@ import pytest
 import xgboost
 from catboost import CatBoost
 
-from remedi_spark.bundle.bundle import Bundle, BundleParts
-from remedi_spark.encoding.contract import Feature, FeatureContract
-from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder, Levels
+from remedi_spark.delivery.onnx_model import NULL, build_model, export_onnx, onnx_inputs
 from remedi_spark.errors import InputError
-from remedi_spark.exports.onnx_model import NULL, build_model, export_onnx, onnx_inputs
-from remedi_spark.learners.catboost import Columns, serialized
-from remedi_spark.learners.contract import Fitted
-from remedi_spark.learners.net import payload
-from remedi_spark.metrics.calibrators import (
+from remedi_spark.maths.calibrators import (
     BetaCalibrator,
     IdentityCalibrator,
     IsotonicCalibrator,
     PlattCalibrator,
 )
-from remedi_spark.metrics.label_scale import LabelScale, ScoreMap
-from remedi_spark.nets.training import Recipe, Rows, train
+from remedi_spark.maths.label_scale import LabelScale, ScoreMap
+from remedi_spark.models.catboost import Columns, serialized
+from remedi_spark.models.contract import Fitted
+from remedi_spark.models.net import payload
+from remedi_spark.models.nets.training import Recipe, Rows, train
+from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
+from remedi_spark.samples.schema import Feature, FeatureContract
+from remedi_spark.scoring.bundle import Bundle, BundleParts
 
 FOLDS, ROWS = 2, 400
 CONTRACT = FeatureContract((

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from remedi_spark.exports.selection import select_scores
+from remedi_spark.delivery.selection import select_scores
 from tests.exports.conftest import later, make_scores, store
 
 

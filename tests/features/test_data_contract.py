@@ -15,10 +15,10 @@ from naive_features import TREE, make_events
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.errors import InputError
+from remedi_spark.features import stage as features
 from remedi_spark.features.build import build_owner_features, prepare
-from remedi_spark.features.contract import find, good_rows, judged, quarantined
-from remedi_spark.spark.tables import Tables
-from remedi_spark.stages import features
+from remedi_spark.features.quality import find, good_rows, judged, quarantined
+from remedi_spark.storage.tables import Tables
 from tests.interpreted import compiled
 
 if TYPE_CHECKING:

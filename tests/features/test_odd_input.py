@@ -14,13 +14,13 @@ import pytest
 
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.errors import InputError
+from remedi_spark.features import stage as features
 from remedi_spark.features.accumulate import Rows, fits
 from remedi_spark.features.build import build_owner_features
 from remedi_spark.features.changes import fingerprint
 from remedi_spark.features.ids import beyond_digits, id_text
 from remedi_spark.features.times import day_of, months_in
-from remedi_spark.spark.tables import Tables, read_table
-from remedi_spark.stages import features
+from remedi_spark.storage.tables import Tables, read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -12,7 +12,7 @@ from remedi_spark.features.attributes import attribute_names
 from remedi_spark.features.expressions import slug, word
 from remedi_spark.features.levels import _filled
 from remedi_spark.features.phrases import aggregated, described, plain
-from remedi_spark.spark.own_names import stored_names
+from remedi_spark.storage.own_names import stored_names
 
 
 def test_levels_keep_the_letters_of_any_script() -> None:

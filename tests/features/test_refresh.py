@@ -16,9 +16,11 @@ from pyspark.sql import functions as F
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.errors import InputError
+from remedi_spark.features import past_tables as feature_past
+from remedi_spark.features import refresh_stage as feature_refresh
+from remedi_spark.features import stage as features
 from remedi_spark.features.state import Touched, read_state
-from remedi_spark.spark.tables import Tables
-from remedi_spark.stages import feature_past, feature_refresh, features
+from remedi_spark.storage.tables import Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from remedi_spark.bundle.bundle import Bundle, load_parts
-from remedi_spark.bundle.store import ModelStore
 from remedi_spark.cli import main
-from remedi_spark.learners.predictors import load_predictor
+from remedi_spark.models.predictors import load_predictor
+from remedi_spark.scoring.bundle import Bundle, load_parts
+from remedi_spark.storage.store import ModelStore
 from tests.cli.conftest import train_arguments, world
 
 pytestmark = pytest.mark.slow

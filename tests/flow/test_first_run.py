@@ -9,9 +9,9 @@ import pytest
 
 from remedi_spark import flow
 from remedi_spark.config import load_config
-from remedi_spark.ledger import LEDGER
-from remedi_spark.spark.tables import Tables
-from remedi_spark.workspace import Workspace
+from remedi_spark.storage.ledger import LEDGER
+from remedi_spark.storage.tables import Tables
+from remedi_spark.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -11,10 +11,10 @@ import pytest
 
 from remedi_spark import flow
 from remedi_spark.config import Config, load_config
-from remedi_spark.metrics.ranking import roc_auc
-from remedi_spark.sources.flat import FlatTable
-from remedi_spark.spark.tables import Tables
-from remedi_spark.workspace import FINAL, Workspace
+from remedi_spark.maths.ranking import roc_auc
+from remedi_spark.samples.flat import FlatTable
+from remedi_spark.storage.tables import Tables
+from remedi_spark.storage.workspace import FINAL, Workspace
 from tests.cli.conftest import FASTEST
 
 OWNERS, SNAPSHOTS = 700, 2

@@ -11,8 +11,8 @@ from scipy.ndimage import convolve1d
 from torch import multiprocessing
 
 from remedi_spark.errors import InputError
-from remedi_spark.imbalance.fds import FDS
-from remedi_spark.imbalance.kernels import kernel_window
+from remedi_spark.maths.kernels import kernel_window
+from remedi_spark.models.nets.fds import FDS
 
 X = torch.tensor([1.0, 3, 2, 6, 10, 4, 8])[:, None]
 Y = torch.tensor([3, 3, 5, 5, 9, 7, 2])

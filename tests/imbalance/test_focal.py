@@ -6,7 +6,7 @@ import pytest
 from scipy.special import logit
 
 from remedi_spark.errors import InputError
-from remedi_spark.imbalance.focal import (
+from remedi_spark.maths.focal import (
     best_constant,
     focal_gradient,
     focal_hessian,

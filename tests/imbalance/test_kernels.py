@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from remedi_spark.errors import InputError
-from remedi_spark.imbalance.kernels import kernel_window
+from remedi_spark.maths.kernels import kernel_window
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remedi_spark.errors import InputError
-from remedi_spark.imbalance.kernels import kernel_window
-from remedi_spark.imbalance.label_density import LabelDensity
-from remedi_spark.imbalance.lds import integer_edges, label_density, lds_weights, quantile_edges, width_edges
+from remedi_spark.maths.kernels import kernel_window
+from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.lds import integer_edges, label_density, lds_weights, quantile_edges, width_edges
 
 AGES = np.repeat([20, 21, 22, 25], [10, 40, 4, 1])
 

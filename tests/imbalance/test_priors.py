@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from remedi_spark.errors import InputError
-from remedi_spark.imbalance.priors import correct_negative_sampling, shift_prior, shift_prior_logits
+from remedi_spark.maths.priors import correct_negative_sampling, shift_prior, shift_prior_logits
 
 priors = st.floats(0.001, 0.999)
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.learners.contract import TrainingSet
+from remedi_spark.models.contract import TrainingSet
+from remedi_spark.samples.layout import Layout, Slot
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

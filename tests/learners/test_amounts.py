@@ -9,10 +9,10 @@ import lightgbm
 import numpy as np
 import pytest
 
-from remedi_spark.learners.contract import Fitted
-from remedi_spark.learners.predictors import load_predictor
-from remedi_spark.learners.reference import Reference
-from remedi_spark.metrics.label_scale import LabelScale
+from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.models.contract import Fitted
+from remedi_spark.models.predictors import load_predictor
+from remedi_spark.models.reference import Reference
 
 SCALE = LabelScale("asinh", 15.0, 0.4, 1.3, 0.0)
 

@@ -12,8 +12,8 @@ import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
 
 from remedi_spark.config.chain import CatBoostConfig
-from remedi_spark.learners.catboost import CatBoostLearner, load
-from remedi_spark.learners.predictors import load_predictor
+from remedi_spark.models.catboost import CatBoostLearner, load
+from remedi_spark.models.predictors import load_predictor
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

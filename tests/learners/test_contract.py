@@ -13,12 +13,12 @@ from pydantic import TypeAdapter
 from pyspark.sql import functions as F
 from sklearn.metrics import log_loss, roc_auc_score
 
-from remedi_spark.bundle.store import ModelStore
 from remedi_spark.config.chain import ModelConfig
-from remedi_spark.learners import learner_for
-from remedi_spark.learners.contract import Fitted
-from remedi_spark.learners.predictors import load_predictor
-from remedi_spark.learners.reference import Reference
+from remedi_spark.models.contract import Fitted
+from remedi_spark.models.predictors import load_predictor
+from remedi_spark.models.reference import Reference
+from remedi_spark.models.registry import learner_for
+from remedi_spark.storage.store import ModelStore
 from tests.learners.conftest import LAYOUT
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def lopsided(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def shape(frame: Any, workers: int) -> Any:
         return frame.repartition(workers, F.lit(0)).sortWithinPartitions("row_hash")
 
-    monkeypatch.setattr(f"remedi_spark.learners.{module}.shape", shape)
+    monkeypatch.setattr(f"remedi_spark.models.registry.{module}.shape", shape)
 
 
 @pytest.mark.usefixtures("lopsided")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remedi_spark.learners.fit_facts import fit_facts, weak_members
+from remedi_spark.models.fit_facts import fit_facts, weak_members
 
 
 def test_facts_are_by_model_and_fold() -> None:

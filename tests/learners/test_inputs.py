@@ -9,9 +9,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from remedi_spark.config.chain import ModelConfig
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.learners.folds import FoldFits, fit_fold
-from remedi_spark.learners.predictors import load_predictor
+from remedi_spark.models.cross_fit import FoldFits, fit_fold
+from remedi_spark.models.predictors import load_predictor
+from remedi_spark.samples.layout import Layout, Slot
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

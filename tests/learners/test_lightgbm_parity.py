@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from remedi_spark.config.chain import LightGBMConfig
-from remedi_spark.learners.lightgbm import LightGBMLearner
-from remedi_spark.learners.predictors import load_predictor
+from remedi_spark.models.lightgbm import LightGBMLearner
+from remedi_spark.models.predictors import load_predictor
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

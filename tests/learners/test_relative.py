@@ -12,9 +12,9 @@ import pytest
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from remedi_spark.learners.alignment import log_odds
-from remedi_spark.learners.peers import quantile_grids, with_peer_ranks
-from remedi_spark.learners.relative import PER_MODEL, PER_ROW, Relative, peer_names, relative_names
+from remedi_spark.ensemble.peers import quantile_grids, with_peer_ranks
+from remedi_spark.ensemble.relative import PER_MODEL, PER_ROW, Relative, peer_names, relative_names
+from remedi_spark.labels.alignment import log_odds
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -11,10 +11,11 @@ import pytest
 from pyspark.sql import functions as F
 
 import remedi_spark
-from remedi_spark import environment, ledger
+from remedi_spark import environment
 from remedi_spark.flow import _fingerprint
-from remedi_spark.ledger import LEDGER, Ledger, Unit
-from remedi_spark.spark.tables import Tables
+from remedi_spark.storage import ledger
+from remedi_spark.storage.ledger import LEDGER, Ledger, Unit
+from remedi_spark.storage.tables import Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -94,7 +95,7 @@ def test_the_hash_of_the_code_covers_all_of_it(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(environment.resources, "files", lambda _: copy)
     first = environment.code_hash.__wrapped__()
     assert first == here
-    for name in ("nets/fuser.py", "config/defaults.yaml"):
+    for name in ("ensemble/fuser_net.py", "config/defaults.yaml"):
         (copy / name).write_text((copy / name).read_text() + "\n")
         other = environment.code_hash.__wrapped__()
         assert other != first

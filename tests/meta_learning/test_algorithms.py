@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from remedi_spark.meta_learning.algorithms import MetaGradient, initial_log_rates, sum_finite, task_gradients
-from remedi_spark.meta_learning.inner_loop import InnerLoop, Parameters, adapt, clip_norm, layer_names, net_loss
-from remedi_spark.meta_learning.tasks import Rows, Task, stack_tasks
+from remedi_spark.segments.maths.algorithms import MetaGradient, initial_log_rates, sum_finite, task_gradients
+from remedi_spark.segments.maths.inner_loop import InnerLoop, Parameters, adapt, clip_norm, layer_names, net_loss
+from remedi_spark.segments.maths.tasks import Rows, Task, stack_tasks
 
 RATE = 0.1
 

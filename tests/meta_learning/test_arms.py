@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from remedi_spark.errors import InputError
-from remedi_spark.meta_learning.arms import ADAPTED, FINE_TUNED, POOLED, Arm, Prior, Support, choose_arm, intercept
-from remedi_spark.meta_learning.inner_loop import InnerLoop
-from remedi_spark.meta_learning.trial import plan_trial
+from remedi_spark.segments.maths.arms import ADAPTED, FINE_TUNED, POOLED, Arm, Prior, Support, choose_arm, intercept
+from remedi_spark.segments.maths.inner_loop import InnerLoop
+from remedi_spark.segments.maths.trial import plan_trial
 
 
 class Line(nn.Module):

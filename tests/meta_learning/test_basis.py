@@ -9,17 +9,17 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from remedi_spark.adaptation.meta_model import pack, with_linear_term
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.learners.contract import Fitted
-from remedi_spark.learners.predictors import load_predictor
-from remedi_spark.learners.reference import Reference
-from remedi_spark.meta_learning.arms import BayesArm, Support, fit_arm, margins_of
-from remedi_spark.meta_learning.basis import Basis, fit_basis
-from remedi_spark.meta_learning.gaussian_head import GaussianPrior
-from remedi_spark.meta_learning.segments import SegmentRows
-from remedi_spark.nets.inputs import InputStats
-from remedi_spark.nets.models import FieldNet, build
+from remedi_spark.models.contract import Fitted
+from remedi_spark.models.nets.inputs import InputStats
+from remedi_spark.models.nets.models import FieldNet, build
+from remedi_spark.models.predictors import load_predictor
+from remedi_spark.models.reference import Reference
+from remedi_spark.samples.layout import Layout, Slot
+from remedi_spark.segments.maths.arms import BayesArm, Support, fit_arm, margins_of
+from remedi_spark.segments.maths.basis import Basis, fit_basis
+from remedi_spark.segments.maths.gaussian_head import GaussianPrior
+from remedi_spark.segments.maths.segments import SegmentRows
+from remedi_spark.segments.meta_model import pack, with_linear_term
 
 LAYOUT = Layout((*(Slot(i, "number") for i in range(5)), Slot(5, "code", 3)))
 

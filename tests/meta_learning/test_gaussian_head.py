@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from remedi_spark.meta_learning.gaussian_head import (
+from remedi_spark.segments.maths.gaussian_head import (
     GaussianPrior,
     Labelled,
     Likelihood,

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.meta_learning.inner_loop import InnerLoop, net_loss
-from remedi_spark.meta_learning.scoring import query_margins
-from remedi_spark.meta_learning.tasks import Rows, Task, stack_tasks
-from remedi_spark.meta_learning.tracing import traced
-from remedi_spark.meta_learning.training import MetaRecipe, MetaTrained, meta_train
-from remedi_spark.nets.inputs import InputStats
-from remedi_spark.nets.models import build
+from remedi_spark.models.nets.inputs import InputStats
+from remedi_spark.models.nets.models import build
+from remedi_spark.samples.layout import Layout, Slot
+from remedi_spark.segments.maths.inner_loop import InnerLoop, net_loss
+from remedi_spark.segments.maths.scoring import query_margins
+from remedi_spark.segments.maths.tasks import Rows, Task, stack_tasks
+from remedi_spark.segments.maths.tracing import traced
+from remedi_spark.segments.maths.training import MetaRecipe, MetaTrained, meta_train
 
 
 class Affine(nn.Module):

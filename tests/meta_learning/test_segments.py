@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from remedi_spark.meta_learning.segments import SegmentRows, TaskRules, draw_support, draw_task
+from remedi_spark.segments.maths.segments import SegmentRows, TaskRules, draw_support, draw_task
 
 RULES = TaskRules(support_rows=100, query_rows=60, gap_days=28, history_days=60)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from remedi_spark.errors import InputError
-from remedi_spark.metrics import bootstrap
-from remedi_spark.metrics.ranking import RANKING_METRICS, bootstrap_intervals, paired_bootstrap, ranking_metrics
-from remedi_spark.metrics.tied_scores import TiedScores
+from remedi_spark.maths import bootstrap
+from remedi_spark.maths.ranking import RANKING_METRICS, bootstrap_intervals, paired_bootstrap, ranking_metrics
+from remedi_spark.maths.tied_scores import TiedScores
 
 EXACT = [name for name in RANKING_METRICS if name not in {"brier", "ece"}]
 

@@ -7,7 +7,7 @@ from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as reference_log_loss
 
 from remedi_spark.errors import InputError
-from remedi_spark.metrics.calibration import brier, expected_calibration_error, log_loss, reliability_table
+from remedi_spark.maths.calibration import brier, expected_calibration_error, log_loss, reliability_table
 
 
 def test_ece_of_a_hand_made_case():

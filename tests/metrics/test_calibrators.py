@@ -11,9 +11,9 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from remedi_spark.errors import InputError
-from remedi_spark.metrics.calibration import log_loss
-from remedi_spark.metrics.calibrator_choice import _stratified_folds, best_calibrator
-from remedi_spark.metrics.calibrators import (
+from remedi_spark.maths.calibration import log_loss
+from remedi_spark.maths.calibrator_choice import _stratified_folds, best_calibrator
+from remedi_spark.maths.calibrators import (
     BetaCalibrator,
     IdentityCalibrator,
     IsotonicCalibrator,

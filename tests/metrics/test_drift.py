@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from remedi_spark.errors import InputError
-from remedi_spark.metrics.drift import (
+from remedi_spark.maths.drift import (
     categorical_stability,
     histogram,
     median_of_bins,

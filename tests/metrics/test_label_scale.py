@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from remedi_spark.errors import InputError
-from remedi_spark.metrics.calibrators import PlattCalibrator
-from remedi_spark.metrics.label_scale import LabelScale, score_map_from_dict
+from remedi_spark.maths.calibrators import PlattCalibrator
+from remedi_spark.maths.label_scale import LabelScale, score_map_from_dict
 
 LABELS = np.array([-3.0, 0.0, 1e-9, 0.5, 40.0, 1e7])
 

@@ -8,8 +8,8 @@ from scipy.stats import ks_2samp
 from sklearn.metrics import average_precision_score, brier_score_loss, ndcg_score, roc_auc_score
 
 from remedi_spark.errors import InputError
-from remedi_spark.metrics import ranking, tied_scores
-from remedi_spark.metrics.tied_scores import falling_order
+from remedi_spark.maths import ranking, tied_scores
+from remedi_spark.maths.tied_scores import falling_order
 
 TIED_SCORES, TIED_LABELS = [0.9, 0.8, 0.8, 0.8, 0.1], [1, 0, 1, 0, 1]
 

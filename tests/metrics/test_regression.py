@@ -6,7 +6,7 @@ from scipy.stats import gmean, spearmanr
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from remedi_spark.errors import InputError
-from remedi_spark.metrics import regression
+from remedi_spark.maths import regression
 
 
 def test_errors_equal_reference_implementations():

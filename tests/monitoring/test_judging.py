@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from remedi_spark.config.monitoring import MonitoringConfig
-from remedi_spark.encoding.contract import Feature, FeatureContract
-from remedi_spark.encoding.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.errors import InputError
-from remedi_spark.metrics.drift import categorical_stability, population_stability, psi_by_chance, stability_edges
-from remedi_spark.monitoring.distribution import Counter, Counts, Distribution
-from remedi_spark.monitoring.measures import Measure, Scored, against_training, realised_lift, row_counts
+from remedi_spark.maths.drift import categorical_stability, population_stability, psi_by_chance, stability_edges
+from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
+from remedi_spark.samples.schema import Feature, FeatureContract
+from remedi_spark.scoring.monitoring.distribution import Counter, Counts, Distribution
+from remedi_spark.scoring.monitoring.measures import Measure, Scored, against_training, realised_lift, row_counts
 
 LIMITS = MonitoringConfig()
 CONTRACT = FeatureContract((Feature("spend", "number"), Feature("city", "category")))

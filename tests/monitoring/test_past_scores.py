@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from remedi_spark.config.monitoring import MonitoringConfig
-from remedi_spark.monitoring.history import (
+from remedi_spark.scoring.monitoring.history import (
     MONITORING,
     after_training,
     earlier,
@@ -20,8 +20,8 @@ from remedi_spark.monitoring.history import (
     rows_before,
     to_frame,
 )
-from remedi_spark.monitoring.measures import Measure, Scored
-from remedi_spark.spark.tables import Tables
+from remedi_spark.scoring.monitoring.measures import Measure, Scored
+from remedi_spark.storage.tables import Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

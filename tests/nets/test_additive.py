@@ -12,11 +12,11 @@ from scipy.optimize import minimize
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.nets.additive import fit_path, train_additive
-from remedi_spark.nets.inputs import InputStats
-from remedi_spark.nets.models import Additive, build
-from remedi_spark.nets.training import Rows, margin, tensor_rows
+from remedi_spark.models.nets.additive import fit_path, train_additive
+from remedi_spark.models.nets.inputs import InputStats
+from remedi_spark.models.nets.models import Additive, build
+from remedi_spark.models.nets.training import Rows, margin, tensor_rows
+from remedi_spark.samples.layout import Layout, Slot
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "code", 4)))
 PATH: dict[str, Any] = {"n_bins": 4, "penalties": (100.0, 1.0), "iterations": 200}

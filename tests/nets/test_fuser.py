@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import log_loss
 
 from remedi_spark.config.chain import EXPERTS
-from remedi_spark.nets.fuser_training import FuserRecipe, FuserRows, stack, train_fuser
+from remedi_spark.ensemble.fuser_training import FuserRecipe, FuserRows, stack, train_fuser
 
 RECIPE: dict[str, Any] = {
     "folds": 5, "seeds": 1, "hidden": 8, "steps": 300, "learning_rate": 0.003, "l2": 1.0, "stack_ridge": 30.0, "seed": 0

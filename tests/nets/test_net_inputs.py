@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.nets.attribution import integrated_gradients
-from remedi_spark.nets.inputs import InputStats, TabularInput
-from remedi_spark.nets.models import NETS, build
-from remedi_spark.nets.training import margin, pooled
+from remedi_spark.models.nets.attribution import integrated_gradients
+from remedi_spark.models.nets.inputs import InputStats, TabularInput
+from remedi_spark.models.nets.models import NETS, build
+from remedi_spark.models.nets.training import margin, pooled
+from remedi_spark.samples.layout import Layout, Slot
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "number"), Slot(3, "code", 4)))
 EMBEDDED = {"embedding_dim": 4, "dropout": 0.1}

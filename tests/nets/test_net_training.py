@@ -12,10 +12,10 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.nets import training
-from remedi_spark.nets.inputs import InputStats
-from remedi_spark.nets.models import FieldNet, build
+from remedi_spark.models.nets import training
+from remedi_spark.models.nets.inputs import InputStats
+from remedi_spark.models.nets.models import FieldNet, build
+from remedi_spark.samples.layout import Layout, Slot
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "code", 4), Slot(2, "target")))
 # All that are trained by steps; the linear term of "with_linear_term" is fitted in closed form.

@@ -12,11 +12,11 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.imbalance.fds import FDS
-from remedi_spark.nets.models import build
-from remedi_spark.nets.smoothing import FeatureSmoothing, Smoother
-from remedi_spark.nets.training import Recipe, Rows, margin, train
+from remedi_spark.models.nets.fds import FDS
+from remedi_spark.models.nets.models import build
+from remedi_spark.models.nets.smoothing import FeatureSmoothing, Smoother
+from remedi_spark.models.nets.training import Recipe, Rows, margin, train
+from remedi_spark.samples.layout import Layout, Slot
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number")))
 SPECS: dict[str, dict[str, Any]] = {

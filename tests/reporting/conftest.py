@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, brier_score_loss, ndcg_score, roc_auc_score
 
-from remedi_spark.reporting import model as m
+from remedi_spark.report.page import model as m
 
 Array = NDArray[np.float64]
 HOSTILE = '<img src=x onerror="window.owned=1">$x$</script><script>window.owned=1</script>&amp;"\'{{ 7*7 }}'

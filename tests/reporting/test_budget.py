@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from remedi_spark.reporting import Report, budget
-from remedi_spark.reporting import model as m
-from remedi_spark.reporting.tables import budget_table
+from remedi_spark.report.page import Report, budget
+from remedi_spark.report.page import model as m
+from remedi_spark.report.page.tables import budget_table
 
 HEAD = m.Head(
     title="t",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from remedi_spark.reporting import formatting as fmt
+from remedi_spark.report.page import formatting as fmt
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import pytest
 from plotly.offline import get_plotlyjs
 
-from remedi_spark.reporting import Report, render, tables
-from remedi_spark.reporting import model as m
-from remedi_spark.reporting.formatting import METRICS
+from remedi_spark.report.page import Report, render, tables
+from remedi_spark.report.page import model as m
+from remedi_spark.report.page.formatting import METRICS
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from remedi_spark.reporting import Report, budget, charts, render
-from remedi_spark.reporting import formatting as fmt
+from remedi_spark.report.page import Report, budget, charts, render
+from remedi_spark.report.page import formatting as fmt
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark.encoding.contract import FeatureContract, infer_features
-from remedi_spark.sources.leaks import find_leaks
+from remedi_spark.samples.leaks import find_leaks
+from remedi_spark.samples.schema import FeatureContract, infer_features
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

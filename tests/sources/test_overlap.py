@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remedi_spark.sources.overlap import shared_keys, without_keys
+from remedi_spark.samples.overlap import shared_keys, without_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remedi_spark.encoding.contract import FeatureContract, infer_features
 from remedi_spark.errors import InputError
-from remedi_spark.sources.checks import RowFacts, check_keys, check_rows
-from remedi_spark.sources.flat import FlatTable, key_columns, require_column, require_roles
+from remedi_spark.samples.checks import RowFacts, check_keys, check_rows
+from remedi_spark.samples.flat import FlatTable, key_columns, require_column, require_roles
+from remedi_spark.samples.schema import FeatureContract, infer_features
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,9 +13,9 @@ import pytest
 from pyspark.errors import PySparkException
 
 from remedi_spark.errors import InputError
-from remedi_spark.spark.outputs import check_output, write_table
-from remedi_spark.spark.replacing import beside, replace_folder, replace_remote
-from remedi_spark.spark.tables import read_table
+from remedi_spark.storage.outputs import check_output, write_table
+from remedi_spark.storage.replacing import beside, replace_folder, replace_remote
+from remedi_spark.storage.tables import read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

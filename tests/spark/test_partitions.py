@@ -64,7 +64,7 @@ def test_all_partitions_run_as_one_group_empty_ones_too(spark: SparkSession) -> 
     def total(table: pa.Table) -> bytes:
         import torch
 
-        from remedi_spark.nets.workers import gather, rank, sum_over_workers
+        from remedi_spark.models.nets.workers import gather, rank, sum_over_workers
 
         mine = torch.tensor([float(sum(table.column("id").to_pylist()))])
         return repr((rank(), float(sum_over_workers(mine)), sorted(gather(table.num_rows)))).encode()

@@ -10,8 +10,8 @@ import pytest
 from remedi_spark import opening
 from remedi_spark.config import load_config
 from remedi_spark.errors import InputError
-from remedi_spark.spark import places
-from remedi_spark.spark.places import has_scheme, local_name, require_local, require_shared, try_shared
+from remedi_spark.storage import places
+from remedi_spark.storage.places import has_scheme, local_name, require_local, require_shared, try_shared
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from remedi_spark.encoding.contract import Feature, FeatureContract, infer_features
 from remedi_spark.errors import InputError
-from remedi_spark.spark.csv_text import csv_form, header_of
-from remedi_spark.spark.csv_types import BOOLEAN, DATE, DECIMAL_COMMA, DIGITS, INTEGER, MARK, OTHER, REAL, THOUSANDS
-from remedi_spark.spark.csv_types import type_of as column_type
-from remedi_spark.spark.tables import read_table
+from remedi_spark.reading.csv_text import csv_form, header_of
+from remedi_spark.reading.csv_types import BOOLEAN, DATE, DECIMAL_COMMA, DIGITS, INTEGER, MARK, OTHER, REAL, THOUSANDS
+from remedi_spark.reading.csv_types import type_of as column_type
+from remedi_spark.samples.schema import Feature, FeatureContract, infer_features
+from remedi_spark.storage.tables import read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

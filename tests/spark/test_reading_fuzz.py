@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remedi_spark.encoding.contract import FeatureContract, infer_features
 from remedi_spark.errors import InputError
-from remedi_spark.spark.tables import read_table
+from remedi_spark.samples.schema import FeatureContract, infer_features
+from remedi_spark.storage.tables import read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

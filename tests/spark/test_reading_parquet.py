@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from remedi_spark.encoding.contract import FeatureContract, infer_features
 from remedi_spark.errors import InputError
-from remedi_spark.spark.tables import read_table
+from remedi_spark.samples.schema import FeatureContract, infer_features
+from remedi_spark.storage.tables import read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

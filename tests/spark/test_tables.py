@@ -13,9 +13,9 @@ import pytest
 from py4j.protocol import Py4JJavaError
 
 from remedi_spark.errors import InputError, damaged_log
-from remedi_spark.spark.catalog_names import quoted_name
-from remedi_spark.spark.outputs import write_table
-from remedi_spark.spark.tables import Tables, is_catalog_name, is_csv, read_table
+from remedi_spark.storage.catalog_names import quoted_name
+from remedi_spark.storage.outputs import write_table
+from remedi_spark.storage.tables import Tables, is_catalog_name, is_csv, read_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -90,7 +90,7 @@ def test_a_commit_is_tried_a_bounded_number_of_times(
         raise ConcurrentAppendException("taken", "at commit")
 
     monkeypatch.setattr(Tables, "_save", conflict)
-    monkeypatch.setattr("remedi_spark.spark.tables.time.sleep", lambda _: None)
+    monkeypatch.setattr("remedi_spark.storage.tables.time.sleep", lambda _: None)
     with pytest.raises(RuntimeError, match="another run wrote to it during each of 5 attempts"):
         tables.overwrite(spark.range(3), "t")
     assert len(tried) == 5

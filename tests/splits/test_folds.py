@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from remedi_spark.errors import InputError
-from remedi_spark.splits.folds import assign_folds, inner_validation, require_positives
+from remedi_spark.samples.folds import assign_folds, inner_validation, require_positives
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from remedi_spark.config import load_config
-from remedi_spark.learners.contract import FitError
-from remedi_spark.stages.base_models import _said_of_members, _survivors
+from remedi_spark.ensemble.base_models import _said_of_members, _survivors
+from remedi_spark.models.contract import FitError
 
 FAILED = {"trees": "fold 1: ValueError: no"}
 

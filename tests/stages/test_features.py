@@ -11,10 +11,10 @@ import pytest
 
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.errors import InputError
+from remedi_spark.features import stage as features
 from remedi_spark.features.dictionary import phrases
-from remedi_spark.spark.tables import Tables
-from remedi_spark.stages import features
-from remedi_spark.stages.report import sources_read
+from remedi_spark.report.stage import sources_read
+from remedi_spark.storage.tables import Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remedi_spark.stages.scoring import REASONS, published
+from remedi_spark.scoring.batch import REASONS, published
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -12,10 +12,10 @@ import pytest
 
 from remedi_spark.config import Config, load_config
 from remedi_spark.errors import InputError
-from remedi_spark.sources.flat import FlatTable
-from remedi_spark.spark.tables import Tables
-from remedi_spark.stages import samples
-from remedi_spark.workspace import Workspace
+from remedi_spark.samples import stage as samples
+from remedi_spark.samples.flat import FlatTable
+from remedi_spark.storage.tables import Tables
+from remedi_spark.storage.workspace import Workspace
 
 DAYS = [dt.date(2026, month, 1) for month in (1, 2, 3)]
 

@@ -8,8 +8,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from remedi_spark.spark.tables import Tables
-from remedi_spark.stages import scores
+from remedi_spark.scoring import stage as scores
+from remedi_spark.storage.tables import Tables
 from tests.exports.conftest import later, make_scores
 
 

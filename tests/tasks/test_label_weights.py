@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from remedi_spark.encoding.layout import Layout, Slot
-from remedi_spark.imbalance.label_density import LabelDensity
-from remedi_spark.imbalance.lds import width_edges
-from remedi_spark.learners.contract import Fitted
-from remedi_spark.learners.folds import FoldFits, fit_fold
-from remedi_spark.learners.scoring import score_by_fold
-from remedi_spark.metrics.label_scale import LabelScale
+from remedi_spark.labels import weights as label_weights
+from remedi_spark.labels.weights import Errors, best_weights, row_weight, try_weights
+from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.maths.lds import width_edges
+from remedi_spark.models.contract import Fitted
+from remedi_spark.models.cross_fit import FoldFits, fit_fold
+from remedi_spark.models.predict import score_by_fold
+from remedi_spark.samples.layout import Layout, Slot
 from remedi_spark.spark.partitions import uniform
-from remedi_spark.tasks import label_weights
-from remedi_spark.tasks.label_weights import Errors, best_weights, row_weight, try_weights
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -1,1 +1,0 @@
-"""Meta-learning on Spark: tasks from tables, distributed meta-training, a student for one segment or for many."""

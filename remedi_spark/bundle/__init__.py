@@ -1,1 +1,0 @@
-"""The model bundle: what a trained chain leaves behind, readable without Spark."""

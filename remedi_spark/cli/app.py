@@ -1,0 +1,354 @@
+"""The ``remedi`` command: one verb a task, one Python function behind every verb.
+
+Exit codes: 0 done; 2 the input or the configuration is wrong (one line says what to mend); 1 anything else.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from remedi_spark.cli.adapt import app as adapt_app
+from remedi_spark.cli.export import export
+from remedi_spark.cli.interrupts import Interrupted, end_on_signals
+from remedi_spark.cli.options import ConfigPath, Json, Overrides, PresetName, Root, load, print_json
+from remedi_spark.cli.printing import print_ablations, print_backtest, print_metrics, print_scores
+from remedi_spark.cli.tools import config, doctor, simulate
+from remedi_spark.errors import InputError, damaged_log, unreadable
+from remedi_spark.redaction import redact
+from remedi_spark.version import __version__
+
+
+class LogFormat(StrEnum):
+    """How progress is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+app = typer.Typer(
+    name="remedi",
+    help="Rank owners by how likely they are to buy: a stacked ensemble on Spark, distilled to one student.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+app.add_typer(adapt_app, name="adapt")
+
+Force = Annotated[bool, typer.Option("--force", help="Do again what an earlier run has done.")]
+Table = Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table.")]
+ModelDir = Annotated[Path, typer.Option("--model", help="Folder of the model bundle.")]
+
+
+@app.callback(invoke_without_command=True)
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="Of the progress on stderr; default: $REMEDI_LOG_FORMAT or text."),
+    ] = None,
+) -> None:
+    if log_format is not None:
+        from remedi_spark.progress import log_to_stderr
+
+        log_to_stderr(style=log_format.value)
+    if version:
+        typer.echo(f"remedi {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    config: ConfigPath = None, preset: PresetName = None, overrides: Overrides = None, root: Root = None,
+    force: Force = False, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Run the whole chain, from events to scores and report.
+
+    Example: remedi run --config conf/complete_journey.yaml --set base_models.folds=3
+    """
+    from remedi_spark import flow, opening
+
+    settings = load(config, overrides, preset=preset, root=root)
+    metrics = flow.run(settings, force=force)
+    workspace = opening.open_workspace(settings)
+    if as_json:
+        print_json({"scores": workspace.tables.location("scores"), **_written(workspace.home), **metrics})
+        return
+    print_metrics(metrics)
+    typer.echo(f"\nscores  {workspace.tables.location('scores')}")
+    typer.echo(f"report  {workspace.home / 'report.html'}\n")
+    print_scores(workspace)
+
+
+def _stage(name: str, summary: str) -> None:
+    def command(
+        config: ConfigPath = None, preset: PresetName = None, overrides: Overrides = None, root: Root = None,
+        force: Force = False,
+    ) -> None:  # fmt: skip
+        from remedi_spark import flow
+
+        flow.run_stage(name, load(config, overrides, preset=preset, root=root), force=force)
+
+    command.__doc__ = f"{summary}\n\nExample: remedi {name} --config conf/complete_journey.yaml"
+    app.command(name)(command)
+
+
+_stage("features", "Stage 1: point-in-time owner features and labels.")
+_stage("base-models", "Stage 2: folds of diverse base models, and their predictions.")
+_stage("fuser", "Stages 3 and 4: relative features, then the fuser.")
+_stage("student", "Stage 5: distil the fuser into one student, the bundle.")
+
+
+@app.command()
+def scores(
+    config: ConfigPath = None,
+    preset: PresetName = None,
+    overrides: Overrides = None,
+    root: Root = None,
+    force: Force = False,
+    snapshot: Annotated[
+        str | None, typer.Option(metavar="DAY[..DAY]", help="Score these snapshots instead of the latest.")
+    ] = None,
+) -> None:
+    """Stage 6: score the latest snapshot. With --snapshot, others (backfill).
+
+    Example: remedi scores --config conf/complete_journey.yaml --snapshot 2017-11-01..2017-12-31
+    """
+    from remedi_spark import flow, opening
+
+    settings = load(config, overrides, preset=preset, root=root)
+    workspace = opening.open_workspace(settings, force=force)
+    if snapshot is None:
+        flow.run_scores(workspace, settings)
+    else:
+        flow.run_backfill(workspace, settings, snapshot)
+
+
+@app.command()
+def report(
+    model: Annotated[Path | None, typer.Option("--model", help="Rebuild report.html of this bundle; no Spark.")] = None,
+    config: ConfigPath = None,
+    preset: PresetName = None,
+    overrides: Overrides = None,
+    root: Root = None,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Also fit and measure the method without its parts.")
+    ] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Stage 7: measure on untouched rows, write report.html. With --model, rebuild it from what was stored.
+
+    Example: remedi report --model run/complete_journey/model --ablations
+    """
+    from remedi_spark.report.stage import render_report
+    from remedi_spark.storage.publish import published_folder
+    from remedi_spark.storage.store import read_json
+
+    if model is None or ablations:
+        from remedi_spark import flow, opening
+
+        if model is None:
+            settings = load(config, overrides, preset=preset, root=root)
+            workspace, label = opening.open_workspace(settings), None
+        else:
+            workspace, settings, label = opening.reopen(model)
+        metrics = flow.run_report(workspace, settings, label, ablate=ablations)
+        if not as_json:
+            print_ablations(metrics)
+        path = workspace.home / "report.html"
+    else:
+        render_report(published_folder(model))
+        path = render_report(model)
+    if as_json:
+        print_json({**_written(path.parent), **read_json(path.parent / "metrics.json")})
+    else:
+        typer.echo(str(path))
+    if open_:
+        typer.launch(str(path))
+
+
+@app.command()
+def backtest(
+    origins: Annotated[int, typer.Option(min=2, help="How many origins, the latest possible ones.")] = 6,
+    every: Annotated[
+        int | None, typer.Option(min=1, metavar="DAYS", help="Least days between origins; default: the horizon.")
+    ] = None,
+    config: ConfigPath = None,
+    preset: PresetName = None,
+    overrides: Overrides = None,
+    root: Root = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train and judge the chain at rolling origins. A rerun skips those that are finished.
+
+    Example: remedi backtest --config conf/complete_journey.yaml --origins 6
+    """
+    from remedi_spark.backtest import backtest as roll
+
+    tree = roll(load(config, overrides, preset=preset, root=root), origins, every_days=every, force=force)
+    print_json(tree) if as_json else print_backtest(tree)
+
+
+@app.command()
+def train(
+    table: Table,
+    label: Annotated[str, typer.Option(help="Column with 0, 1 or null (unlabelled); for a regression, with amounts.")],
+    id_: Annotated[str, typer.Option("--id", help="Column that identifies the owner.")],
+    model: ModelDir,
+    time: Annotated[str | None, typer.Option(help="Snapshot column: later snapshots validate.")] = None,
+    weight: Annotated[str | None, typer.Option(help="Column with row weights >= 0.")] = None,
+    test: Annotated[str | None, typer.Option(help="Table of your own to measure on.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification (default) or regression.")] = None,
+    config: ConfigPath = None,
+    preset: PresetName = None,
+    overrides: Overrides = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train on a ready feature table. Every column but id, time, label and weight is a feature.
+
+    Example: remedi train --table owners.parquet --label bought --id owner_id --model model
+    """
+    from remedi_spark import flow
+    from remedi_spark.samples.flat import FlatTable
+    from remedi_spark.spark.session import get_session
+    from remedi_spark.storage.places import require_local
+
+    settings = load(config, overrides, preset=preset, task=task)
+    model = require_local(model, "--model")
+    _refuse_foreign_bundle(model)
+    source = FlatTable(table, label, id_, time, weight, test)
+    metrics = flow.train(get_session(settings.spark), source, model, settings, force=force)
+    if as_json:
+        print_json({**_written(model), **metrics})
+        return
+    print_metrics(metrics)
+    typer.echo(f"\nmodel   {model}\nreport  {model / 'report.html'}")
+
+
+@app.command()
+def score(
+    table: Table,
+    model: Annotated[str, typer.Option(help="Folder of the model bundle, or models:/NAME@champion.")],
+    out: Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table to write.")],
+    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Owners to mark; default: budget x rows.")] = None,
+    config: ConfigPath = None,
+    preset: PresetName = None,
+    overrides: Overrides = None,
+) -> None:
+    """Score a table with a trained bundle.
+
+    Example: remedi score --table owners.parquet --model model --out scores --top-k 1000
+    """
+    from remedi_spark.scoring import stage as scores
+    from remedi_spark.spark.session import get_session
+
+    settings = load(config, overrides, preset=preset)
+    scores.score(get_session(settings.spark), table, model, out, settings, top_k)
+    typer.echo(out)
+
+
+app.command()(export)
+
+
+@app.command()
+def promote(
+    model: ModelDir,
+    table: Annotated[str | None, typer.Option(help="Labelled table that neither model has learned from.")] = None,
+    label: Annotated[str, typer.Option(help="Its label column.")] = "label",
+    id_: Annotated[str, typer.Option("--id", help="Its owner column.")] = "owner_id",
+    time: Annotated[str | None, typer.Option(help="Its snapshot column.")] = None,
+    config: ConfigPath = None,
+    preset: PresetName = None,
+    overrides: Overrides = None,
+) -> None:
+    """Make a bundle the MLflow champion if it beats the last one. Without --table on its test rows.
+
+    Example: remedi promote --model run/model --set mlflow.margin=0.01
+    """
+    from remedi_spark import flow
+    from remedi_spark.samples.flat import FlatTable
+
+    settings = load(config, overrides, preset=preset)
+    source = FlatTable(table, label, id_, time) if table else None
+    typer.echo(flow.promote(model, settings, source)[1])
+
+
+for verb in (simulate, doctor, config):
+    app.command()(verb)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; this is the entry point of ``remedi`` and of the scripts in ``jobs/``."""
+    from remedi_spark.progress import begin_run, log_to_stderr, say_at_end, tell_failure
+
+    given = sys.argv[1:] if arguments is None else arguments
+    begin_run()
+    log_to_stderr()
+    if arguments is None:  # the process is this command's
+        end_on_signals()
+    try:
+        app(args=arguments, prog_name="remedi")
+    except SystemExit as stop:  # how every command ends
+        if not stop.code:
+            say_at_end()
+        raise
+    except InputError as error:
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        print("remedi: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
+        sys.exit(130)
+    except Interrupted:
+        print("remedi: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
+        raise
+    except Exception as error:
+        message = _input_error_behind(error)
+        if message is not None:
+            _refuse(message)
+        tell_failure(error, shlex.join(["remedi", *given]))
+        sys.exit(1)
+
+
+def _refuse(message: str) -> NoReturn:
+    from remedi_spark.progress import LOGGER, in_json
+
+    if in_json():
+        LOGGER.error(message)
+    else:
+        print(f"remedi: error: {redact(message)}", file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+def _written(bundle: Path) -> dict[str, str]:
+    return {"model": str(bundle), "report": str(bundle / "report.html")}
+
+
+def _input_error_behind(error: BaseException) -> str | None:
+    """Return the message of an :class:`InputError` that a Spark task raised, or of a damaged table, or None."""
+    mark = "remedi_spark.errors.InputError: "
+    for line in str(error).splitlines():
+        if mark in line:
+            return line.split(mark, 1)[1]
+    return damaged_log(error) or unreadable(error)
+
+
+def _refuse_foreign_bundle(model: Path) -> None:
+    """Refuse a ``--model`` that exists and is something else than a bundle or a begun one."""
+    if not model.exists():
+        return
+    begun = ("manifest.json", "contract.json", "tables", "work", ".remedi-lease.json")
+    if model.is_file() or (any(model.iterdir()) and not any((model / name).exists() for name in begun)):
+        raise InputError(f"--model {model}: exists and is not a model bundle; expected a new folder or a former bundle")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""``remedi export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from remedi_spark.cli.options import ConfigPath, Json, Overrides, load, print_json
+from remedi_spark.errors import InputError
+
+if TYPE_CHECKING:
+    from remedi_spark.delivery.selection import Selection
+
+
+def export(
+    scores: Annotated[
+        str | None, typer.Option(help="Table of scores: Delta folder, .parquet, or schema.table.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for files and their manifest.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="parquet|csv", help="Of the files; default: parquet.")
+    ] = None,
+    jdbc: Annotated[str | None, typer.Option(metavar="URL", help="jdbc:postgresql://HOST:PORT/DATABASE.")] = None,
+    table: Annotated[str, typer.Option(help="TABLE or SCHEMA.TABLE in the database.")] = "scores",
+    snapshot: Annotated[
+        str, typer.Option(metavar="latest|all|DAY[..DAY]", help="Which snapshots to hand over.")
+    ] = "latest",
+    model: Annotated[Path | None, typer.Option(help="Folder of the model bundle, for --onnx.")] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the student as ONNX; needs no Spark.")
+    ] = None,
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Hand over scores (PostgreSQL, files) or the student (ONNX).
+
+    Exactly one of --out, --jdbc and --onnx says where to. User and password of the database come from the environment:
+    REMEDI_JDBC_USER and REMEDI_JDBC_PASSWORD.
+
+    Example: remedi export --scores run/owners/scores --jdbc jdbc:postgresql://warehouse:5432/crm --table public.scores
+    """
+    if sum(one is not None for one in (out, jdbc, onnx)) != 1:
+        raise InputError("expected exactly one of --out (a folder of files), --jdbc (a database) and --onnx (a file)")
+    if onnx is not None:
+        told = _to_onnx(_required(model, "--model", "--onnx"), onnx)
+    elif out is not None:
+        told = _to_files(_required(scores, "--scores", "--out"), out, _format(format_), snapshot, config, overrides)
+    else:
+        told = _to_database(
+            _required(scores, "--scores", "--jdbc"), cast(str, jdbc), table, snapshot, config, overrides
+        )
+    if as_json:
+        print_json(told)
+    else:
+        typer.echo("\n".join(f"{name:<9}{value}" for name, value in told.items()))
+
+
+def _to_onnx(model: Path, path: Path) -> dict[str, Any]:
+    try:
+        from remedi_spark.delivery.onnx_model import export_onnx
+    except ImportError as error:
+        raise InputError(f"--onnx: {error.name} is not installed; pip install 'remedi_spark[onnx]'") from error
+    from remedi_spark.scoring.bundle import load as load_bundle
+
+    bundle = load_bundle(model)
+    export_onnx(bundle, path)
+    return {"onnx": str(path), "bytes": path.stat().st_size, "version": bundle.model_version}
+
+
+def _to_files(
+    scores: str, out: Path, kind: Literal["parquet", "csv"], snapshot: str, config: Path | None,
+    overrides: list[str] | None,
+) -> dict[str, Any]:  # fmt: skip
+    from remedi_spark.delivery.files import MANIFEST, export_files
+
+    escape = load(config, overrides).scores.escape_formulas
+    selection = _select(scores, snapshot, config, overrides)
+    manifest = export_files(selection, scores, out, kind, escape_formulas=escape)
+    return {"rows": manifest["rows"], "folder": str(out / manifest["folder"]), "manifest": str(out / MANIFEST)}
+
+
+def _to_database(
+    scores: str, jdbc: str, table: str, snapshot: str, config: Path | None, overrides: list[str] | None
+) -> dict[str, Any]:
+    from remedi_spark.delivery.connection import Database
+    from remedi_spark.delivery.jdbc import export_jdbc
+    from remedi_spark.spark.session import POSTGRESQL
+
+    database = Database.from_environment(jdbc)  # before Spark starts: a wrong URL is told at once
+    selection = _select(scores, snapshot, config, [f"spark.packages=[{POSTGRESQL}]", *(overrides or [])])
+    return {"table": table, "rows": selection.count, "changed": export_jdbc(selection, database, table)}
+
+
+def _select(scores: str, snapshot: str, config: Path | None, overrides: list[str] | None) -> Selection:
+    from remedi_spark.delivery.selection import select_scores
+    from remedi_spark.spark.session import get_session
+
+    return select_scores(get_session(load(config, overrides).spark), scores, snapshot)
+
+
+def _required(value: Any, option: str, because: str) -> Any:
+    if value is None:
+        raise InputError(f"{because} needs {option}")
+    return value
+
+
+def _format(given: str | None) -> Literal["parquet", "csv"]:
+    if given not in (None, "parquet", "csv"):
+        raise InputError(f"--format {given}: expected parquet or csv")
+    return cast('Literal["parquet", "csv"]', given or "parquet")

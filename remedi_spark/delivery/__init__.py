@@ -1,0 +1,1 @@
+"""Hand-over of scores and models: files, PostgreSQL, ONNX, MLflow."""

@@ -1,0 +1,279 @@
+"""The student as one ONNX file: raw features in, score out, with everything in between in the graph.
+
+Every feature is an input of its own, by its name and of shape (rows,): a category as text (null: ``<null>``), anything
+else as float64 (null: NaN; a flag 0 or 1; a date or moment as days since 1970-01-01, UTC). The output ``score`` is
+float64, shape (rows,).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pandas as pd
+from onnx import TensorProto, compose, helper, numpy_helper
+
+from remedi_spark.delivery.onnx_catboost import catboost_margin
+from remedi_spark.delivery.onnx_nets import export_nets
+from remedi_spark.delivery.onnx_trees import tree_ensemble
+from remedi_spark.errors import InputError
+from remedi_spark.maths.calibrators import ISOTONIC_SLOPE
+from remedi_spark.maths.label_scale import LARGEST_ANGLE, LabelScale
+from remedi_spark.models.contract import Fitted
+from remedi_spark.samples.encoder import NULL_LEVEL, Encoder
+from remedi_spark.samples.schema import FeatureContract
+from remedi_spark.scoring.bundle import Bundle
+from remedi_spark.storage.store import write_bytes
+
+NULL = "<null>"
+"""What stands for a null category; ONNX's texts have none."""
+OPSET, ML_OPSET, IR_VERSION = 20, 3, 9
+OURS, SCORE = "/", "score"
+"""How names inside the graph begin, as often repeated as no feature's name begins with it; the output."""
+
+
+def export_onnx(bundle: Bundle, path: Path) -> Path:
+    """Write the student of a bundle to an ONNX file, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written (a full disk, no right to); a former one stands as it was.
+    """
+    content = build_model(bundle).SerializeToString()
+    try:
+        write_bytes(path, content, private=False)
+    except OSError as error:
+        former = "; the former file stands as it was" if path.exists() else ""
+        raise InputError(
+            f"--onnx {path}: {error.strerror or error}; expected room and the right to write{former}"
+        ) from error
+    return path
+
+
+def onnx_inputs(contract: FeatureContract, frame: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs of the ONNX model for a frame in the user's columns, as onnxruntime takes them."""
+    canonical = contract.canonical(frame)
+    inputs: dict[str, npt.NDArray[Any]] = {}
+    for feature, column in zip(contract.features, contract.columns, strict=True):
+        values = canonical[column]
+        if feature.kind == "category":
+            inputs[feature.name] = values.where(values.notna(), NULL).to_numpy(dtype=object)
+        else:
+            inputs[feature.name] = values.to_numpy(dtype=np.float64)
+    return inputs
+
+
+def build_model(bundle: Bundle) -> onnx.ModelProto:
+    """Return the student of a bundle as a checked ONNX model.
+
+    Raises:
+        InputError: a category has a level ``<null>``, a feature is named like the output or not at all, or a model has
+            no like in ONNX.
+    """
+    encoder, students = bundle.encoder, bundle.parts.students
+    graph = Graph(_own_prefix(bundle.contract.names))
+    encoded = _encode(graph, encoder)
+    parts = []
+    for name, folds in students.items():
+        if folds[0].kind != "net":
+            parts += [
+                _trees(graph, fitted, encoder, encoded[k], f"{graph.ours}{name}_{k}") for k, fitted in enumerate(folds)
+            ]
+    nets = [folds for folds in students.values() if folds[0].kind == "net"]
+    if nets:
+        stacked = graph.add("Concat", *[graph.add("Unsqueeze", x, graph.ints([1])) for x in encoded], axis=1)
+        parts.append(graph.splice(export_nets(nets, encoder.folds, encoder.layout.width, OPSET), "x", stacked))
+    total = graph.add("Sum", *parts) if len(parts) > 1 else parts[0]
+    if shift := sum(fitted.info.get("shift", 0.0) for folds in students.values() for fitted in folds):
+        total = graph.add("Add", total, graph.number(shift))
+    margin = graph.add("Div", total, graph.number(encoder.folds * len(students)))
+    score = _calibrate(graph, bundle.calibrator.to_dict(), margin)
+    graph.nodes.append(helper.make_node("Identity", [score], ["score"]))
+    return _model(graph, bundle)
+
+
+def _own_prefix(names: Sequence[str]) -> str:
+    """Return how no feature's name begins; refuse names that no input of a graph can have.
+
+    An input is called as the feature is, whatever that is: onnxruntime takes any text.
+    """
+    for name in names:
+        if name in (SCORE, ""):
+            raise InputError(
+                f"--onnx: feature {name!r} would be an input named like the output, or not at all; expected any other "
+                "name than 'score' and ''; rename the column and train again"
+            )
+    prefix = OURS
+    while any(name.startswith(prefix) for name in names):
+        prefix += OURS
+    return prefix
+
+
+class Graph:
+    """Nodes and constants under names that are counted up; they begin with ``ours``."""
+
+    def __init__(self, ours: str = OURS) -> None:
+        self.ours = ours
+        self.nodes: list[onnx.NodeProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.functions: list[onnx.FunctionProto] = []
+        self.domains: dict[str, int] = {"": OPSET, "ai.onnx.ml": ML_OPSET}
+
+    def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
+        out = f"{self.ours}v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [out], domain=domain, **attributes))
+        return out
+
+    def constant(self, values: npt.NDArray[Any]) -> str:
+        """Add a constant; return its name."""
+        name = f"{self.ours}c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(values, name))
+        return name
+
+    def number(self, value: float) -> str:
+        """Add a float64 constant."""
+        return self.constant(np.asarray(value, dtype=np.float64))
+
+    def ints(self, values: list[int]) -> str:
+        """Add an int64 constant."""
+        return self.constant(np.asarray(values, dtype=np.int64))
+
+    def splice(self, model: onnx.ModelProto, entry: str, source: str) -> str:
+        """Take in another model's graph, fed with ``source`` at its input ``entry``; return the name of its output."""
+        prefix = f"{self.ours}nets_"
+        inner = compose.add_prefix(model, prefix)
+        self.nodes.append(helper.make_node("Identity", [source], [f"{prefix}{entry}"]))
+        self.nodes += inner.graph.node
+        self.constants += inner.graph.initializer
+        self.functions += inner.functions
+        self.domains |= {one.domain: one.version for one in inner.opset_import if one.domain not in self.domains}
+        return str(inner.graph.output[0].name)
+
+
+def _encode(graph: Graph, encoder: Encoder) -> list[str]:
+    """Return each fold's encoded rows, (rows, width); the twin of :meth:`Encoder.transform`."""
+    contract = encoder.contract
+    rows: dict[int, str] = {}
+    for i, feature in enumerate(contract.features):
+        kind = TensorProto.STRING if feature.kind == "category" else TensorProto.DOUBLE
+        graph.inputs.append(helper.make_tensor_value_info(feature.name, kind, ["rows"]))
+        rows[i] = _positions(graph, encoder, i) if feature.kind == "category" else _finite(graph, feature.name)
+    fixed = [rows[i] for i in contract.numbers]
+    fixed += [graph.add("Cast", rows[i], to=TensorProto.DOUBLE) for i in encoder.coded]
+    fixed += [graph.add("Gather", graph.constant(encoder._frequency(i)), rows[i]) for i in contract.categories]
+    encoded = []
+    for fold in range(encoder.folds):
+        tables = [(encoder._encodings(i, fold)[:, -1], rows[i]) for i in contract.categories]
+        targets = [graph.add("Gather", graph.constant(table), position) for table, position in tables]
+        columns = [graph.add("Unsqueeze", column, graph.ints([1])) for column in (*fixed, *targets)]
+        encoded.append(graph.add("Concat", *columns, axis=1))
+    return encoded
+
+
+def _finite(graph: Graph, name: str) -> str:
+    return graph.add("Where", graph.add("IsInf", name), graph.number(np.nan), name)
+
+
+def _positions(graph: Graph, encoder: Encoder, feature: int) -> str:
+    names, title = encoder.levels[feature].names, encoder.contract.names[feature]
+    if NULL in names:
+        raise InputError(
+            f"--onnx: feature {title!r} has a level {NULL!r}, which stands for null there; rename the level"
+        )
+    keys = [NULL if name == NULL_LEVEL else name for name in names]
+    return graph.add(
+        "LabelEncoder", title, domain="ai.onnx.ml", keys_strings=keys, values_int64s=list(range(len(keys))),
+        default_int64=len(keys),
+    )  # fmt: skip
+
+
+def _trees(graph: Graph, fitted: Fitted, encoder: Encoder, x: str, name: str) -> str:
+    if fitted.kind == "catboost":
+        return catboost_margin(graph, fitted, encoder.layout, x, name)
+    ensemble = tree_ensemble(fitted)
+    if ensemble.dtype == np.float32:
+        x = graph.add("Cast", x, to=TensorProto.FLOAT)
+    graph.nodes.append(ensemble.to_node(x, name))
+    margin = graph.add("Cast", graph.add("Squeeze", name, graph.ints([1])), to=TensorProto.DOUBLE)
+    return graph.add("Add", margin, graph.number(ensemble.start))
+
+
+def _calibrate(graph: Graph, stored: dict[str, Any], z: str) -> str:
+    """Return the score; the twin of the calibrators of :mod:`remedi_spark.maths.calibrators`."""
+    if stored["kind"] == "isotonic":
+        return _isotonic(graph, stored, z)
+    if stored["kind"] == LabelScale.kind:
+        return _amount(graph, stored, z)
+    if stored["kind"] == "platt":
+        z = graph.add("Add", graph.add("Mul", z, graph.number(stored["a"])), graph.number(stored["b"]))
+    elif stored["kind"] == "beta":
+        up = graph.add("Mul", _log_sigmoid(graph, z), graph.number(stored["a"]))
+        down = graph.add("Mul", _log_sigmoid(graph, graph.add("Neg", z)), graph.number(-stored["b"]))
+        z = graph.add("Sum", up, down, graph.number(stored["c"]))
+    elif stored["kind"] != "identity":
+        raise InputError(f"--onnx: calibrator {stored['kind']!r} has no like in the ONNX export")
+    return graph.add("Sigmoid", z)
+
+
+def _amount(graph: Graph, stored: dict[str, Any], z: str) -> str:
+    """Return a regression's prediction; the twin of :class:`remedi_spark.maths.label_scale.LabelScale`."""
+    learned = graph.add("Add", graph.add("Mul", z, graph.number(stored["spread"])), graph.number(stored["center"]))
+    if stored["scale"] == "asinh":
+        low, high = graph.number(-LARGEST_ANGLE), graph.number(LARGEST_ANGLE)
+        angle = graph.add("Max", graph.add("Min", learned, high), low)
+        twice = graph.add("Sub", graph.add("Exp", angle), graph.add("Exp", graph.add("Neg", angle)))
+        learned = graph.add("Mul", twice, graph.number(stored["unit"] / 2))
+    return graph.add("Max", learned, graph.number(stored["lowest"]))
+
+
+def _log_sigmoid(graph: Graph, z: str) -> str:
+    """min(z, 0) - log(1 + exp(-|z|)), which overflows nowhere."""
+    small = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
+    return graph.add(
+        "Sub", graph.add("Min", z, graph.number(0.0)), graph.add("Log", graph.add("Add", small, graph.number(1.0)))
+    )
+
+
+def _isotonic(graph: Graph, stored: dict[str, Any], z: str) -> str:
+    x, y = (np.asarray(stored[name], dtype=np.float64) for name in ("logits", "probabilities"))
+    if len(x) == 1:
+        line = graph.add("Add", graph.add("Mul", z, graph.number(0.0)), graph.number(y[0]))
+    else:
+        inside = graph.add("Max", graph.add("Min", z, graph.number(x[-1])), graph.number(x[0]))
+        column = graph.add("Unsqueeze", inside, graph.ints([1]))
+        passed = graph.add("GreaterOrEqual", column, graph.constant(x[1:-1]))  # (rows, knots)
+        counted = graph.add("Cast", passed, to=TensorProto.INT64)
+        piece = graph.add("ReduceSum", counted, graph.ints([1]), keepdims=0)
+        slopes = np.diff(y) / np.diff(x)
+        start, origin, slope = (
+            graph.add("Gather", graph.constant(values), piece) for values in (y[:-1], x[:-1], slopes)
+        )
+        line = graph.add("Add", start, graph.add("Mul", graph.add("Sub", inside, origin), slope))
+    scaled = graph.add("Div", graph.add("Sub", z, graph.number(stored["centre"])), graph.number(stored["scale"]))
+    # onnxruntime has no float64 arctangent; a share of 1e-6 needs none.
+    bend = graph.add("Cast", graph.add("Atan", graph.add("Cast", scaled, to=TensorProto.FLOAT)), to=TensorProto.DOUBLE)
+    rising = graph.add("Add", graph.add("Div", bend, graph.number(np.pi)), graph.number(0.5))
+    return graph.add(
+        "Add", graph.add("Mul", line, graph.number(1 - ISOTONIC_SLOPE)),
+        graph.add("Mul", rising, graph.number(ISOTONIC_SLOPE)),
+    )  # fmt: skip
+
+
+def _model(graph: Graph, bundle: Bundle) -> onnx.ModelProto:
+    score = helper.make_tensor_value_info("score", TensorProto.DOUBLE, ["rows"])
+    body = helper.make_graph(graph.nodes, "student", graph.inputs, [score], graph.constants)
+    opsets = [helper.make_opsetid(domain, version) for domain, version in graph.domains.items()]
+    model = helper.make_model(
+        body, opset_imports=opsets, functions=graph.functions, ir_version=IR_VERSION, producer_name="remedi_spark"
+    )
+    kinds = {feature.name: feature.kind for feature in bundle.contract.features}
+    about = {"model_version": bundle.model_version, "null": NULL, "features": json.dumps(kinds, ensure_ascii=False)}
+    helper.set_model_props(model, about)
+    onnx.checker.check_model(model)
+    return model

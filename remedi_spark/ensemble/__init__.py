@@ -1,0 +1,1 @@
+"""The paper's steps: base models, relative features, fuser, student, ablations."""

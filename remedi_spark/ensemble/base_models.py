@@ -1,0 +1,353 @@
+"""Stage 2: K folds x M diverse base models, and an out-of-fold prediction of every training row.
+
+Reads ``samples``. For each phase (``holdout``: trained without the test rows; ``final``: on every labelled row) writes
+``encoded`` (rows as numbers), the fitted models, and ``oof_predictions``: one row a (owner, snapshot), one column a
+model with its score: a probability brought to the true prior, or an amount. A training row is scored by the models that
+never saw its owner; any other row by the mean of the fold models.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pyspark import StorageLevel
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, SNAPSHOT, WEIGHT
+from remedi_spark.config import Config
+from remedi_spark.config.chain import ModelConfig
+from remedi_spark.errors import InputError, cause
+from remedi_spark.labels.kind import task_of
+from remedi_spark.models.contract import TARGET, FitError, Fitted
+from remedi_spark.models.cross_fit import FoldFits, fit_fold
+from remedi_spark.models.fit_facts import fit_facts, weak_members
+from remedi_spark.models.predict import score_by_fold
+from remedi_spark.models.registry import depends_on_workers
+from remedi_spark.progress import say, step, warn
+from remedi_spark.redaction import redact
+from remedi_spark.samples.encoder import Encoder
+from remedi_spark.samples.encoder_fit import encode, fit_encoder
+from remedi_spark.samples.folds import BLOCK, assign_folds, require_positives
+from remedi_spark.samples.holdout import TEST, TRAIN, split_holdout
+from remedi_spark.samples.schema import FeatureContract
+from remedi_spark.scoring.monitoring.counting import describe
+from remedi_spark.spark.partitions import slots, uniform
+from remedi_spark.spark.side_by_side import together
+from remedi_spark.spark.torch_partitions import dynamic_allocation
+from remedi_spark.storage.ledger import Unit
+from remedi_spark.storage.store import checksums, read_json
+from remedi_spark.storage.workspace import FINAL, HOLDOUT, WARNINGS, Workspace
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+
+@dataclass(frozen=True)
+class _Phase:
+    name: str
+    encoder: Encoder
+    prior: float
+    rows: int
+    positives: int
+
+
+def run(workspace: Workspace, config: Config) -> dict[str, Any]:
+    """Fit all base models of all phases; return how the test rows were chosen and each phase's size."""
+    samples = workspace.tables.read("samples")
+    contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
+    facts: dict[str, Any] = {"phases": {}, "failed": [], "warnings": _noted(workspace)}
+    own_test = bool(samples.where(F.col("source") == TEST).head(1))
+    if own_test:
+        measured_on = "the table given by --test, which no stage was trained on"
+        parts = {FINAL: _final_parts(samples)}
+    else:
+        task = task_of(config, workspace.models(FINAL))
+        above = task.rare_above(samples.where(F.col(LABEL).isNotNull()))
+        held_out, measured_on = split_holdout(samples, config.evaluation, config.seed, above, both=task.binary)
+        parts = {HOLDOUT: held_out, FINAL: _final_parts(samples)}
+    together({name: partial(_prepare_once, workspace, config, contract, name, rows) for name, rows in parts.items()})
+    for name in parts:
+        phase = _load_phase(workspace, name)
+        names, failed = _fit_all(workspace, config, phase)
+        _predict_once(workspace, config, phase, names)
+        workspace.ledger.flush()  # fits are the dearest work there is
+        fits = fit_facts(_infos(workspace, name, names, config.base_models.folds))
+        facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names, "fits": fits}
+        facts["failed"] += [{"model": model, "phase": name, "reason": reason} for model, reason in failed.items()]
+    facts["warnings"] += _said_of_members(config, facts)
+    facts |= {"measured_on": measured_on, "measured_phase": FINAL if own_test else HOLDOUT}
+    workspace.models(FINAL).save("phases", facts)
+    return facts
+
+
+def _infos(workspace: Workspace, phase: str, names: list[str], folds: int) -> dict[str, list[dict[str, Any]]]:
+    """Return what the fits told beside their models, by model and fold."""
+    folder = workspace.models(phase).root / "base_models"
+    return {name: [read_json(folder / name / f"fold_{fold}.json")["info"] for fold in range(folds)] for name in names}
+
+
+def _noted(workspace: Workspace) -> list[str]:
+    """Return what an earlier stage has noted for the user."""
+    store = workspace.models(FINAL)
+    return list(store.load(WARNINGS)) if (store.root / f"{WARNINGS}.json").exists() else []
+
+
+def _said_of_members(config: Config, facts: dict[str, Any]) -> list[str]:
+    """Warn of members that learned nothing, and of parts of the student that are gone; return the sentences."""
+    most = {name: getattr(model, "num_iterations", 0) for name, model in config.base_models.models.items()}
+    said = weak_members(facts["phases"][FINAL]["fits"], most)
+    gone = sorted({one["model"] for one in facts["failed"]} & {*config.student.members})
+    said += [
+        f"{name}, a part of the student (student.members), failed: the student is made without it" for name in gone
+    ]
+    for sentence in said:
+        warn("base-models", sentence)
+    return said
+
+
+def _final_parts(samples: DataFrame) -> DataFrame:
+    labelled = F.when(F.col(LABEL).isNull(), F.lit("unlabelled")).otherwise(F.lit(TRAIN))
+    return samples.withColumn(PART, F.when(F.col("source") == TEST, F.lit(TEST)).otherwise(labelled))
+
+
+def _prepare_once(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> None:
+    settings = config.model_dump(
+        mode="json",
+        include={
+            "encoding": True, "evaluation": {"test_from", "test_share", "embargo_days"}, "seed": True, "task": True,
+            "regression": True,
+        },
+    )  # fmt: skip
+    unit = workspace.unit(
+        f"base-models/{phase}/encoded", [settings, config.base_models.folds, contract.to_dict()], phase=phase,
+        writes=["encoded"],
+        files=["encoder.json", "training.json", "distribution.json", *task_of(config, workspace.models(phase)).files],
+    )  # fmt: skip
+    unit = replace(unit, reads=("samples",))
+    workspace.ledger.once(unit, lambda: _prepare(workspace, config, contract, phase, rows))
+
+
+def _load_phase(workspace: Workspace, phase: str) -> _Phase:
+    store = workspace.models(phase)
+    about = store.load("training")
+    return _Phase(
+        phase, Encoder.from_dict(store.load("encoder")), about["prior"], about["rows"], about.get("positives", 0)
+    )  # fmt: skip
+
+
+def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> None:
+    """Assign folds, fit the encoder on the training rows, and store every row as numbers."""
+    folds = config.base_models.folds
+    rows = rows.where(F.col(PART) != "dropped")
+    train = rows.where(F.col(PART) == TRAIN)
+    task = task_of(config, workspace.models(phase))
+    above = task.rare_above(train)
+    owners = assign_folds(train, folds, config.seed, above).select(OWNER, FOLD, BLOCK).distinct()
+    marked = rows.join(owners, OWNER, "left").withColumns(
+        {
+            FOLD: F.when(F.col(PART) == TRAIN, F.col(FOLD)).otherwise(F.lit(-1)),
+            BLOCK: F.coalesce(BLOCK, F.lit(0)),
+        }
+    )
+    marked = marked.persist(StorageLevel.DISK_ONLY)
+    try:
+        _prepare_marked(workspace, config, contract, phase, marked, above)
+    finally:
+        marked.unpersist()
+
+
+def _prepare_marked(
+    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, marked: DataFrame, above: float
+) -> None:  # fmt: skip
+    folds, task = config.base_models.folds, task_of(config, workspace.models(phase))
+    train = marked.where(F.col(PART) == TRAIN)
+    sums = train.agg(
+        F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT),
+        F.countDistinct(F.when(F.col(LABEL) > above, F.col(OWNER))), F.max(SNAPSHOT).alias("until"),
+        F.count_if(F.col(LABEL) > 0).alias("positives"),
+    ).collect()[0]  # fmt: skip
+    require_positives(sums[3], folds, "samples", task.rare_owners)
+    task.measure_labels(train)
+    learned = train.withColumn(LABEL, task.target())
+    encoder = fit_encoder(learned, contract, config.encoding, folds=folds, binary=task.binary)
+    inputs = (*CARRIED, BLOCK, *contract.columns)
+    task.choose_weights(encode(train.select(*inputs), encoder), encoder.layout, int(sums[0]))
+    store = workspace.models(phase)
+    store.save("encoder", encoder.to_dict())
+    store.save("training", {
+        "rows": int(sums[0]), "prior": float(sums[1] / sums[2]), "positives": int(sums["positives"]),
+    })  # fmt: skip
+    stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*inputs), encoder)
+    writes: dict[str, Callable[[], None]] = {"encoded": lambda: workspace.write(phase, "encoded", stored)}
+    if phase == FINAL:
+        until = str(sums["until"]) if isinstance(sums["until"], date) else None
+        writes["distribution"] = lambda: store.save("distribution", describe(train, encoder, until).to_dict())
+    together(writes)
+    say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} {task.rare_owners}, {encoder.layout.width} inputs")
+
+
+def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[str], dict[str, str]]:
+    """Fit every enabled model for every fold, as many side by side as there are slots.
+
+    Return the models that worked, and by name why the others did not.
+    """
+    settings = config.base_models
+    task = task_of(config, workspace.models(phase.name))
+    models = task.members(settings.models)
+    available = slots(workspace.tables.spark)
+    rows = workspace.read(phase.name, "encoded").where((F.col(PART) == TRAIN) & _kept(config))
+    count, positives = _sizes(rows, phase, settings.negatives)
+    workers = settings.workers or _workers(count * phase.encoder.layout.width, available)
+    _require_barrier(workspace.tables.spark, workers)
+    if workers > available:
+        raise InputError(
+            f"base_models.workers: found {workers}, but only {available} tasks can run at once; lower it, or give the "
+            "job more cores"
+        )
+    parallel = settings.parallel or max(1, available // workers)
+    rows = rows.withColumn(TARGET, task.target()).cache()
+    plan = FoldFits(
+        phase.encoder.layout, settings.folds, TARGET, task.loss, _prior_after_sampling(phase.prior, settings.negatives),
+        count, settings.validation_share, workers, config.seed * 1000, task.amounts(),
+        seconds=config.spark.unit_seconds, positives=positives,
+    )  # fmt: skip
+    store, ledger = workspace.models(phase.name), workspace.ledger
+    order = sorted(models, key=lambda name: not _long(models[name]))
+    todo = _not_done(workspace, phase.name, {name: models[name] for name in order}, plan)
+
+    ended = itertools.count(1)
+
+    def fit(unit: tuple[str, int]) -> tuple[str, str | None]:
+        name, fold = unit
+        done, key = todo[unit]
+        started = time.monotonic()
+        try:
+            fitted = fit_fold(rows, models[name], plan, fold)
+            store.save_fitted(fitted, "base_models", name, f"fold_{fold}")
+            ledger.record(done, key, time.monotonic() - started)
+            told = f"{phase.name}: {name} fold {fold + 1}/{settings.folds}: {_size(fitted)}"
+            step("base-models", told, done=next(ended), total=len(todo))
+        except InputError:
+            raise
+        except Exception as error:  # any failure of one native fit must not lose the others
+            return name, redact(f"fold {fold}: {cause(error)}")
+        return name, None
+
+    try:
+        with ThreadPoolExecutor(parallel) as pool:
+            failures = {name: reason for name, reason in pool.map(fit, todo) if reason}
+    finally:
+        rows.unpersist()
+    return _survivors(list(models), failures, settings.on_failure), failures
+
+
+def _not_done(
+    workspace: Workspace, phase: str, models: dict[str, ModelConfig], plan: FoldFits
+) -> dict[tuple[str, int], tuple[Unit, str]]:
+    """Return the fits (model, fold) that the ledger does not know as done, each with its unit and key."""
+    todo = {}
+    encoded = workspace.tables.stamp(workspace.name(phase, "encoded"))
+    for name, model in models.items():
+        known = replace(plan, seconds=None, workers=plan.workers if depends_on_workers(model) else 1)
+        made_from = [encoded, model.model_dump(mode="json"), asdict(known)]
+        for fold in range(plan.folds):
+            files = [f"base_models/{name}/fold_{fold}.*"]
+            unit = workspace.unit(f"base-models/{phase}/{name}/{fold}", made_from, phase=phase, files=files)
+            key = workspace.ledger.key(unit)
+            if not workspace.ledger.stands(unit, key):
+                todo[name, fold] = unit, key
+    fits = len(models) * plan.folds
+    if len(todo) < fits:
+        say("base-models", f"{phase}: {fits - len(todo)} of {fits} fits done before, skipped")
+    return todo
+
+
+def _survivors(names: list[str], failures: dict[str, str], on_failure: str) -> list[str]:
+    if failures and on_failure == "stop":
+        raise FitError(f"base_models.on_failure is stop, and these failed: {failures}")
+    for name, reason in failures.items():
+        warn("base-models", f"{name} is dropped from the ensemble: {reason}")
+    left = [name for name in names if name not in failures]
+    if len(left) < 2:
+        raise FitError(f"only {len(left)} base models left, expected at least 2; failed: {failures}")
+    return left
+
+
+def _sizes(rows: DataFrame, phase: _Phase, negatives: float) -> tuple[int, int]:
+    """Return how many rows the base models are trained on, and how many of them are positive."""
+    if negatives == 1:
+        return phase.rows, phase.positives
+    count, positives = rows.agg(F.count("*"), F.count_if(F.col(LABEL) > 0)).collect()[0]
+    return int(count), int(positives)
+
+
+def _workers(cells: int, available: int) -> int:
+    """One task a fit, more only where the rows are many: fits side by side waste less than tasks in step."""
+    return min(available, 1 + cells // 100_000_000)
+
+
+def _require_barrier(spark: SparkSession, workers: int) -> None:
+    """Refuse fits over several tasks where Spark has no barrier stages."""
+    if workers > 1 and dynamic_allocation(spark):
+        raise InputError(
+            f"base_models.workers: a fit takes {workers} tasks at once, which Spark does not do under dynamic"
+            " allocation; --conf spark.dynamicAllocation.enabled=false, or --set base_models.workers=1"
+        )
+
+
+def _long(model: ModelConfig) -> bool:
+    """Tell whether fits take long: they come first, so that the short ones fill the gaps at the end."""
+    return model.categories if model.kind == "catboost" else model.kind not in ("lightgbm", "xgboost")
+
+
+def _size(fitted: Fitted) -> str:
+    unit = "trees" if "trees" in fitted.info else "epochs"
+    return f"{fitted.info[unit]} {unit}"
+
+
+def _prior_after_sampling(prior: float, negatives: float) -> float:
+    """Return the share of positives when a share of the negatives is kept: focal boosting starts from it."""
+    return prior / (prior + (1 - prior) * negatives)
+
+
+def _kept(config: Config) -> Column:
+    """Tell which rows the base models are trained on: all positives, a share of the negatives, by owner."""
+    share = config.base_models.negatives
+    return (F.col(LABEL) > 0) | (uniform(OWNER, config.seed + 1) < share) if share < 1 else F.lit(True)
+
+
+def _predict_once(workspace: Workspace, config: Config, phase: _Phase, names: list[str]) -> None:
+    models = checksums(workspace.models(phase.name).root, [f"base_models/{name}/*" for name in names])
+    unit = workspace.unit(
+        f"base-models/{phase.name}/predictions", [config.base_models.negatives, names, models], phase=phase.name,
+        reads=["encoded"], writes=["base_margins", "oof_predictions"], files=["alignment.json"],
+    )  # fmt: skip
+    workspace.ledger.once(unit, lambda: _predict(workspace, config, phase, names))
+
+
+def _predict(workspace: Workspace, config: Config, phase: _Phase, names: list[str]) -> None:
+    """Score all rows by all models in one native pass, then make the models' scores comparable.
+
+    Undoing the sampling of negatives shifts the log-odds by log(share kept). A focal model's margins are not log-odds;
+    what the shift leaves of them the alignment brings to the prior.
+    """
+    store = workspace.models(phase.name)
+    models: dict[str, Sequence[Fitted]] = {
+        name: [store.load_fitted("base_models", name, f"fold_{k}") for k in range(phase.encoder.folds)]
+        for name in names
+    }
+    encoded = workspace.read(phase.name, "encoded")
+    margins = score_by_fold(encoded.select(*CARRIED, "x", "te"), models, phase.encoder.layout)
+    shift = math.log(config.base_models.negatives)
+    margins = margins.withColumns({name: F.col(name) + F.lit(shift) for name in names})
+    workspace.write(phase.name, "base_margins", margins)
+    margins = workspace.read(phase.name, "base_margins")
+    workspace.write(phase.name, "oof_predictions", task_of(config, store).predictions(margins, names))

@@ -1,1 +1,0 @@
-"""Hand-over: scores to a warehouse by JDBC or as files, the student as ONNX."""

@@ -1,0 +1,133 @@
+"""Stage 1: events and owner attributes in, ``owner_features`` and its dictionary out.
+
+The first run computes everything and keeps daily partials. Later ones compute what the change of the sources touches
+(``features/refresh.py``), with the same result to the last bit. Order matters for a run that is killed: the state says
+what is under way before a table is changed, and that it is done only after the last one was.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from remedi_spark.features.build import assemble, compute_partials, prepare
+from remedi_spark.features.dictionary import dictionary_frame
+from remedi_spark.features.event_days import calendar_of
+from remedi_spark.features.past_tables import bring_up
+from remedi_spark.features.quality import good_rows
+from remedi_spark.features.refresh_stage import refresh
+from remedi_spark.features.sources import check_agreement
+from remedi_spark.features.state import State, config_hash, read_state, write_state
+from remedi_spark.features.tables import (
+    DICTIONARY,
+    OWNER_FEATURES,
+    FeatureRun,
+    declared_tables,
+    find_all,
+    fingerprint_of,
+    finish,
+    judge,
+    load_tables,
+    new_state,
+    partial_names,
+    refuse_bad,
+    stored_partials,
+    write_features,
+    write_partials,
+    write_quarantine,
+)
+from remedi_spark.progress import warn
+from remedi_spark.spark.side_by_side import side_by_side, together
+
+if TYPE_CHECKING:
+    from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.storage.tables import Tables
+
+
+def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None, force: bool = False) -> dict[str, Any]:
+    """Bring ``owner_features``, ``feature_dictionary`` and ``quarantine`` up to date with the sources.
+
+    Nothing is done when neither the sources nor the configuration have changed; only what a change touches is computed
+    when rows were added (see ``docs/features.md``), and everything otherwise. Sources and attributes that come from a
+    Python package are first loaded into Delta tables of their own names; the user's own tables are read where they are.
+
+    Args:
+        today: The day of the run, for freshness and for event times in the future; None: today in the session's time
+            zone.
+        force: Compute everything anew.
+
+    Returns:
+        ``rows``, ``positives`` (labelled rows with label > 0), ``labelled`` (rows with a label), ``snapshots``,
+        ``features``, ``quarantined`` (rows that break the contract), ``quarantine`` (those by table and reason),
+        ``mode`` (``full``, ``refresh`` or ``unchanged``: what was done) and ``seconds``.
+
+    Raises:
+        InputError: When the configuration does not fit the data, or too many rows break the contract; nothing is
+            written then.
+    """
+    started = time.monotonic()
+    fingerprints = {
+        name: fingerprint_of(tables, declared, f"features.{name}") for name, declared in declared_tables(config).items()
+    }
+    hashed = config_hash(config, str(tables.spark.conf.get("spark.sql.session.timeZone")))
+    job = FeatureRun(tables, config, today or _today(tables), fingerprints, hashed)
+    state = None if force else _usable(read_state(tables), job)
+    done = refresh(job, state) if state is not None else None
+    done = done or _build_all(job)
+    return {**done.summary, "mode": done.mode, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _today(tables: Tables) -> dt.date:
+    """Return the day in the session's time zone, in which the days of events are too."""
+    day: dt.date = tables.spark.sql("SELECT current_date()").collect()[0][0]
+    return day
+
+
+def _usable(state: State | None, job: FeatureRun) -> State | None:
+    """Return the state if its tables can be brought up to date from what it says."""
+    if state is None or state.config != job.hash or state.pending == {}:
+        return None
+    partials = partial_names(job.config) if job.config.refresh == "incremental" else []
+    if not all(job.tables.exists(name) for name in (OWNER_FEATURES, DICTIONARY, *partials)):
+        return None
+    # Someone else wrote to the table since.
+    if state.pending is None and state.version != job.tables.version(OWNER_FEATURES):
+        return None
+    return state
+
+
+def _build_all(job: FeatureRun) -> State:
+    tables, config = job.tables, job.config
+    frames = load_tables(job)
+    check_agreement(config, frames)
+    checked = {name: judge(job, name, frames[name], frames) for name in frames}
+    findings = find_all(job, checked)
+    refuse_bad(job, findings, findings)
+    calendar = calendar_of((day for found in findings.values() for day in found.days), job.today)
+    for warning in calendar.warnings if calendar else ():
+        warn("features", warning)
+    good = {name: good_rows(rows) for name, rows in checked.items()}
+    blueprint = prepare(tables.spark, config, good, bounds=calendar.bounds if calendar else None)
+    assert calendar is not None  # without any event there is no blueprint
+    state = new_state(job, blueprint, findings, calendar.bounds, "full", {})
+    write_state(tables, replace(state, pending={}))
+    partials = {source: compute_partials(blueprint, source) for source in config.sources}
+    if config.refresh == "incremental":
+        side_by_side(lambda source: write_partials(tables, source, partials[source], None), list(partials))
+        partials = stored_partials(tables, blueprint)
+    for name, rows in checked.items():
+        write_quarantine(job, name, rows, frames[name].columns, findings[name], whole=True)
+    features = assemble(blueprint, partials)
+    dictionary = dictionary_frame(tables.spark, blueprint.entries)
+    writes: dict[str, Callable[[], Any]] = {
+        OWNER_FEATURES: lambda: write_features(tables, blueprint, features, None),
+        DICTIONARY: lambda: tables.overwrite(dictionary, DICTIONARY),
+    }
+    if config.refresh == "incremental":
+        following = blueprint.grid.days[-1] + dt.timedelta(days=blueprint.grid.every)
+        writes["past"] = lambda: bring_up(tables, blueprint, partials, {}, following)
+    done = together(writes)
+    return finish(job, replace(state, past=done.get("past", {})))

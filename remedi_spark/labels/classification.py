@@ -1,0 +1,137 @@
+"""A 0/1 label: margins are log-odds, scores are calibrated probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import LABEL, PART, WEIGHT
+from remedi_spark.config import Config
+from remedi_spark.config.chain import ModelConfig
+from remedi_spark.labels.alignment import align, binned_margins, binned_rows, fit_alignment, log_odds
+from remedi_spark.labels.kind import Measured
+from remedi_spark.labels.measures import measure_models
+from remedi_spark.maths.calibrator_choice import best_calibrator
+from remedi_spark.maths.label_scale import ScoreMap
+from remedi_spark.models.contract import Amounts, Array
+from remedi_spark.samples.holdout import TRAIN
+from remedi_spark.samples.layout import Layout
+from remedi_spark.storage.store import ModelStore
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+@dataclass(frozen=True)
+class Classification:
+    """See :class:`remedi_spark.labels.kind.Task`."""
+
+    config: Config
+    store: ModelStore
+
+    binary: ClassVar[bool] = True
+    loss: ClassVar[str] = "logistic"
+    rare_owners: ClassVar[str] = "positive owners"
+    baselines: ClassVar[dict[str, str]] = {"mean": "mean", "rank_mean": "rank_mean", "stack_lr": "stack_lr"}
+    only_rank: ClassVar[tuple[str, ...]] = ("rank_mean",)
+    """Baselines whose scores are no probabilities."""
+    files: ClassVar[tuple[str, ...]] = ()
+
+    def needs_no_negatives(self) -> str | None:
+        """Return None: labels are 0 or 1."""
+        return None
+
+    def rare_above(self, labelled: DataFrame) -> float:
+        """Return 0: positives are rare."""
+        return 0.0
+
+    def measure_labels(self, train: DataFrame) -> None:
+        """Store nothing: a 0/1 label needs no scale."""
+
+    def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:
+        """Store nothing: a row has its own weight."""
+
+    def target(self) -> Column:
+        """Return the label."""
+        return F.col(LABEL)
+
+    def weight(self) -> Column:
+        """Return the row's own weight."""
+        return F.col(WEIGHT)
+
+    def members(self, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+        """Return all that are switched on."""
+        return {name: model for name, model in models.items() if model.enabled}
+
+    def amounts(self) -> Amounts | None:
+        """Return None."""
+        return None
+
+    def predictions(self, margins: DataFrame, names: list[str]) -> DataFrame:
+        """Bring every model to the true prior by what the other folds tell."""
+        alignment = fit_alignment(margins.where(F.col(PART) == TRAIN), names, self.config.base_models.folds)
+        self.store.save("alignment", alignment)
+        return align(margins, alignment)
+
+    def margin(self) -> Callable[[Array], Array]:
+        """Return log-odds, finite at 0 and 1."""
+        return log_odds
+
+    def score(self, margin: Column) -> Column:
+        """Return the probability of log-odds."""
+        return 1 / (1 + F.exp(-margin))
+
+    def lesson(self, label_weight: float) -> Column:
+        """Return the teacher's log-odds; the label enters a net's loss on its own."""
+        return F.col("fuser")
+
+    def score_map(self, teacher: DataFrame) -> ScoreMap:
+        """Choose and fit the calibration; only binned counts reach the driver."""
+        logits, labels, weights, folds = binned_rows(binned_margins(teacher, ["fuser"]))
+        return best_calibrator(logits, labels, groups=folds, weights=weights, seed=self.config.seed)
+
+    def size(self, rows: DataFrame) -> dict[str, Any]:
+        """Return rows, positives and their share."""
+        found = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
+        return {"rows": int(found[0]), "positives": int(found[1]), "prior": int(found[1]) / int(found[0])}
+
+    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
+        """Return ranking and calibration metrics, intervals, gains and reliability."""
+        return measure_models(rows, scores, k, self.config.evaluation.bootstrap, self.only_rank)
+
+    def summary(self, measured: Measured) -> dict[str, Any]:
+        """Return what the student keeps of its teacher."""
+        student, fuser = measured["student"]["metrics"], measured["fuser"]["metrics"]
+        return {"retention": {name: ratio(student[name], fuser[name]) for name in ("ap", "recall_at_k")}}
+
+    def sections(self, measured: Measured) -> dict[str, Any]:
+        """Return gains and the student's reliability."""
+        return {
+            "gains": gains(measured),
+            "calibration": _bins(measured["student"].get("reliability")),
+        }
+
+
+def gains(measured: Measured) -> list[dict[str, Any]]:
+    """Return the report's gains curves of the models that have one."""
+    return [
+        {"model": name, "share": found["gains"][0][1:], "recall": found["gains"][1][1:]}
+        for name, found in measured.items()
+        if None not in found["gains"][1]
+    ]
+
+
+def ratio(above: float | None, below: float | None) -> float | None:
+    """Return above / below, None where it is not defined."""
+    return above / below if above is not None and below else None
+
+
+def _bins(reliability: dict[str, list[float]] | None) -> list[dict[str, float]]:
+    if reliability is None:
+        return []
+    names = list(reliability)
+    bins = [dict(zip(names, values, strict=True)) for values in zip(*reliability.values(), strict=True)]
+    return [{**one, "rows": round(one["rows"])} for one in bins]

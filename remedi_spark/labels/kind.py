@@ -1,0 +1,124 @@
+"""What depends on the kind of label, in one place; the rest of the chain is the same code for every task.
+
+Every model of the chain gives a *margin*: log-odds of a 0/1 label, or a standardised amount. Relative features, fuser
+and student work on margins alone. A :class:`Task` says how labels become what is learned, how margins become what is
+published, and how that is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from remedi_spark.config import Config
+from remedi_spark.config.chain import ModelConfig
+from remedi_spark.maths.label_scale import ScoreMap
+from remedi_spark.models.contract import Amounts, Array
+from remedi_spark.samples.layout import Layout
+from remedi_spark.storage.store import ModelStore
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+Measured = dict[str, dict[str, Any]]
+"""By model: ``metrics``, ``intervals`` and what else the task measures."""
+
+
+class Task(Protocol):
+    """One kind of label, in one phase of one run."""
+
+    binary: ClassVar[bool]
+    """Labels are 0 or 1."""
+    loss: ClassVar[str]
+    """What base models, stacks and fuser minimise on :meth:`target`: ``logistic`` or ``mse``."""
+    rare_owners: ClassVar[str]
+    """What owners with a rare label are called."""
+    baselines: ClassVar[dict[str, str]]
+    """Baselines worth measuring, each with its column of ``fused_scores``."""
+    files: ClassVar[tuple[str, ...]]
+    """What :meth:`measure_labels` and :meth:`choose_weights` store."""
+
+    def needs_no_negatives(self) -> str | None:
+        """Name what cannot learn labels below 0, if anything."""
+        ...
+
+    def rare_above(self, labelled: DataFrame) -> float:
+        """Return the label above which rows are rare: folds and test share are even in them."""
+        ...
+
+    def measure_labels(self, train: DataFrame) -> None:
+        """Measure and store what the training labels must tell before anything is learned."""
+        ...
+
+    def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:
+        """Settle and store the weights of rows where that takes trial fits.
+
+        Args:
+            encoded: the training rows with their folds, lazily: nothing is computed unless it is needed.
+            layout: of the encoded rows.
+            rows: how many there are.
+        """
+        ...
+
+    def target(self) -> Column:
+        """Return what models learn, over ``label``."""
+        ...
+
+    def weight(self) -> Column:
+        """Return the row weight of every fit, over ``weight`` and ``label``."""
+        ...
+
+    def members(self, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+        """Return the base models that suit the labels."""
+        ...
+
+    def amounts(self) -> Amounts | None:
+        """Return what learners of amounts need beside the target; None for 0/1 labels."""
+        ...
+
+    def predictions(self, margins: DataFrame, names: list[str]) -> DataFrame:
+        """Turn the models' own margins into comparable scores: probabilities at the true prior, or amounts."""
+        ...
+
+    def margin(self) -> Callable[[Array], Array]:
+        """Return the way from scores to margins, for arrays."""
+        ...
+
+    def score(self, margin: Column) -> Column:
+        """Return the score of a margin, before any calibration."""
+        ...
+
+    def lesson(self, label_weight: float) -> Column:
+        """Return what the student learns by squared error, over ``fuser`` (the teacher's margin) and ``label``."""
+        ...
+
+    def score_map(self, teacher: DataFrame) -> ScoreMap:
+        """Return the way from the student's margin to its published score; ``teacher`` holds out-of-fold margins."""
+        ...
+
+    def size(self, rows: DataFrame) -> dict[str, Any]:
+        """Return the counts of the measured rows that open ``metrics.json``."""
+        ...
+
+    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
+        """Measure every model on the untouched rows."""
+        ...
+
+    def summary(self, measured: Measured) -> dict[str, Any]:
+        """Return the task's own parts of ``metrics.json``."""
+        ...
+
+    def sections(self, measured: Measured) -> dict[str, Any]:
+        """Return the task's own parts of the report."""
+        ...
+
+
+def task_of(config: Config, store: ModelStore) -> Task:
+    """Return the configured task over the files of one phase."""
+    if config.task == "regression":
+        from remedi_spark.labels.regression import Regression
+
+        return Regression(config, store)
+    from remedi_spark.labels.classification import Classification
+
+    return Classification(config, store)

@@ -1,0 +1,214 @@
+"""An amount with a long tail: margins are standardised amounts, scores are amounts, rare labels weigh more.
+
+Source of the weights and of feature smoothing: deep imbalanced regression (arXiv 2102.09554). The weights enter every
+fit of the chain, because each one that left them out would pull predictions of rare labels back to the common ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import LABEL
+from remedi_spark.config import Config
+from remedi_spark.config.chain import ModelConfig
+from remedi_spark.config.regression import NEEDS_NO_NEGATIVES, ZERO_INFLATED
+from remedi_spark.labels.amount_measures import Shots, measure_amounts
+from remedi_spark.labels.classification import gains, ratio
+from remedi_spark.labels.counts import amount_column, count_labels, fit_scale, margin_column
+from remedi_spark.labels.kind import Measured
+from remedi_spark.labels.weights import Errors, best_weights, row_weight, try_weights
+from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.label_scale import LabelScale, ScoreMap
+from remedi_spark.models.contract import TARGET, Amounts, Array
+from remedi_spark.models.cross_fit import FoldFits
+from remedi_spark.models.nets.smoothing import FeatureSmoothing
+from remedi_spark.progress import say
+from remedi_spark.samples.layout import Layout
+from remedi_spark.spark.quantiles import quantiles
+from remedi_spark.storage.store import ModelStore
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+LABELS, WEIGHTS = "labels", "label_weights"
+"""Files: the scale, the share of zeros and the histogram with each kind of weights; which kind was chosen, and how."""
+_RARE = (0.95, 0.9, 0.75, 0.5, 0.0)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """See :class:`remedi_spark.labels.kind.Task`."""
+
+    config: Config
+    store: ModelStore
+
+    binary: ClassVar[bool] = False
+    loss: ClassVar[str] = "mse"
+    rare_owners: ClassVar[str] = "owners with a label in the upper tail"
+    baselines: ClassVar[dict[str, str]] = {"mean": "mean", "stack": "stack_lr"}
+    files: ClassVar[tuple[str, ...]] = ("labels.json", "label_weights.json")
+
+    @cached_property
+    def _labels(self) -> dict[str, Any]:
+        stored: dict[str, Any] = self.store.load(LABELS)
+        return stored
+
+    @cached_property
+    def _weights(self) -> dict[str, Any]:
+        stored: dict[str, Any] = self.store.load(WEIGHTS)
+        return stored
+
+    @property
+    def scale(self) -> LabelScale:
+        """Between amounts and margins."""
+        return LabelScale.from_dict(self._labels["scale"])
+
+    @property
+    def density(self) -> LabelDensity:
+        """Training labels by bin, and the weight of each bin; edges are margins."""
+        return LabelDensity.from_dict(self._labels["densities"][self._weights["kind"]])
+
+    def needs_no_negatives(self) -> str | None:
+        """Name the first member that was switched on for good and takes amounts of 0 or more only."""
+        for name, model in self.config.base_models.models.items():
+            objective = getattr(model, "objective", None)
+            if model.enabled is True and objective in NEEDS_NO_NEGATIVES:
+                return f"base_models.models.{name} (objective {objective})"
+        return None
+
+    def rare_above(self, labelled: DataFrame) -> float:
+        """Return the 95 % quantile of the labels, or the next lower one that is below the highest label."""
+        [[*cuts, highest]] = quantiles(labelled, [LABEL], [*_RARE, 1.0])
+        return float(next((cut for cut in cuts if cut < highest), highest))
+
+    def measure_labels(self, train: DataFrame) -> None:
+        """Fit and store the scale, the share of zeros, and the histogram of labels with each kind of weights."""
+        config = self.config.regression
+        scale, zeros = fit_scale(train, config)
+        apart = zeros >= ZERO_INFLATED and config.lds.zeros_apart
+        densities = count_labels(train, scale, config, config.lds.kinds, zeros_apart=apart)
+        self.store.save(LABELS, {
+            "scale": scale.to_dict(), "zeros": zeros, "zeros_apart": apart,
+            "densities": {kind: density.to_dict() for kind, density in densities.items()},
+        })  # fmt: skip
+
+    def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:
+        """Store the kind of weights that pays, by trial fits if there are several."""
+        base, stored, apart = self.config.base_models, self._labels["densities"], self._labels["zeros_apart"]
+        densities = {kind: LabelDensity.from_dict(density) for kind, density in stored.items()}
+        errors: dict[str, Errors] = {}
+        if len(densities) > 1:
+            plan = FoldFits(
+                layout, base.folds, TARGET, self.loss, 0.0, rows, base.validation_share, 1, self.config.seed * 1000,
+                Amounts(self.scale), seconds=self.config.spark.unit_seconds,
+            )  # fmt: skip
+            trial = encoded.withColumn(TARGET, self.target())
+            errors = try_weights(trial, densities, self.scale, plan, zeros_apart=apart)
+        kind = best_weights(errors) if errors else next(iter(densities))
+        chosen = densities[kind]
+        tried = {name: asdict(found) for name, found in errors.items()}
+        self.store.save(WEIGHTS, {"kind": kind, "tried": tried})
+        weights = f"row weights {kind}, from {min(chosen.weights):.2g} to {max(chosen.weights):.2g}"
+        say("base-models", f"label: {self._labels['zeros']:.0%} zeros, {weights}{_beside(errors, kind)}")
+
+    def target(self) -> Column:
+        """Return the standardised label."""
+        return margin_column(self.scale, F.col(LABEL))
+
+    def weight(self) -> Column:
+        """Return the row's own weight times that of its label's bin."""
+        return row_weight(self.density, self.target(), zeros_apart=self._labels["zeros_apart"])
+
+    def members(self, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+        """Return those that are switched on; those for many zeros only where there are any."""
+        zeros = self._labels["zeros"] >= ZERO_INFLATED and self.scale.lowest == 0
+        return {name: model for name, model in models.items() if model.enabled is True or (model.enabled and zeros)}
+
+    def amounts(self) -> Amounts | None:
+        """Return the scale, and how nets smooth their features unless that is switched off."""
+        fds = self.config.regression.fds
+        smoothing = FeatureSmoothing(self.density.edges, fds.kernel, fds.kernel_size, fds.sigma, fds.momentum)
+        return Amounts(self.scale, smoothing if fds.enabled and smoothing.buckets > 1 else None)
+
+    def predictions(self, margins: DataFrame, names: list[str]) -> DataFrame:
+        """Return amounts: all models have learned the same scale, so there is nothing to align."""
+        return margins.withColumns({name: self.score(F.col(name)) for name in names})
+
+    def margin(self) -> Callable[[Array], Array]:
+        """Return the standardised amount."""
+        return self.scale.margin
+
+    def score(self, margin: Column) -> Column:
+        """Return the amount."""
+        return amount_column(self.scale, margin)
+
+    def lesson(self, label_weight: float) -> Column:
+        """Return the teacher's margin, mixed with the label's where there is one.
+
+        The squared error on the mixture differs by a constant from that share of the squared errors on each.
+        """
+        teacher = F.col("fuser")
+        if not label_weight:
+            return teacher
+        return F.coalesce((1 - label_weight) * teacher + label_weight * self.target(), teacher)
+
+    def score_map(self, teacher: DataFrame) -> ScoreMap:
+        """Return the scale: a calibration to the mean would undo the weights of the rare labels."""
+        return self.scale
+
+    def size(self, rows: DataFrame) -> dict[str, Any]:
+        """Return rows and the total of their labels."""
+        found = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
+        return {"rows": int(found[0]), "total": float(found[1]), "positives": None, "prior": None}
+
+    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
+        """Return errors overall and by how rare the label was in training, and the worth of the ranking."""
+        config = self.config.regression
+        shots = Shots(self.scale, self.density.edges, self.density.counts, config.many, config.few)
+        return measure_amounts(rows, scores, k, shots, self.config.evaluation.bootstrap)
+
+    def summary(self, measured: Measured) -> dict[str, Any]:
+        """Return errors by shot, what the student keeps of its teacher, and the settings of the smoothing."""
+        student, fuser = measured["student"]["metrics"], measured["fuser"]["metrics"]
+        return {
+            "shots": {name: found["shots"] for name, found in measured.items()},
+            "retention": {
+                "value_at_k": ratio(student["value_at_k"], fuser["value_at_k"]),
+                "mae": ratio(fuser["mae"], student["mae"]),
+            },
+            "regression": self.config.regression.model_dump(mode="json"),
+            "row_weights": self._weights,
+        }
+
+    def sections(self, measured: Measured) -> dict[str, Any]:
+        """Return gains of value, errors by shot of teacher and student, and the student's along the label."""
+        density = asdict(self.density)
+        edges = np.asarray(density["edges"])
+        centres = self.scale((edges[:-1] + edges[1:]) / 2)
+        bins = zip(centres, density["counts"], density["weights"], measured["student"]["error_by_bin"], strict=True)
+        return {
+            "gains": gains(measured),
+            "shots": [
+                {"model": name, "shot": shot, **{key: found[key] for key in ("rows", "mae", "rmse", "gmae")}}
+                for name in ("fuser", "student")
+                for shot, found in measured[name]["shots"].items()
+            ],
+            "label_bins": [
+                {"label": label, "rows": int(rows), "weight": weight, "error": error}
+                for label, rows, weight, error in bins
+            ],
+        }
+
+
+def _beside(errors: Mapping[str, Errors], kind: str) -> str:
+    """Say what the chosen weights change in the trial fits, against none."""
+    if not errors or kind == "none":
+        return ""
+    own, plain = errors[kind], errors["none"]
+    return f" (trial fits: MAE {own.mae / plain.mae - 1:+.1%}, by label bin {own.balanced / plain.balanced - 1:+.1%})"

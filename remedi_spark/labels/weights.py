@@ -1,0 +1,117 @@
+"""Which weights of rare labels pay on this table: trial fits of one small model, judged on rows it has not seen.
+
+Heavier weights buy smaller errors where labels are rare for larger ones where they are common. How much of each depends
+on whether rare labels can be predicted at all, which no histogram tells. A kind of weights is judged by the square of
+the overall mean absolute error times the balanced one (the mean over label bins of each bin's own, so that all labels
+count alike, as in Ren et al., "Balanced MSE for Imbalanced Visual Regression", arXiv 2203.16427): a share won where
+labels are rare must be twice the share lost overall, because the weights enter every fit of the chain, where the loss
+adds up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import FOLD, LABEL, ROW_HASH, WEIGHT
+from remedi_spark.config.chain import LightGBMConfig
+from remedi_spark.labels.counts import amount_column, bin_column, weight_column
+from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.models.contract import Fitted
+from remedi_spark.models.cross_fit import FoldFits, fit_fold
+from remedi_spark.models.predict import score_by_fold
+from remedi_spark.spark.partitions import slots, uniform
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+ROWS = 200_000
+"""About so many rows, of all owners alike, are enough to tell kinds of weights apart; folds keep owners together."""
+FOLDS = 2
+"""Folds that are left out in turn."""
+TRIAL = LightGBMConfig(num_iterations=300, learning_rate=0.1, num_leaves=15, min_data_in_leaf=50, feature_fraction=0.6)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Mean absolute errors in the label's unit: over rows, and over label bins."""
+
+    mae: float
+    balanced: float
+
+    @property
+    def cost(self) -> float:
+        """What the best kind of weights has the least of."""
+        return self.mae**2 * self.balanced
+
+    @classmethod
+    def of_bins(cls, rows: npt.ArrayLike, totals: npt.ArrayLike) -> Errors:
+        """Return the errors from rows and total absolute error of each bin that has any."""
+        counts, sums = np.asarray(rows, dtype=np.float64), np.asarray(totals, dtype=np.float64)
+        return cls(float(sums.sum() / counts.sum()), float((sums / counts).mean()))
+
+
+def best_weights(errors: Mapping[str, Errors]) -> str:
+    """Return the kind of weights with the least cost; the first of equals."""
+    return min(errors, key=lambda kind: errors[kind].cost)
+
+
+def row_weight(density: LabelDensity, margin: Column, *, zeros_apart: bool) -> Column:
+    """Return a row's own weight times that of its label's bin; with ``zeros_apart`` a label of 0 weighs 1."""
+    smoothed = weight_column(density, margin)
+    if zeros_apart:
+        smoothed = F.when(F.col(LABEL) == 0, F.lit(1.0)).otherwise(smoothed)
+    return F.col(WEIGHT) * smoothed
+
+
+def try_weights(
+    rows: DataFrame, densities: Mapping[str, LabelDensity], scale: LabelScale, plan: FoldFits, *, zeros_apart: bool
+) -> dict[str, Errors]:
+    """Return the out-of-fold errors of :data:`TRIAL` under each kind of weights.
+
+    Args:
+        rows: encoded training rows with label, weight, fold and the target that ``plan`` names.
+        densities: by kind of weights, over the same bins.
+        scale: between the target and the label's unit.
+        plan: of the fits.
+        zeros_apart: see :func:`row_weight`.
+    """
+    share = ROWS / max(plan.rows, 1)
+    if share < 1:
+        plan = replace(plan, rows=ROWS)
+        rows = rows.where(uniform(ROW_HASH, plan.seed + 2) < share)
+    rows = rows.cache()
+    kinds, folds = list(densities), min(FOLDS, plan.folds)
+    weighted = {
+        kind: rows.withColumn(WEIGHT, row_weight(density, F.col(plan.target), zeros_apart=zeros_apart))
+        for kind, density in densities.items()
+    }
+    units = [(kind, fold) for kind in kinds for fold in range(folds)]
+    try:
+        with ThreadPoolExecutor(slots(rows.sparkSession)) as pool:
+            fitted = list(pool.map(lambda unit: fit_fold(weighted[unit[0]], TRIAL, plan, unit[1]), units))
+        # The other folds' places are filled, but none of their rows is scored.
+        models: dict[str, Sequence[Fitted]] = {
+            kind: [fitted[i * folds + min(fold, folds - 1)] for fold in range(plan.folds)]
+            for i, kind in enumerate(kinds)
+        }
+        unseen = rows.where(F.col(FOLD) < folds).select(FOLD, LABEL, plan.target, "x", "te")
+        return _errors(score_by_fold(unseen, models, plan.layout), densities, scale, plan.target)
+    finally:
+        rows.unpersist()
+
+
+def _errors(
+    scored: DataFrame, densities: Mapping[str, LabelDensity], scale: LabelScale, target: str
+) -> dict[str, Errors]:
+    edges = np.asarray(next(iter(densities.values())).edges)
+    totals = [F.sum(F.abs(amount_column(scale, F.col(kind)) - F.col(LABEL))).alias(kind) for kind in densities]
+    by_bin = scored.groupBy(bin_column(edges, F.col(target))).agg(F.count("*").alias("rows"), *totals).collect()
+    return {kind: Errors.of_bins([row["rows"] for row in by_bin], [row[kind] for row in by_bin]) for kind in densities}

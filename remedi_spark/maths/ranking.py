@@ -1,0 +1,114 @@
+"""How well scores put positives first: metrics of a budget of K rows, and of the whole order.
+
+Labels are 0 or 1, shape (n,); scores are any finite numbers, shape (n,), higher is better; weights, shape (n,), are 0
+or more. Rows with equal scores have no order of their own, so ties count pro rata: with the rows above a tie ``a``,
+TP@K = positives above + (K − a) · positives tied / rows tied. Without positives (for AUC and KS also without
+negatives) a metric that divides by them is nan. K above the number of rows is clipped to it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from remedi_spark.errors import InputError
+from remedi_spark.maths.bootstrap import Difference, bootstrap_intervals, paired_bootstrap
+from remedi_spark.maths.checks import FloatArray, at_least, binary_labels, finite_vector, row_weights
+from remedi_spark.maths.tied_scores import RANKING_METRICS, TiedScores
+
+__all__ = [
+    "RANKING_METRICS",
+    "Difference",
+    "average_precision",
+    "bootstrap_intervals",
+    "gains_curve",
+    "ks_statistic",
+    "lift_at_k",
+    "ndcg_at_k",
+    "paired_bootstrap",
+    "precision_at_k",
+    "ranking_metrics",
+    "recall_at_k",
+    "roc_auc",
+]
+
+
+def precision_at_k(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None
+) -> float:
+    """Share of positives in the best ``k`` rows, in [0, 1]."""
+    return _tied(labels, scores, weights).precision_at(_budget(k))
+
+
+def recall_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None) -> float:
+    """Share of all positives that the best ``k`` rows hold, in [0, 1]; nan without positives."""
+    return _tied(labels, scores, weights).recall_at(_budget(k))
+
+
+def lift_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None) -> float:
+    """Precision at ``k`` over the share of positives in all rows: 1 is contact at random; nan without positives."""
+    return _tied(labels, scores, weights).lift_at(_budget(k))
+
+
+def ndcg_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None) -> float:
+    """Normalised discounted cumulative gain of the best ``k`` rows, in [0, 1]; nan without positives.
+
+    Gains are the labels, discounts 1 / log2(rank + 1); tied rows share their mean gain (McSherry and Najork, 2008).
+    """
+    return _tied(labels, scores, weights).ndcg_at(_budget(k))
+
+
+def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    """AP = Σ (R_n − R_{n−1}) P_n over distinct scores, in [0, 1], not interpolated; nan without positives."""
+    return _tied(labels, scores, weights).average_precision()
+
+
+def roc_auc(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    """Area under the ROC curve, in [0, 1]; tied pairs count one half; nan when a class is missing."""
+    return _tied(labels, scores, weights).roc_auc()
+
+
+def ks_statistic(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    """Two-sided Kolmogorov-Smirnov distance of positives and negatives, in [0, 1]; nan when a class is missing."""
+    return _tied(labels, scores, weights).ks()
+
+
+def ranking_metrics(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None
+) -> dict[str, float]:
+    """Return every metric of ``RANKING_METRICS`` from one sort.
+
+    ``brier`` and ``ece`` (10 bins of equal mass) take scores as probabilities, and are nan when one is outside [0, 1].
+
+    Args:
+        labels: 0 or 1, shape (n,).
+        scores: shape (n,).
+        k: how many rows the budget allows, above 0; in units of weight when weights are given.
+        weights: shape (n,), or none.
+    """
+    tied = _tied(labels, scores, weights)
+    k = _budget(k)
+    return {name: tied.metric(name, k) for name in RANKING_METRICS}
+
+
+def gains_curve(labels: npt.ArrayLike, scores: npt.ArrayLike, points: int = 200) -> tuple[FloatArray, FloatArray]:
+    """Recall against the share of rows contacted, at ``points`` shares evenly from 0 to 1; ties pro rata.
+
+    Returns:
+        share and recall, each of shape (points,); recall is nan throughout without positives.
+    """
+    at_least("points", points, 2)
+    share = np.linspace(0, 1, points)
+    return share, _tied(labels, scores, None).gains(share)
+
+
+def _tied(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None) -> TiedScores:
+    labels = binary_labels(labels)
+    scores = finite_vector("scores", scores, len(labels))
+    return TiedScores.of(labels, scores, None if weights is None else row_weights(weights, len(labels)))
+
+
+def _budget(k: float) -> float:
+    if not k > 0:
+        raise InputError(f"k: found {k}, expected the number of rows that the budget allows, above 0")
+    return float(k)

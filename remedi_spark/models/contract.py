@@ -1,0 +1,116 @@
+"""One small contract for all learners: fit on Spark, then predict anywhere from bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.models.reference import Reference
+from remedi_spark.samples.layout import Layout
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from remedi_spark.models.nets.smoothing import FeatureSmoothing
+
+Array = npt.NDArray[np.float64]
+
+X = "x"
+TARGET = "target"
+ROW_WEIGHT = "weight"
+VALID = "valid"
+AMOUNT = "amount"
+"""Optional column of a training set: the label in its own unit, beside the standardised target."""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What learners of amounts are told beside the standardised target.
+
+    Attributes:
+        scale: between target and amount.
+        smoothing: of a net's last hidden layer; None: none.
+    """
+
+    scale: LabelScale
+    smoothing: FeatureSmoothing | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows for one fit.
+
+    Attributes:
+        frame: ``x`` (array<double> of ``layout.width``), ``target`` (double), ``weight`` (double), ``valid`` (boolean,
+            the inner validation rows that decide when to stop) and ``row_hash`` (order of the rows).
+        layout: what each number of ``x`` is.
+        loss: ``logistic`` for a 0/1 target, ``mse`` for a real one.
+        prior: weighted mean target of the training rows, known beforehand.
+        rows: about how many rows the frame has.
+        workers: Spark tasks that train together.
+        seed: of everything random in the fit.
+        amounts: set where the target is a standardised amount; the frame then has the column ``amount`` too.
+    """
+
+    frame: DataFrame
+    layout: Layout
+    loss: str
+    prior: float
+    rows: int
+    workers: int
+    seed: int
+    amounts: Amounts | None = None
+    positives: int = 0
+    """About how many of the rows have a label of 1, where the loss is ``logistic``."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model as bytes, free of Spark.
+
+    Attributes:
+        kind: which predictor reads the payload (``lightgbm``, ``xgboost``, ``catboost``, ``net``, ``hurdle``).
+        payload: the native model.
+        info: JSON-able facts of the fit (best iteration, validation curve, ``rows_used``); ``label_scale`` where the
+            native model gives the log of an amount, which the predictor brings to that scale; ``shift``, added to every
+            margin.
+    """
+
+    kind: str
+    payload: bytes
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class Learner(Protocol):
+    """Fits one kind of model."""
+
+    def fit(self, data: TrainingSet) -> Fitted:
+        """Fit on ``data``.
+
+        Raises:
+            FitError: the fit ended without a usable model.
+        """
+        ...
+
+
+class Predictor(Protocol):
+    """Scores encoded rows: (n, width) -> margins (n,): log-odds, or the standardised amount."""
+
+    def __call__(self, x: Array) -> Array:
+        """Return one margin a row."""
+        ...
+
+    def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
+        """Return what each feature adds to the margin, (n, features), and the margin it is added to, (n,).
+
+        That is the reference row's, unless the model explains rows against one of its own.
+        """
+        ...
+
+
+class FitError(RuntimeError):
+    """A fit ended without a usable model."""

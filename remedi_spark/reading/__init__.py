@@ -1,0 +1,1 @@
+"""Tables of the user, whatever wrote them: Parquet, CSV, Delta, frames."""

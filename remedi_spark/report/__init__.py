@@ -1,0 +1,1 @@
+"""From measures to ``metrics.json`` and ``report.html``."""

@@ -1,0 +1,357 @@
+"""Everything a report shows, as frozen models that go to JSON and back without loss.
+
+Only :class:`Head` is required; a part left at ``None`` or empty leaves its section out of the page. Numpy scalars and
+arrays are accepted wherever a number or a list is; NaN and infinity become ``None`` and are shown as a dash, because a
+metric that is undefined (AP without positives) must survive strict JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy scalars and arrays, at any depth of lists and mappings, into plain Python."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite)]
+"""A finite number, or ``None`` where it is undefined or was not measured."""
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0)]
+Kind = Literal["base", "baseline", "fuser", "student", "ablation"]
+
+
+class Part(BaseModel):
+    """A frozen, strictly keyed part of the report."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numpy_to_python(cls, values: Any) -> Any:
+        return _plain(values)
+
+    def _require_equal_lengths(self, *names: str) -> None:
+        lengths = {name: len(getattr(self, name)) for name in names}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{type(self).__name__}: found lengths {lengths}, required: one entry each a point")
+
+
+class Head(Part):
+    """What was measured, on what, and the budget that the headline speaks of."""
+
+    title: str
+    label: str
+    """Name of the target, for example ``buys INFANT FORMULA in the next 28 days``."""
+    task: Literal["classification", "regression"] = "classification"
+    run_id: str
+    model_version: str
+    generated_at: str
+    """Time of the report, ISO 8601."""
+    measured_on: str
+    """One sentence: which rows, untouched by every stage, the metrics are from."""
+    rows: Count
+    """Rows that the metrics are from."""
+    positives: Count | None = None
+    """Positives among ``rows``; ``None`` for regression."""
+    prior: Number = None
+    """positives / rows, in [0, 1]."""
+    total: Number = None
+    """Sum of the labels of ``rows``; regression only."""
+    k: Count
+    """Rows within the budget."""
+    budget: Annotated[float, Field(gt=0.0, le=1.0)]
+    """Share of the rows that can be contacted, in (0, 1]."""
+    owners: str = "owners"
+    """What a row is called, in the plural."""
+    buyers: str = "buyers"
+    """What a positive is called, in the plural."""
+
+    @property
+    def reachable(self) -> float:
+        """What contacting every row reaches: all positives, or the total of the labels."""
+        return (self.total if self.positives is None else self.positives) or 0
+
+
+class ModelResult(Part):
+    """One line of the leaderboard or of the ablations."""
+
+    name: str
+    kind: Kind
+    metrics: dict[str, Number]
+    """By name: ap, auc, recall_at_k, precision_at_k, lift_at_k, ndcg_at_k, brier, ece, ks; for regression value_at_k,
+    mae, rmse, gmae, spearman. Any other name is shown as it is."""
+    intervals: dict[str, tuple[Number, Number]] = Field(default_factory=dict)
+    """95 % intervals of some of the metrics, (low, high)."""
+    seconds: Number = None
+    """Fitting time."""
+    rows_used: list[Count] = Field(default_factory=list)
+    """Training rows of the fit of each fold, after all caps; empty: unknown."""
+
+
+class FailedMember(Part):
+    """A model that was asked for and is not in the ensemble."""
+
+    model: str
+    phase: str = ""
+    """``holdout`` (measured) or ``final`` (shipped)."""
+    reason: str = ""
+
+
+class Retention(Part):
+    """metric(student) / metric(teacher) on the same rows; 1 = nothing lost."""
+
+    ap: Number = None
+    recall_at_k: Number = None
+    value_at_k: Number = None
+    """Regression only."""
+    mae: Number = None
+    """Regression only: mae(teacher) / mae(student), so that 1 = nothing lost here too."""
+
+
+class Fidelity(Part):
+    """How closely the student follows its teacher."""
+
+    spearman: Number = None
+    top_k_overlap: Number = None
+    """Share of the teacher's best k that are in the student's best k."""
+
+
+class GainsCurve(Part):
+    """Recall (of amounts: share of their total) against the share contacted, best first; the lift is recall / share."""
+
+    model: str
+    """A name of :attr:`Report.models`."""
+    share: list[Share]
+    """Rising, in (0, 1]; (0, 0) is implied."""
+    recall: list[Share]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._require_equal_lengths("share", "recall")
+        if not self.share or self.share != sorted(set(self.share)):
+            raise ValueError(f"GainsCurve of {self.model!r}: share must have a point and rise from point to point")
+        return self
+
+
+class ReliabilityBin(Part):
+    """One bin of the reliability curve: mean prediction, observed rate and the rate's 95 % interval."""
+
+    predicted: Share
+    observed: Share
+    rows: Count
+    lower: Number = None
+    upper: Number = None
+
+
+class Experts(Part):
+    """The gate of the fuser. E experts."""
+
+    names: list[str]
+    mean_weight: list[Share]
+    """Mean gate weight of each expert, (E,)."""
+    entropy: Number = None
+    """Mean entropy of the gate divided by ln E: 0 = one expert a row, 1 = all alike."""
+    by_decile: list[list[Share]] = Field(default_factory=list)
+    """Mean gate weight by decile of the fused score, best decile first, (10, E)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._require_equal_lengths("names", "mean_weight")
+        widths = {len(row) for row in self.by_decile} - {len(self.names)}
+        if widths:
+            raise ValueError(f"Experts.by_decile: found rows of {widths}, required one weight for each of {self.names}")
+        return self
+
+
+class FeatureImportance(Part):
+    """Mean absolute contribution to the score, as a share of the sum over all features."""
+
+    feature: str
+    importance: Number
+
+
+class Explained(Part):
+    """The rows that the importance is estimated from; half of them are from the list, and weighed back."""
+
+    rows: Count
+    owners: Count
+
+
+class Effect(Part):
+    """Mean score along one feature."""
+
+    feature: str
+    values: list[float | str]
+    """Bin centres, or the levels of a category."""
+    mean_score: list[Number]
+    rows: list[Count]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._require_equal_lengths("values", "mean_score", "rows")
+        return self
+
+
+class Segment(Part):
+    """The student inside one level of one column, at the same cut-off score as everywhere else."""
+
+    column: str
+    level: str
+    rows: Count
+    positives: Count
+    recall_at_k: Number = None
+    lift_at_k: Number = None
+    ap: Number = None
+
+
+class SnapshotResult(Part):
+    """The student on one snapshot."""
+
+    snapshot: str
+    """ISO date."""
+    rows: Count
+    positives: Count
+    ap: Number = None
+    recall_at_k: Number = None
+    lift_at_k: Number = None
+
+
+class InputHealth(Part):
+    """One input table: rows read, and rows set aside because they break the contract."""
+
+    name: str
+    rows: Count
+    quarantined: Count = 0
+
+
+class FeatureHealth(Part):
+    """Nulls and drift of one feature."""
+
+    feature: str
+    null_share: Number = None
+    psi: Number = None
+    """Population stability index, training rows against the measured or scored rows."""
+
+
+class DataHealth(Part):
+    """State of the inputs and the features."""
+
+    inputs: list[InputHealth] = Field(default_factory=list)
+    features: list[FeatureHealth] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+
+class TrainingCurve(Part):
+    """Loss by iteration of one model on one fold."""
+
+    model: str
+    fold: Count
+    iteration: list[int]
+    train: list[Number]
+    valid: list[Number]
+    """Empty when the model was trained without validation rows."""
+    loss: str = "loss"
+    """What the curves measure."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        measured = [name for name in ("train", "valid") if getattr(self, name)]
+        self._require_equal_lengths("iteration", *measured)
+        return self
+
+
+class LabelBin(Part):
+    """Regression: one bin of the label, with its weight in training and the student's error."""
+
+    label: float
+    """Centre of the bin."""
+    rows: Count
+    """Training rows."""
+    weight: Number = None
+    """Label distribution smoothing weight, mean 1 over the rows."""
+    error: Number = None
+    """Mean absolute error on the measured rows."""
+
+
+class Shot(Part):
+    """Regression: errors of one model over the label bins of one density (many > 100 rows, medium, few < 20, zero)."""
+
+    model: str
+    shot: Literal["all", "many", "medium", "few", "zero"]
+    rows: Count
+    mae: Number = None
+    rmse: Number = None
+    gmae: Number = None
+
+
+class TableVersion(Part):
+    """A table the run read or wrote."""
+
+    name: str
+    version: str
+
+
+class StageDuration(Part):
+    """Wall time of one stage."""
+
+    stage: str
+    seconds: Annotated[float, Field(ge=0.0)]
+
+
+class Provenance(Part):
+    """How the run can be made again."""
+
+    configuration: str = ""
+    """YAML."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    seeds: dict[str, int] = Field(default_factory=dict)
+    tables: list[TableVersion] = Field(default_factory=list)
+    durations: list[StageDuration] = Field(default_factory=list)
+
+
+class Report(Part):
+    """All that :func:`remedi_spark.report.page.render` shows.
+
+    ``Report.model_validate_json(report.model_dump_json())`` equals ``report``, so that a page can be rebuilt
+    from the stored JSON.
+    """
+
+    head: Head
+    warnings: list[str] = Field(default_factory=list)
+    """What the run found that may make its figures worth less, a sentence each."""
+    failed: list[FailedMember] = Field(default_factory=list)
+    models: list[ModelResult] = Field(default_factory=list)
+    retention: Retention | None = None
+    fidelity: Fidelity | None = None
+    gains: list[GainsCurve] = Field(default_factory=list)
+    calibration: list[ReliabilityBin] = Field(default_factory=list)
+    """Of the student."""
+    experts: Experts | None = None
+    ablations: list[ModelResult] = Field(default_factory=list)
+    importance: list[FeatureImportance] = Field(default_factory=list)
+    explained: Explained | None = None
+    effects: list[Effect] = Field(default_factory=list)
+    """In the order to show them; the page draws the first twelve."""
+    segments: list[Segment] = Field(default_factory=list)
+    over_time: list[SnapshotResult] = Field(default_factory=list)
+    data_health: DataHealth | None = None
+    training_curves: list[TrainingCurve] = Field(default_factory=list)
+    shots: list[Shot] = Field(default_factory=list)
+    label_bins: list[LabelBin] = Field(default_factory=list)
+    provenance: Provenance | None = None

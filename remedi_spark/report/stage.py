@@ -1,0 +1,350 @@
+"""Stage 7: how good the list is, measured on untouched rows; ``metrics.json``, ``report.json``, ``report.html``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
+
+from remedi_spark.columns import KEY, LABEL, OWNER, PART, SNAPSHOT
+from remedi_spark.config import Config
+from remedi_spark.config.chain import EXPERTS
+from remedi_spark.features.state import read_state
+from remedi_spark.labels.kind import Task, task_of
+from remedi_spark.labels.measures import compare_models, fidelity, gate_use, measure_by, measure_segments
+from remedi_spark.maths.label_scale import score_map_from_dict
+from remedi_spark.progress import run_id, say, side_work
+from remedi_spark.redaction import without_secrets_shown
+from remedi_spark.report.drivers import LEVELS, effects, importance
+from remedi_spark.report.explained import WEIGHT, draw_rows
+from remedi_spark.samples.encoder import Encoder
+from remedi_spark.samples.holdout import TEST
+from remedi_spark.samples.schema import FeatureContract
+from remedi_spark.scoring.bundle import load_parts
+from remedi_spark.scoring.monitoring.counting import count_rows
+from remedi_spark.scoring.monitoring.distribution import Distribution
+from remedi_spark.scoring.monitoring.health import health
+from remedi_spark.scoring.monitoring.history import latest
+from remedi_spark.scoring.monitoring.measures import against_training
+from remedi_spark.spark.joins import join_rows
+from remedi_spark.spark.side_by_side import together
+from remedi_spark.storage.store import ModelStore, write_bytes, write_json
+from remedi_spark.storage.strict_json import finite
+from remedi_spark.storage.workspace import FINAL, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame
+
+    from remedi_spark.report.page import Report
+    from remedi_spark.storage.tables import Tables
+
+EXPLAINED_ROWS = 2_000
+"""Rows whose contributions are added up, half of them from the list."""
+EFFECTS = 6
+SEGMENTS = 4
+"""Text features, the strongest ones, by whose levels the student is measured."""
+PACKAGES = (
+    "remedi_spark",
+    "pyspark",
+    "delta-spark",
+    "synapseml",
+    "lightgbm",
+    "xgboost",
+    "catboost",
+    "torch",
+    "numpy",
+    "pandas",
+)
+_KINDS = dict.fromkeys(("mean", "rank_mean", "stack_lr", "stack"), "baseline") | {
+    "fuser": "fuser", "student": "student"
+}  # fmt: skip
+
+
+def run(
+    workspace: Workspace,
+    config: Config,
+    *,
+    label: str,
+    durations: dict[str, float],
+    ablations: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measure, store and render; return ``metrics.json``.
+
+    Args:
+        workspace: where the run's tables and models are.
+        config: of the run.
+        label: what is predicted, in words.
+        durations: seconds of each stage so far.
+        ablations: columns of ``ablation_scores`` to measure beside the rest.
+    """
+    facts = workspace.models(FINAL).load("phases")
+    phase = facts["measured_phase"]
+    models = facts["phases"][phase]["models"]
+    task = task_of(config, workspace.models(phase))
+    rows = _test_rows(workspace, phase, task, models, ablations).cache()
+    try:
+        size = task.size(rows)
+        k = max(1, math.ceil(config.scores.budget * size["rows"]))
+        head = {**size, "k": k, "measured_on": facts["measured_on"]}
+        found = _measure(workspace, config, phase, rows, head, _names(task, models, ablations), ablations)
+        metrics = _metrics(label, head, found["models"], config) | task.summary(found["models"])
+        if ablations:
+            metrics["ablations"] = found["ablations"]
+        metrics["fidelity"] = found["fidelity"]
+        metrics |= {"warnings": facts.get("warnings", []), "failed": facts.get("failed", [])}
+        metrics["fits"] = facts["phases"][phase].get("fits", {})
+        report = _report(workspace, config, phase, metrics, found, durations, task)
+    finally:
+        rows.unpersist()
+    metrics = dict(finite(metrics))
+    write_json(workspace.bundle / "metrics.json", metrics)
+    write_bytes(workspace.bundle / "report.json", report.model_dump_json(indent=1).encode())
+    render_report(workspace.bundle)
+    say("report", str(workspace.home / "report.html"))
+    return metrics
+
+
+def _measure(
+    workspace: Workspace, config: Config, phase: str, rows: DataFrame, head: dict[str, Any], names: list[str],
+    ablations: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """Return all that takes Spark, by name: queries so small that each spends more time on its plan than on rows."""
+    task = task_of(config, workspace.models(phase))
+    contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
+    counted, k = head["positives"] is not None, head["k"]
+    parts: dict[str, Callable[[], Any]] = {
+        "models": lambda: task.measure(rows, {name: F.col(name) for name in names}, k),
+        "ablations": lambda: _differences(rows, ablations, k, config.evaluation.bootstrap) if ablations else {},
+        "fidelity": lambda: fidelity(rows, "student", "fuser", k),
+        "experts": lambda: gate_use(rows, list(EXPERTS), "student"),
+        "drivers": lambda: _drivers(workspace, contract, rows, head, listed=counted),
+        "over_time": lambda: _over_time(rows, config.scores.budget, contract) if counted else [],
+        "data_health": lambda: _health(workspace, config, contract, phase, rows),
+    }
+    return together(parts)
+
+
+def _differences(rows: DataFrame, ablations: Sequence[str], k: int, resamples: int) -> dict[str, Any]:
+    """AP of the whole method's part less that of its ablation, on the same resampled rows."""
+    whole = {name: "student" if name.startswith("student") else "fuser" for name in ablations}
+    found = compare_models(rows, [(whole[name], name) for name in ablations], k, max(2, resamples))
+    return {name: {"instead_of": whole[name], "ap_lost": found[whole[name], name]} for name in ablations}
+
+
+def render_report(bundle: Path) -> Path:
+    """Rebuild ``report.html`` from what was stored; needs no Spark."""
+    from remedi_spark.report.page import Report, render
+    from remedi_spark.storage.store import read_bytes
+
+    report = Report.model_validate_json(read_bytes(bundle / "report.json"))
+    write_bytes(bundle / "report.html", render(report).encode())
+    return bundle / "report.html"
+
+
+def _names(task: Task, models: list[str], ablations: Sequence[str]) -> list[str]:
+    return [*models, *task.baselines, "fuser", "student", *ablations]
+
+
+def _test_rows(workspace: Workspace, phase: str, task: Task, models: list[str], ablations: Sequence[str]) -> DataFrame:
+    """Return the untouched rows with every model's score: a probability, or an amount."""
+    base = workspace.read(phase, "oof_predictions").where(F.col(PART) == TEST)
+    fused = workspace.read(phase, "fused_scores")
+    student = workspace.read(phase, "student_scores")
+    rows = join_rows(join_rows(base, fused), student)
+    if ablations:
+        rows = join_rows(rows, workspace.read(phase, "ablation_scores"))
+    margins = {name: column for name, column in task.baselines.items() if column != "rank_mean"}
+    margins |= {name: name for name in ("fuser", *ablations)}
+    scores = {name: task.score(F.col(column)) for name, column in margins.items()}
+    calibrate = _calibrated(workspace.models(phase))
+    return rows.withColumns({**scores, "student": calibrate("student")})
+
+
+def _calibrated(store: ModelStore) -> Any:
+    stored = store.load("calibration")
+
+    @pandas_udf("double")  # type: ignore[call-overload, untyped-decorator]
+    def calibrate(margins: pd.Series) -> pd.Series:
+        return pd.Series(score_map_from_dict(stored)(margins.to_numpy()))
+
+    return calibrate
+
+
+def _metrics(label: str, head: dict[str, Any], measured: dict[str, Any], config: Config) -> dict[str, Any]:
+    models = {name: found["metrics"] for name, found in measured.items()}
+    return {
+        "task": config.task,
+        "label": label,
+        **head,
+        "budget": config.scores.budget,
+        "seed": config.seed,
+        "models": models,
+        "intervals": {name: found["intervals"] for name, found in measured.items()},
+    }
+
+
+def _report(
+    workspace: Workspace, config: Config, phase: str, metrics: dict[str, Any], found: dict[str, Any],
+    durations: dict[str, float], task: Task,
+) -> Report:  # fmt: skip
+    from remedi_spark.report.page import Report as Page
+
+    tree: dict[str, Any] = {
+        "head": _head(workspace, config, metrics),
+        "warnings": metrics.get("warnings", []),
+        "failed": metrics.get("failed", []),
+        "models": [
+            {
+                "name": name,
+                "kind": "ablation" if name in metrics.get("ablations", ()) else _KINDS.get(name, "base"),
+                "metrics": measured["metrics"],
+                "intervals": measured["intervals"],
+                "rows_used": metrics.get("fits", {}).get(name, {}).get("rows_used", []),
+            }
+            for name, measured in found["models"].items()
+        ],
+        "retention": metrics["retention"],
+        "fidelity": found["fidelity"],
+        **task.sections(found["models"]),
+        "experts": found["experts"],
+        **found["drivers"],
+        "over_time": found["over_time"],
+        "data_health": found["data_health"],
+        "training_curves": _curves(workspace, phase, config.task),
+        "provenance": _provenance(workspace, config, durations),
+    }
+    return Page.model_validate(tree)
+
+
+def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict[str, Any]:
+    version = load_parts(workspace.bundle).model_version
+    moment = datetime.now(UTC).replace(microsecond=0)
+    kept = {name: metrics[name] for name in ("label", "measured_on", "rows", "positives", "prior", "k", "budget")}
+    return {
+        "title": f"Who to contact: {metrics['label']}", "run_id": run_id(), "model_version": version,
+        "generated_at": moment.isoformat(), "task": config.task, "total": metrics.get("total"), **kept,
+    }  # fmt: skip
+
+
+def _drivers(
+    workspace: Workspace, contract: FeatureContract, rows: DataFrame, head: dict[str, Any], *, listed: bool
+) -> dict[str, Any]:
+    """Return what drives the student; segments by the list of the best ``k`` where there is one to judge."""
+    samples = workspace.tables.read("samples")
+    scored = join_rows(rows.select(*KEY, LABEL, "student"), samples)
+    drawn = draw_rows(rows, "student", head["k"] / head["rows"], EXPLAINED_ROWS).cache()
+    try:
+        explained = drawn.agg(F.count("*").alias("rows"), F.countDistinct(OWNER).alias("owners")).collect()[0].asDict()
+        sample = join_rows(drawn, samples).select(*contract.columns, WEIGHT)
+        ordered = importance(sample, load_parts(workspace.bundle))
+    finally:
+        drawn.unpersist()
+    names = [name for name, _ in ordered]
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "effects": lambda: effects(scored, contract, names[:EFFECTS], "student"),
+        "segments": lambda: _segments(scored, contract, names, head["k"]) if listed else [],
+    }
+    shares = [{"feature": name, "importance": size} for name, size in ordered]
+    return {"importance": shares, "explained": explained, **together(parts)}
+
+
+def _segments(scored: DataFrame, contract: FeatureContract, names: list[str], k: int) -> list[dict[str, Any]]:
+    """Measure the student by the levels of the strongest text features."""
+    columns = dict(zip(contract.names, contract.columns, strict=True))
+    texts = {feature.name for feature in contract.features if feature.kind == "category"}
+    chosen = {name: F.col(columns[name]) for name in names if name in texts}
+    chosen = dict(list(chosen.items())[:SEGMENTS])
+    if not chosen:
+        return []
+    cut = scored.select("student").orderBy(F.desc("student")).limit(k).agg(F.min("student")).collect()[0][0]
+    return measure_segments(scored, F.col("student"), chosen, cut, LEVELS)
+
+
+def _over_time(rows: DataFrame, budget: float, contract: FeatureContract) -> list[dict[str, Any]]:
+    if contract.time_column is None or rows.select(SNAPSHOT).distinct().count() > 120:
+        return []
+    found = measure_by(rows, F.col("student"), F.col(SNAPSHOT), budget)
+    return [{"snapshot": facts.pop("level"), **facts} for facts in found]
+
+
+def _health(
+    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame
+) -> dict[str, Any] | None:
+    """Say how the rows scored last differ from training or, where none were scored, the measured rows."""
+    parts, read = load_parts(workspace.bundle), sources_read(workspace.tables)
+    found = None
+    with side_work("report", "reading the table monitoring", "the report compares the measured rows instead"):
+        found = latest(workspace.tables, parts.model_version)
+    if found is not None:
+        snapshot, measures, past = found
+        scored = next(int(one.value or 0) for one in measures if one.metric == "rows")
+        compared = f"rows scored of {snapshot}" if snapshot else "rows scored last"
+        return health(measures, compared, scored, past, read)
+    if parts.distribution is None:
+        return None
+    distribution = Distribution.from_dict(parts.distribution)
+    samples = join_rows(rows.select(*KEY), workspace.tables.read("samples"))
+    now = count_rows(samples, Encoder.from_dict(parts.encoder), distribution.edges)
+    # What is shipped has learned from the measured rows too, unless they came in a table of their own.
+    then = replace(distribution if phase == FINAL else distribution.without(now), score_edges=[], score_counts=[])
+    drift = list(against_training(now, then, contract.names, config.monitoring))
+    return health(drift, "rows measured on", now.rows, sources=read)
+
+
+def sources_read(tables: Tables) -> list[dict[str, Any]]:
+    """Return rows and quarantined rows of every table that stage 1 has read; none where features came ready made."""
+    state = read_state(tables)
+    found = state.findings.items() if state is not None else ()
+    return [{"name": name, "rows": facts["rows"], "quarantined": facts["failed"]} for name, facts in found]
+
+
+def _curves(workspace: Workspace, phase: str, task: str) -> list[dict[str, Any]]:
+    loss = {"classification": "log-loss", "regression": "weighted squared error"}[task]
+    curves = []
+    for path in sorted((workspace.models(phase).root / "base_models").glob("*/fold_*.json")):
+        fitted = workspace.models(phase).load(str(path.relative_to(workspace.models(phase).root).with_suffix("")))
+        valid = fitted["info"].get("curve")
+        if valid:
+            fold = int(path.stem.removeprefix("fold_"))
+            steps = list(range(1, len(valid) + 1))
+            curves.append(
+                {"model": path.parent.name, "fold": fold, "iteration": steps, "train": [], "valid": valid,
+                 "loss": f"{loss} on inner validation, by epoch"}
+            )  # fmt: skip
+    return curves
+
+
+def _provenance(workspace: Workspace, config: Config, durations: dict[str, float]) -> dict[str, Any]:
+    tables = [name for name in ("owner_features", "samples", "oof_predictions", "fused_scores", "student_scores")
+              if workspace.tables.exists(name)]  # fmt: skip
+    return {
+        "configuration": _shown(config),
+        "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
+        "seeds": {"seed": config.seed},
+        "tables": [{"name": name, "version": str(workspace.tables.version(name))} for name in tables],
+        "durations": [{"stage": stage, "seconds": seconds} for stage, seconds in durations.items()],
+    }
+
+
+def _shown(config: Config) -> str:
+    """Return the configuration as YAML, without what is secret."""
+    tree = without_secrets_shown(config.model_dump(mode="json"))
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "the platform's"

@@ -1,0 +1,1 @@
+"""From any table to checked and encoded rows: schema, checks, encoder, folds and hold-out."""

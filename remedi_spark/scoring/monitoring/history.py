@@ -1,0 +1,154 @@
+"""The table ``monitoring``: what earlier scoring runs measured, and what has become of their scores since."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
+from remedi_spark.config.monitoring import MonitoringConfig
+from remedi_spark.maths.ranking import ranking_metrics
+from remedi_spark.progress import warn
+from remedi_spark.scoring.monitoring.measures import Measure, Scored, realised_lift
+from remedi_spark.storage.local_rows import local_rows
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+    from remedi_spark.storage.tables import Tables
+
+MONITORING = "monitoring"
+SCHEMA = (
+    "run_id string, measured_at timestamp, source string, snapshot string, model_version string, part string,"
+    " name string, metric string, value double, state string, replaced boolean"
+)
+_REALISED = ("ap", "recall_at_k", "precision_at_k", "brier", "ece")
+
+
+def to_frame(spark: SparkSession, scored: list[Scored]) -> DataFrame:
+    """Return the rows of scoring runs, in one partition; ``replaced`` tells whether their scores were written."""
+    rows = [
+        {
+            "run_id": one.run_id, "measured_at": one.measured_at, "source": one.table, "snapshot": one.snapshot,
+            "model_version": one.model_version, "part": m.part, "name": m.name, "metric": m.metric,
+            "value": None if m.value is None else float(m.value), "state": m.state, "replaced": not one.refused,
+        }
+        for one in scored for m in one.measures
+    ]  # fmt: skip
+    return local_rows(spark, rows, SCHEMA)
+
+
+def earlier(tables: Tables, name: str) -> pd.DataFrame | None:
+    """Return what earlier runs found out about whole tables and past scores; None where there is nothing.
+
+    A run that was stopped counts for nothing: tried again, it must be stopped again.
+    """
+    if not tables.exists(name):
+        return None
+    try:
+        rows = tables.read(name).where("replaced AND part IN ('table', 'realised')")
+        return rows.select(
+            "measured_at", "source", "snapshot", "model_version", "part", "name", "metric", "value"
+        ).toPandas()
+    except AnalysisException:
+        warn("monitoring", f"{tables.location(name)} is of another version; earlier runs are not looked at")
+        return None
+
+
+def latest(tables: Tables, model_version: str) -> tuple[Any, list[Measure], list[Measure]] | None:
+    """Return snapshot and measures of the last scoring run of a model, and all that is known of its past scores.
+
+    None where the model has not scored yet.
+    """
+    if not tables.exists(MONITORING):
+        return None
+    written = tables.read(MONITORING).where("replaced")
+    mine = written.where(F.col("model_version") == model_version)
+    last = mine.where("part = 'table'").orderBy(F.desc("measured_at"), F.desc("snapshot")).head(1)
+    if not last:
+        return None
+    run, snapshot = last[0]["run_id"], last[0]["snapshot"]
+    here = (F.col("run_id") == run) & F.col("snapshot").eqNullSafe(F.lit(snapshot))
+    # The past scores may be of other models: whoever scores next measures them.
+    found = written.where(here & (F.col("model_version") == model_version) | (F.col("part") == "realised")).collect()
+    rows = [Measure(row["part"], row["name"], row["metric"], row["value"], row["state"]) for row in found]
+    return snapshot, [one for one in rows if one.part != "realised"], [one for one in rows if one.part == "realised"]
+
+
+def rows_before(facts: pd.DataFrame | None, table: str, snapshot: str | None) -> int | None:
+    """Return the rows of the last scoring run of the latest snapshot of a table up to this one."""
+    if facts is None:
+        return None
+    mine = facts[(facts["source"] == table) & (facts["metric"] == "rows") & (facts["part"] == "table")]
+    if snapshot is not None:
+        mine = mine[mine["snapshot"] <= snapshot]
+    return int(mine.sort_values(["snapshot", "measured_at"])["value"].iloc[-1]) if len(mine) else None
+
+
+def after_training(snapshot: date | None, until: str | None, days: int) -> bool:
+    """Tell whether a snapshot's label window begins after those of all training labels have ended.
+
+    Only then does the realised figure of a score say what the model is worth: no label of that time was learned from.
+    """
+    if snapshot is None or until is None:
+        return False
+    return snapshot >= date.fromisoformat(until[:10]) + timedelta(days=days)
+
+
+def realised(tables: Tables, facts: pd.DataFrame | None, config: MonitoringConfig) -> Iterator[Measure]:
+    """Measure past scores whose labels have become known, each (snapshot, model version) once.
+
+    K is the number of rows that were marked ``in_top_k``.
+    """
+    waiting = _waiting(facts)
+    if not waiting:
+        return
+    pairs = sorted(waiting)
+    days = sorted({date.fromisoformat(snapshot) for snapshot, _ in pairs})
+    labelled = tables.read("owner_features").where(F.col(SNAPSHOT).isin(days) & F.col(LABEL).isNotNull())
+    scores = tables.read("scores").withColumn("pair", _pair(pairs)).where("pair IS NOT NULL")
+    joined = scores.join(labelled.select(OWNER, SNAPSHOT, LABEL), [OWNER, SNAPSHOT])
+    # A group is one task's: no owner's id, and no text, goes there.
+    narrow = joined.select("pair", F.col(LABEL).cast("float").alias(LABEL), "score", "in_top_k")
+    for row in narrow.groupBy("pair").applyInPandas(_measure, "pair int, found string").collect():
+        yield from _told(" ".join(pairs[row["pair"]]), json.loads(row["found"]), config)
+
+
+def _pair(pairs: list[tuple[str, str]]) -> Column:
+    """Return the place of a score's snapshot and model version among ``pairs``; null: not among them."""
+    known = F.create_map(*[F.lit(one) for i, pair in enumerate(pairs) for one in (" ".join(pair), i)])
+    return known[F.concat_ws(" ", F.col(SNAPSHOT).cast("string"), F.col("model_version"))]
+
+
+def _told(name: str, found: dict[str, float | None], config: MonitoringConfig) -> Iterator[Measure]:
+    for metric, value in found.items():
+        if metric == "lift_at_k":
+            yield realised_lift(name, value, config)
+        else:
+            yield Measure("realised", name, metric, value)
+
+
+def _waiting(facts: pd.DataFrame | None) -> set[tuple[str, str]]:
+    """Return (snapshot, model version) of honest scores that have not been measured yet."""
+    if facts is None:
+        return set()
+    honest = facts[(facts["metric"] == "after_training") & (facts["value"] == 1)]
+    done = set(facts.loc[facts["part"] == "realised", "name"])
+    pairs = set(zip(honest["snapshot"], honest["model_version"], strict=True))
+    return {pair for pair in pairs if " ".join(pair) not in done}
+
+
+def _measure(frame: pd.DataFrame) -> pd.DataFrame:
+    labels, scores = frame[LABEL].to_numpy(dtype=float), frame["score"].to_numpy()
+    found = ranking_metrics(labels, scores, max(1, int(frame["in_top_k"].sum())))
+    facts = {name: found[name] for name in (*_REALISED, "lift_at_k")}
+    facts |= {"rows": float(len(labels)), "observed": float(labels.mean()), "predicted": float(scores.mean())}
+    plain = {name: float(value) if math.isfinite(value) else None for name, value in facts.items()}
+    return pd.DataFrame({"pair": [frame["pair"].iloc[0]], "found": [json.dumps(plain)]})

@@ -1,0 +1,1 @@
+"""Few-shot models of new segments: ``remedi adapt``."""

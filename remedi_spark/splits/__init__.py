@@ -1,1 +1,0 @@
-"""Who is trained on, who is held out, and in which fold: by owner, by hash, the same on every cluster."""

@@ -1,0 +1,1 @@
+"""Tables, files of a bundle, and the ledger of what has been done."""

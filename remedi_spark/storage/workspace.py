@@ -1,0 +1,90 @@
+"""Where a run keeps its tables and its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remedi_spark.storage.ledger import Ledger, Unit
+from remedi_spark.storage.publish import WORK, Access, publish
+from remedi_spark.storage.store import ModelStore
+from remedi_spark.storage.tables import Tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+HOLDOUT, FINAL = "holdout", "final"
+WARNINGS = "warnings"
+"""File: what the user should look at, in sentences."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Tables under a root, models in a folder that a training works in, published from there.
+
+    The final phase's tables go by their plain names, those of the ``holdout`` phase by ``evaluation_<name>``. The
+    working folder holds the ``final`` phase (learned from every labelled row); the models of the ``holdout`` phase,
+    which exist to be judged, are kept in ``evaluation/`` below it.
+    """
+
+    tables: Tables
+    bundle: Path
+    """Where stages write: a bundle in the making."""
+    force: bool = False
+    """Do everything again, whatever the ledger says."""
+    published: Path | None = None
+    """The folder that readers know; None: the working folder is all there is."""
+
+    @classmethod
+    def of(cls, tables: Tables, home: Path, force: bool = False) -> Workspace:
+        """Return the workspace of the bundle that readers know as ``home``."""
+        return cls(tables, home / WORK, force, home)
+
+    @property
+    def home(self) -> Path:
+        """The bundle folder as readers know it."""
+        return self.published or self.bundle
+
+    def publish(self, access: Access = "owner") -> None:
+        """Let readers have what has been made; see :mod:`remedi_spark.storage.publish`."""
+        if self.published is not None:
+            publish(self.bundle, self.published, access)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What has been done in this root."""
+        return Ledger(self.tables, self.bundle, self.force)
+
+    def read(self, phase: str, name: str) -> DataFrame:
+        """Read a table of a phase."""
+        return self.tables.read(self.name(phase, name))
+
+    def write(self, phase: str, name: str, frame: DataFrame) -> None:
+        """Replace a table of a phase in one commit."""
+        self.tables.overwrite(frame, self.name(phase, name))
+
+    def name(self, phase: str, name: str) -> str:
+        """Return the name that a phase's table goes by."""
+        return name if phase == FINAL else f"evaluation_{name}"
+
+    def models(self, phase: str) -> ModelStore:
+        """Return the files of a phase."""
+        return ModelStore(self.bundle if phase == FINAL else self.bundle / "evaluation")
+
+    def unit(
+        self, name: str, settings: Any, *,
+        reads: Iterable[str] = (), writes: Iterable[str] = (), files: Iterable[str] = (), phase: str | None = None,
+    ) -> Unit:  # fmt: skip
+        """Return a unit of work over tables and files of one phase, or (None) of every phase there is."""
+        phases = self._phases() if phase is None else [phase]
+        read, written = (
+            tuple(self.name(each, table) for each in phases for table in listed) for listed in (reads, writes)
+        )
+        folders = ["" if each == FINAL else "evaluation/" for each in phases]
+        return Unit(name, settings, read, written, tuple(folder + one for folder in folders for one in files))
+
+    def _phases(self) -> list[str]:
+        return list(self.models(FINAL).load("phases")["phases"])

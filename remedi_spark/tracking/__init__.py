@@ -1,1 +1,0 @@
-"""Runs and the model registry of MLflow; nothing else imports mlflow."""
