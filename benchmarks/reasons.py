@@ -29,9 +29,10 @@ import torch
 
 import remedi_spark
 from remedi_spark.models.catboost import Columns, load
-from remedi_spark.models.contract import Array, Fitted
+from remedi_spark.models.contract import Array
 from remedi_spark.scoring.bundle import Bundle
 from remedi_spark.scoring.reasons import EXPLAINED_FOLD
+from remedi_spark.storage.fitted import Fitted
 
 TRAINED_ROWS = 4000
 ONLY = "base_models.only=[additive, lightgbm, catboost_categories]"

@@ -26,8 +26,8 @@ from remedi_spark.progress import say
 from remedi_spark.report.page.backtest import MEASURES, render_backtest
 from remedi_spark.report.page.formatting import metric
 from remedi_spark.samples.flat import FlatTable
+from remedi_spark.spark.names import quoted
 from remedi_spark.storage.ledger import Ledger, Unit
-from remedi_spark.storage.own_names import quoted
 from remedi_spark.storage.publish import WORK
 from remedi_spark.storage.store import read_json, write_bytes, write_json
 from remedi_spark.storage.strict_json import finite

@@ -18,7 +18,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.findings import Finding, State
 from remedi_spark.progress import warn
 from remedi_spark.samples.examine import examine_roles
-from remedi_spark.samples.schema import column
+from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.session import PACKAGES, SUPPORTED_JAVA
 from remedi_spark.spark.torch_partitions import dynamic_allocation

@@ -29,7 +29,6 @@ from remedi_spark.config import Config
 from remedi_spark.config.features import Location
 from remedi_spark.delivery import mlflow_registry as registry
 from remedi_spark.delivery import promotion
-from remedi_spark.delivery.mlflow_registry import load_model
 from remedi_spark.doctor import preflight
 from remedi_spark.ensemble import ablations, base_models, student
 from remedi_spark.ensemble import fuser_stage as fuser
@@ -42,10 +41,12 @@ from remedi_spark.progress import say, side_work, timed
 from remedi_spark.report import stage as report
 from remedi_spark.samples import stage as samples
 from remedi_spark.samples.flat import FlatTable
+from remedi_spark.scoring import open_model
 from remedi_spark.scoring import scores_schema as data_contract
 from remedi_spark.scoring import stage as scores
 from remedi_spark.scoring.bundle import load_parts
 from remedi_spark.scoring.monitoring.history import MONITORING
+from remedi_spark.scoring.open_model import load_model
 from remedi_spark.spark.partitions import slots
 from remedi_spark.storage.ledger import LEDGER, Unit
 from remedi_spark.storage.manifest import MANIFEST, write_manifest
@@ -258,7 +259,7 @@ def promote(bundle: Path, config: Config, source: FlatTable | None = None) -> tu
     They are compared on ``source``, a labelled table that neither has learned from; without, on the test rows of the
     candidate's training that are later than what the champion has learned from.
     """
-    registry.require_mlflow()
+    open_model.require_mlflow()
     workspace, trained_with, _ = reopen(bundle)
     if trained_with.task != "classification":
         raise InputError(f"--model {bundle}: found task {trained_with.task}; promote compares classifications by AP")
@@ -273,7 +274,7 @@ def promote(bundle: Path, config: Config, source: FlatTable | None = None) -> tu
     if present is None:
         registry.crown(name, version)
         return True, f"version {version} of {name} is the first champion"
-    champion = registry.load_model(f"{registry.SCHEME}{name}/{present}")
+    champion = open_model.load_model(f"{open_model.SCHEME}{name}/{present}")
     settings = trained_with.model_copy(update={"mlflow": config.mlflow})
     found = (
         promotion.on_test_rows(workspace, champion, settings)

@@ -99,6 +99,17 @@ class RegressionConfig(Section):
         return self
 
 
+def learner_without_negatives(config: Config) -> str | None:
+    """Name the first member that was switched on for good and takes amounts of 0 or more only; None: there is none."""
+    if config.task != "regression":
+        return None
+    for name, model in config.base_models.models.items():
+        objective = getattr(model, "objective", None)
+        if model.enabled is True and objective in NEEDS_NO_NEGATIVES:
+            return f"base_models.models.{name} (objective {objective})"
+    return None
+
+
 def check_task(config: Config) -> None:
     """Refuse settings that belong to the other task.
 

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from remedi_spark.config import Config
-from remedi_spark.errors import InputError
 from remedi_spark.progress import run_id, say, side_work
 from remedi_spark.redaction import without_secrets_shown
 from remedi_spark.scoring.bundle import BundleParts, load_parts
+from remedi_spark.scoring.open_model import BUNDLE, CHAMPION, require_mlflow
 from remedi_spark.storage.manifest import MANIFEST, read_sealed
-from remedi_spark.storage.places import require_local
 from remedi_spark.storage.store import write_bytes, write_json
 from remedi_spark.version import __version__
 
-CHAMPION, CANDIDATE = "champion", "candidate"
-SCHEME = "models:/"
+CANDIDATE = "candidate"
 _VERSION = "remedi.model_version"
-_BUNDLE = "bundle"
 _SHOWN = ("metrics.json", "report.html", MANIFEST)
-
-
-def require_mlflow() -> Any:
-    """Return mlflow.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    # MLflow would report its use to its makers.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    try:
-        import mlflow
-        import mlflow.pyfunc
-    except ImportError as error:
-        raise InputError(
-            "mlflow: not installed; pip install 'remedi_spark[mlflow]', or mlflow.enabled=false"
-        ) from error
-    return mlflow
 
 
 def log_run(bundle: Path, config: Config, metrics: dict[str, Any]) -> str:
@@ -81,7 +57,7 @@ def _register(bundle: Path, parts: BundleParts, name: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         logged = log_model(
             name="student", python_model=str(Path(__file__).with_name("mlflow_student.py")),
-            artifacts={_BUNDLE: str(_sealed(bundle, Path(folder) / _BUNDLE))}, signature=example.signature(parts),
+            artifacts={BUNDLE: str(_sealed(bundle, Path(folder) / BUNDLE))}, signature=example.signature(parts),
             input_example=example.input_example(parts), pip_requirements=[f"remedi_spark=={__version__}"],
             registered_model_name=name,
         )  # fmt: skip
@@ -147,34 +123,3 @@ def crown(name: str, version: str) -> None:
     from mlflow import MlflowClient
 
     MlflowClient().set_registered_model_alias(name, CHAMPION, version)
-
-
-def load_model(model: str | Path) -> BundleParts:
-    """Load a bundle folder, or a registered model given as ``models:/name@champion`` or ``models:/name/3``.
-
-    A registered model is loaded as any bundle is: its checksums are checked, and no code of it is run.
-
-    Raises:
-        InputError: there is no such model, or a file of it was changed since training.
-    """
-    if not str(model).startswith(SCHEME):
-        return load_parts(require_local(model, "--model"))
-    with _downloaded(str(model)) as folder:
-        return load_parts(folder)
-
-
-@contextmanager
-def _downloaded(model: str) -> Iterator[Path]:
-    mlflow = require_mlflow()
-    from mlflow.exceptions import MlflowException
-
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            found = Path(mlflow.artifacts.download_artifacts(artifact_uri=model, dst_path=folder))
-        except (MlflowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"model {model}: not found ({reason}); expected {SCHEME}NAME@{CHAMPION} or {SCHEME}NAME/VERSION in the"
-                f" registry at {mlflow.get_registry_uri()}; remedi promote makes a {CHAMPION}"
-            ) from error
-        yield found / "artifacts" / _BUNDLE

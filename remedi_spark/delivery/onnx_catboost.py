@@ -22,8 +22,8 @@ from remedi_spark.models.catboost_json import as_json, statistic_of_split
 
 if TYPE_CHECKING:
     from remedi_spark.delivery.onnx_model import Graph
-    from remedi_spark.models.contract import Fitted
     from remedi_spark.samples.layout import Layout
+    from remedi_spark.storage.fitted import Fitted
 
 Hashes = npt.NDArray[np.uint64]
 MAGIC = np.uint64(0x4906BA494954CB65)

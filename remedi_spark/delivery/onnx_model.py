@@ -24,10 +24,10 @@ from remedi_spark.delivery.onnx_trees import tree_ensemble
 from remedi_spark.errors import InputError
 from remedi_spark.maths.calibrators import ISOTONIC_SLOPE
 from remedi_spark.maths.label_scale import LARGEST_ANGLE, LabelScale
-from remedi_spark.models.contract import Fitted
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.bundle import Bundle
+from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import write_bytes
 
 NULL = "<null>"

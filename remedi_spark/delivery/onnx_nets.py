@@ -12,9 +12,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from remedi_spark.models.contract import Fitted
 from remedi_spark.models.nets.models import build
 from remedi_spark.models.nets.training import pooled
+from remedi_spark.storage.fitted import Fitted
 
 
 class NetsOfFolds(nn.Module):

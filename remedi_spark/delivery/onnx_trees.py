@@ -17,7 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from remedi_spark.errors import InputError
-from remedi_spark.models.contract import Fitted
+from remedi_spark.storage.fitted import Fitted
 
 _NODE: tuple[str, ...] = (
     "nodes_treeids", "nodes_nodeids", "nodes_modes", "nodes_featureids", "nodes_truenodeids", "nodes_falsenodeids",

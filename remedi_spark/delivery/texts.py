@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
+from remedi_spark.spark.names import quoted
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
@@ -15,7 +17,7 @@ ZERO, REPLACEMENT = "\x00", "\ufffd"
 
 def zero_counts(frame: DataFrame) -> dict[str, int]:
     """Return, by column, the rows with a U+0000 in a text; columns without are left out. One pass over the rows."""
-    holds = {field.name: _holds(F.col(_quoted(field.name)), field.dataType) for field in frame.schema.fields}
+    holds = {field.name: _holds(F.col(quoted(field.name)), field.dataType) for field in frame.schema.fields}
     counts = [F.count(F.when(held, 1)).alias(f"c{i}") for i, held in enumerate(holds.values()) if held is not None]
     names = [name for name, held in holds.items() if held is not None]
     found = frame.agg(*counts).collect()[0] if counts else ()
@@ -25,11 +27,7 @@ def zero_counts(frame: DataFrame) -> dict[str, int]:
 def without_zero(frame: DataFrame, names: dict[str, int]) -> DataFrame:
     """Return the frame with U+FFFD for each U+0000 in the columns that :func:`zero_counts` has found."""
     kinds = {field.name: field.dataType for field in frame.schema.fields}
-    return frame.withColumns({name: _cleaned(F.col(_quoted(name)), kinds[name]) for name in names})
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
+    return frame.withColumns({name: _cleaned(F.col(quoted(name)), kinds[name]) for name in names})
 
 
 def _holds(column: Column, kind: t.DataType) -> Column | None:

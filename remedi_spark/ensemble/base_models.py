@@ -26,7 +26,7 @@ from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.errors import InputError, cause
 from remedi_spark.labels.kind import task_of
-from remedi_spark.models.contract import TARGET, FitError, Fitted
+from remedi_spark.models.contract import TARGET, FitError
 from remedi_spark.models.cross_fit import FoldFits, fit_fold
 from remedi_spark.models.fit_facts import fit_facts, weak_members
 from remedi_spark.models.predict import score_by_fold
@@ -42,6 +42,7 @@ from remedi_spark.scoring.monitoring.counting import describe
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.spark.side_by_side import together
 from remedi_spark.spark.torch_partitions import dynamic_allocation
+from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.ledger import Unit
 from remedi_spark.storage.store import checksums, read_json
 from remedi_spark.storage.workspace import FINAL, HOLDOUT, WARNINGS, Workspace

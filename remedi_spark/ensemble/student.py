@@ -18,7 +18,7 @@ from remedi_spark.columns import CARRIED, LABEL, PART, ROW_HASH
 from remedi_spark.config import Config
 from remedi_spark.ensemble.student_parts import student_members, student_parts
 from remedi_spark.labels.kind import task_of
-from remedi_spark.models.contract import TARGET, Fitted
+from remedi_spark.models.contract import TARGET
 from remedi_spark.models.cross_fit import FoldFits, fit_by_fold, mean_margin
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.progress import say, step
@@ -29,6 +29,7 @@ from remedi_spark.scoring.bundle import BundleParts, load_students
 from remedi_spark.scoring.monitoring.counting import describe_scores
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.partitions import uniform
+from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.workspace import FINAL, Workspace
 
 DESCRIBED_ROWS = 20_000

@@ -10,7 +10,7 @@ from remedi_spark.storage.workspace import FINAL
 
 if TYPE_CHECKING:
     from remedi_spark.config import Config
-    from remedi_spark.models.contract import Fitted
+    from remedi_spark.storage.fitted import Fitted
     from remedi_spark.storage.workspace import Workspace
 
 

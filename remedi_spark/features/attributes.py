@@ -14,7 +14,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.phrases import plain
 from remedi_spark.features.sources import DAY, KNOWN
-from remedi_spark.storage.own_names import quoted
+from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -39,7 +39,7 @@ from remedi_spark.features.sources import (
 )
 from remedi_spark.features.windows import Partials, read_snapshots
 from remedi_spark.progress import warn
-from remedi_spark.storage.own_names import quoted
+from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

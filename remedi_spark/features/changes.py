@@ -21,7 +21,7 @@ from remedi_spark.reading.csv_files import ENDINGS as CSV
 from remedi_spark.reading.parquet_files import AS_WRITTEN, read_parquet
 from remedi_spark.reading.parquet_files import ENDINGS as PARQUET
 from remedi_spark.reading.paths import data_files, is_remote, local_path
-from remedi_spark.samples.schema import column
+from remedi_spark.spark.names import column
 from remedi_spark.storage.catalog_names import quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
 from remedi_spark.storage.definitions import definition

@@ -15,7 +15,7 @@ from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.sources import DAY, KNOWN
-from remedi_spark.storage.own_names import quoted
+from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

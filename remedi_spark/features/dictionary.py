@@ -10,8 +10,9 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.features.phrases import Phrase, described
-from remedi_spark.storage.local_rows import local_rows
-from remedi_spark.storage.own_names import quoted, stored_names
+from remedi_spark.spark.local_rows import local_rows
+from remedi_spark.spark.names import quoted
+from remedi_spark.storage.own_names import stored_names
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

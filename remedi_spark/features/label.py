@@ -13,7 +13,7 @@ from remedi_spark.features.amounts import PARTS, Amount, combined, exact_sum, pa
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.readings import Label
 from remedi_spark.features.sources import DAY
-from remedi_spark.storage.own_names import quoted
+from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.features.expressions import as_sql, column, require, slug, sql_literal
 from remedi_spark.features.sources import KNOWN
-from remedi_spark.storage.own_names import quoted
+from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -22,7 +22,7 @@ from remedi_spark.features.expressions import column, require
 from remedi_spark.features.ids import beyond_digits, id_text
 from remedi_spark.features.sources import DAY, KNOWN, dated
 from remedi_spark.features.times import WITH_OFFSET, months_in
-from remedi_spark.storage.own_names import quoted
+from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

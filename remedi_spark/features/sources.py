@@ -16,7 +16,7 @@ from remedi_spark.features.expressions import column, require
 from remedi_spark.features.ids import id_family, id_text
 from remedi_spark.features.reading import text_keys
 from remedi_spark.features.times import day_of
-from remedi_spark.storage.own_names import quoted
+from remedi_spark.spark.names import quoted
 from remedi_spark.storage.tables import read_table
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from remedi_spark.features.build import Lookups
 from remedi_spark.features.custom import source_hash
 from remedi_spark.features.event_days import Bounds
 from remedi_spark.features.levels import LabelEvents, ResolvedGroup
-from remedi_spark.storage.local_rows import local_rows
+from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:

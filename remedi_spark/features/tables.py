@@ -20,8 +20,9 @@ from remedi_spark.features.sources import KNOWN
 from remedi_spark.features.state import State, run_id, write_state
 from remedi_spark.features.windows import Partials
 from remedi_spark.progress import warn
+from remedi_spark.spark.names import quoted
 from remedi_spark.spark.side_by_side import side_by_side
-from remedi_spark.storage.own_names import as_stored, own_names, quoted
+from remedi_spark.storage.own_names import as_stored, own_names
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -9,7 +9,7 @@ from pyspark.sql import types as T
 
 from remedi_spark.errors import InputError
 from remedi_spark.features.expressions import require, sql_literal
-from remedi_spark.storage.own_names import quoted
+from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -40,10 +40,6 @@ class Classification:
     """Baselines whose scores are no probabilities."""
     files: ClassVar[tuple[str, ...]] = ()
 
-    def needs_no_negatives(self) -> str | None:
-        """Return None: labels are 0 or 1."""
-        return None
-
     def rare_above(self, labelled: DataFrame) -> float:
         """Return 0: positives are rare."""
         return 0.0

@@ -38,10 +38,6 @@ class Task(Protocol):
     files: ClassVar[tuple[str, ...]]
     """What :meth:`measure_labels` and :meth:`choose_weights` store."""
 
-    def needs_no_negatives(self) -> str | None:
-        """Name what cannot learn labels below 0, if anything."""
-        ...
-
     def rare_above(self, labelled: DataFrame) -> float:
         """Return the label above which rows are rare: folds and test share are even in them."""
         ...

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import LABEL
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
-from remedi_spark.config.regression import NEEDS_NO_NEGATIVES, ZERO_INFLATED
+from remedi_spark.config.regression import ZERO_INFLATED
 from remedi_spark.labels.amount_measures import Shots, measure_amounts
 from remedi_spark.labels.classification import gains, ratio
 from remedi_spark.labels.counts import amount_column, count_labels, fit_scale, margin_column
@@ -73,14 +73,6 @@ class Regression:
     def density(self) -> LabelDensity:
         """Training labels by bin, and the weight of each bin; edges are margins."""
         return LabelDensity.from_dict(self._labels["densities"][self._weights["kind"]])
-
-    def needs_no_negatives(self) -> str | None:
-        """Name the first member that was switched on for good and takes amounts of 0 or more only."""
-        for name, model in self.config.base_models.models.items():
-            objective = getattr(model, "objective", None)
-            if model.enabled is True and objective in NEEDS_NO_NEGATIVES:
-                return f"base_models.models.{name} (objective {objective})"
-        return None
 
     def rare_above(self, labelled: DataFrame) -> float:
         """Return the 95 % quantile of the labels, or the next lower one that is below the highest label."""

@@ -24,10 +24,10 @@ from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.labels.counts import amount_column, bin_column, weight_column
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
-from remedi_spark.models.contract import Fitted
 from remedi_spark.models.cross_fit import FoldFits, fit_fold
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.spark.partitions import slots, uniform
+from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from remedi_spark.config.chain import AdditiveConfig
-from remedi_spark.models.contract import Fitted, TrainingSet
+from remedi_spark.models.contract import TrainingSet
 from remedi_spark.models.net import fit_together, net_rows, payload
 from remedi_spark.samples.layout import Layout
+from remedi_spark.storage.fitted import Fitted
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ from remedi_spark.config.chain import CatBoostConfig
 from remedi_spark.models.amounts import amount_objective
 from remedi_spark.models.catboost_json import as_json, slots_of_splits
 from remedi_spark.models.catboost_reasons import DEEPEST, CatBoostReasons
-from remedi_spark.models.contract import TARGET, Array, FitError, Fitted, TrainingSet
+from remedi_spark.models.contract import TARGET, Array, FitError, TrainingSet
 from remedi_spark.models.reference import Reference
 from remedi_spark.models.row_caps import at_most
 from remedi_spark.models.task_rows import COLUMNS, task_rows
 from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_counted
+from remedi_spark.storage.fitted import Fitted
 
 LOSSES = {"logistic": "Logloss", "l2": "RMSE", "l1": "MAE", "huber": "Huber:delta=1"}
 """CatBoost's loss, which early stopping looks at too."""

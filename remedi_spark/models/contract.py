@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.models.reference import Reference
 from remedi_spark.samples.layout import Layout
+from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -66,23 +67,6 @@ class TrainingSet:
     amounts: Amounts | None = None
     positives: int = 0
     """About how many of the rows have a label of 1, where the loss is ``logistic``."""
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted model as bytes, free of Spark.
-
-    Attributes:
-        kind: which predictor reads the payload (``lightgbm``, ``xgboost``, ``catboost``, ``net``, ``hurdle``).
-        payload: the native model.
-        info: JSON-able facts of the fit (best iteration, validation curve, ``rows_used``); ``label_scale`` where the
-            native model gives the log of an amount, which the predictor brings to that scale; ``shift``, added to every
-            margin.
-    """
-
-    kind: str
-    payload: bytes
-    info: dict[str, Any] = field(default_factory=dict)
 
 
 class Learner(Protocol):

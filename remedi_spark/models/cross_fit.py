@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.errors import cause, doing
-from remedi_spark.models.contract import AMOUNT, ROW_WEIGHT, TARGET, VALID, Amounts, Fitted, TrainingSet, X
+from remedi_spark.models.contract import AMOUNT, ROW_WEIGHT, TARGET, VALID, Amounts, TrainingSet, X
 from remedi_spark.models.net import LABELS
 from remedi_spark.models.registry import learner_for
 from remedi_spark.progress import warn
@@ -22,6 +22,7 @@ from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.torch_partitions import lost_executor
 from remedi_spark.spark.watchdog import time_limit
+from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -15,9 +15,10 @@ from scipy.special import log_expit
 
 from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.models.amounts import Mapped, log_of_amounts
-from remedi_spark.models.contract import TARGET, Array, Fitted, Predictor, TrainingSet
+from remedi_spark.models.contract import TARGET, Array, Predictor, TrainingSet
 from remedi_spark.models.lightgbm import LightGBMLearner
 from remedi_spark.models.reference import Reference
+from remedi_spark.storage.fitted import Fitted
 
 
 @dataclass(frozen=True)

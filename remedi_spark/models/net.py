@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from remedi_spark.config.chain import DeepFMConfig, MLPConfig, NetConfig, TabMConfig
-from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, FitError, Fitted, TrainingSet, X
+from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, FitError, TrainingSet, X
 from remedi_spark.samples.encoder_fit import matrix
 from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_counted
+from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from remedi_spark.models.nets.smoothing import FeatureSmoothing

@@ -10,10 +10,11 @@ import pyarrow as pa
 from pyspark.sql import types as t
 
 from remedi_spark.columns import FOLD
-from remedi_spark.models.contract import Array, Fitted, Predictor
+from remedi_spark.models.contract import Array, Predictor
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.samples.encoder_fit import matrix
 from remedi_spark.samples.layout import Layout
+from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from remedi_spark.models.amounts import Mapped, on_scale
-from remedi_spark.models.contract import Array, Fitted, Predictor
+from remedi_spark.models.contract import Array, Predictor
 from remedi_spark.models.lightgbm_reasons import LightGBMReasons
 from remedi_spark.models.reference import Reference
+from remedi_spark.storage.fitted import Fitted
 
 
 def load_predictor(fitted: Fitted) -> Predictor:

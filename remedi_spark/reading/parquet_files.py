@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as t
@@ -30,8 +30,9 @@ from remedi_spark.reading.paths import (
     partition_values,
     partitions,
 )  # fmt: skip
+from remedi_spark.spark.local_rows import local_rows
+from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import slots
-from remedi_spark.storage.local_rows import local_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,7 +221,7 @@ def _read_group(
     index = {name for one in group for name in one.index}
     chosen = []
     for name, kind in [*columns.items(), *parts.items()]:
-        value = _quoted(places[name]) if name in places else F.lit(None)
+        value = column(places[name]) if name in places else F.lit(None)
         plan = plans.get(name)
         value = converted(plan, value) if plan is not None and not odd else value
         if kind != (plan.result if plan else "") and name not in parts:
@@ -230,10 +231,6 @@ def _read_group(
     plain = all(plan.how == "plain" for plan in plans.values()) and list(places) == [*columns, *parts]
     same = not odd and not index and plain and all(plans[name].result == kind for name, kind in columns.items())
     return frame if same else frame.select(*chosen)
-
-
-def _quoted(name: str) -> Any:
-    return F.col("`" + name.replace("`", "``") + "`")
 
 
 def _through_arrow(

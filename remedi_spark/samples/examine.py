@@ -14,7 +14,8 @@ from remedi_spark.samples.checks import check_labels
 from remedi_spark.samples.flat import FlatTable, require_column, require_number
 from remedi_spark.samples.folds import MIN_POSITIVE_OWNERS
 from remedi_spark.samples.leaks import find_leaks
-from remedi_spark.samples.schema import FeatureContract, column, infer_features
+from remedi_spark.samples.schema import FeatureContract, infer_features
+from remedi_spark.spark.names import column
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

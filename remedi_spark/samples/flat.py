@@ -11,7 +11,7 @@ from pyspark.sql import types as t
 from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.reading.ids import id_values
-from remedi_spark.samples.schema import column, try_cast
+from remedi_spark.spark.names import column, try_cast
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -17,6 +17,7 @@ from remedi_spark.progress import warn
 from remedi_spark.reading.column_notes import DECIMAL, MISSING, ZEROS, is_index, shown
 from remedi_spark.reading.csv_types import not_parsed, parsed
 from remedi_spark.samples.frames import accepts, canonical_values, named_columns
+from remedi_spark.spark.names import quoted, try_cast
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -162,25 +163,6 @@ def kind_of(data_type: DataType) -> Kind | None:
         t.VarcharType: "category",
     }
     return by_type.get(type(data_type))
-
-
-def column(name: str) -> Column:
-    """Return the Spark column of exactly this name, dots and backticks included."""
-    from pyspark.sql import functions as F
-
-    return F.col(quoted(name))
-
-
-def try_cast(name: str, data_type: str) -> Column:
-    """Return a column cast to a type, null where a value cannot be cast, in ANSI mode too."""
-    from pyspark.sql import functions as F
-
-    return F.expr(f"try_cast({quoted(name)} AS {data_type})")
-
-
-def quoted(name: str) -> str:
-    """Return a column's name for SQL, dots and backticks included."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _canonical(feature: Feature, found: StructField) -> Column:

@@ -19,9 +19,9 @@ from pyspark.sql.types import DateType, TimestampType
 
 from remedi_spark.columns import KEY, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
+from remedi_spark.config.regression import learner_without_negatives
 from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import phrases
-from remedi_spark.labels.kind import Task, task_of
 from remedi_spark.progress import say, warn
 from remedi_spark.samples.checks import RowFacts, check_rows
 from remedi_spark.samples.flat import FlatTable, key_columns, require_roles
@@ -29,7 +29,8 @@ from remedi_spark.samples.folds import require_positives
 from remedi_spark.samples.holdout import holdout_shares
 from remedi_spark.samples.leaks import find_leaks
 from remedi_spark.samples.overlap import shared_keys, without_keys
-from remedi_spark.samples.schema import FeatureContract, column, infer_features
+from remedi_spark.samples.schema import FeatureContract, infer_features
+from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import row_hash
 from remedi_spark.storage.tables import read_table, reads_as_csv
 from remedi_spark.storage.workspace import FINAL, WARNINGS, Workspace
@@ -61,7 +62,6 @@ def run(
         InputError: whatever is wrong with the table; nothing is written then.
     """
     spark = workspace.tables.spark
-    task = task_of(config, workspace.models(FINAL))
     frame = read_table(spark, source.table, as_text=[source.id], roles=list(source.roles().values()))
     require_roles(frame, source, source.table)
     frame = _since(frame, config.evaluation.train_from, source)
@@ -71,21 +71,21 @@ def run(
     contract = FeatureContract(tuple(features), source.id, source.time)
     read = _rows(frame, contract, source, source.table, TRAIN).persist(StorageLevel.DISK_ONLY)
     try:
-        facts, rows = _checked(read, contract, source, task)
+        facts, rows = _checked(read, contract, source, config)
         tests = None if source.test is None else _test_frame(workspace, contract, source)
         noted: list[str] = []
         if tests is not None:
-            rows, facts, noted = _without_test_rows(rows, facts, tests, contract, source, task)
+            rows, facts, noted = _without_test_rows(rows, facts, tests, contract, source, config)
         _require_enough(rows, facts, source, config)
         contract, rows = _drop_constants(contract, rows, facts.constant, source.table)
         noted += find_leaks(
-            rows, contract, labelled=facts.labelled, positives=facts.positives, binary=task.binary
+            rows, contract, labelled=facts.labelled, positives=facts.positives, binary=_binary(config)
         )  # fmt: skip
         for note in noted:
             warn("samples", note)
         rows = _weighted(rows, facts)
         if tests is not None:
-            rows = rows.unionByName(_test_rows(tests, contract, source, task))
+            rows = rows.unionByName(_test_rows(tests, contract, source, config))
         # The shuffle makes everything downstream the same however the input was partitioned.
         spread = rows.withColumn(ROW_HASH, row_hash()).repartition(OWNER)
         workspace.tables.overwrite(spread, "samples")
@@ -94,7 +94,7 @@ def run(
     workspace.models(FINAL).save("contract", contract.to_dict())
     workspace.models(FINAL).save("dictionary", said or {})
     workspace.models(FINAL).save(WARNINGS, noted)
-    positive = f"{facts.positives} positive, " if task.binary else ""
+    positive = f"{facts.positives} positive, " if _binary(config) else ""
     say("samples", f"{facts.rows} rows, {positive}{len(contract.features)} features")
     return SamplesSummary(facts.rows, facts.labelled, facts.positives, len(contract.features))
 
@@ -105,6 +105,10 @@ def from_owner_features(workspace: Workspace, config: Config) -> SamplesSummary:
     tables.read("owner_features")  # says which stage to run when it is not there
     said = phrases(tables.read("feature_dictionary")) if tables.exists("feature_dictionary") else {}
     return run(workspace, FlatTable(tables.location("owner_features"), LABEL, OWNER, SNAPSHOT), config, said)
+
+
+def _binary(config: Config) -> bool:
+    return config.task == "classification"
 
 
 def _since(frame: DataFrame, first: date | None, source: FlatTable) -> DataFrame:
@@ -127,20 +131,27 @@ def _since(frame: DataFrame, first: date | None, source: FlatTable) -> DataFrame
     return kept
 
 
-def _check(rows: DataFrame, contract: FeatureContract, source: FlatTable, task: Task) -> RowFacts:
+def _check(rows: DataFrame, contract: FeatureContract, source: FlatTable, config: Config) -> RowFacts:
     return check_rows(
-        rows, contract, source.table, source, binary=task.binary, needs_no_negatives=task.needs_no_negatives()
+        rows,
+        contract,
+        source.table,
+        source,
+        binary=_binary(config),
+        needs_no_negatives=learner_without_negatives(config),
     )
 
 
-def _checked(rows: DataFrame, contract: FeatureContract, source: FlatTable, task: Task) -> tuple[RowFacts, DataFrame]:
+def _checked(
+    rows: DataFrame, contract: FeatureContract, source: FlatTable, config: Config
+) -> tuple[RowFacts, DataFrame]:
     """Return what checked rows are, and those among them that count."""
-    facts = _check(rows, contract, source, task)
+    facts = _check(rows, contract, source, config)
     if not facts.weightless:
         return facts, rows
     say("samples", f"table {source.table}: {facts.weightless} rows of weight 0 left out")
     rows = rows.where(F.col(WEIGHT) > 0)
-    return _check(rows, contract, source, task), rows
+    return _check(rows, contract, source, config), rows
 
 
 def _weighted(rows: DataFrame, facts: RowFacts) -> DataFrame:
@@ -153,7 +164,7 @@ def _weighted(rows: DataFrame, facts: RowFacts) -> DataFrame:
 
 def _require_enough(rows: DataFrame, facts: RowFacts, source: FlatTable, config: Config) -> None:
     """Refuse too few positive owners before anything is written."""
-    if config.task != "classification":
+    if not _binary(config):
         return
     owners = facts.positives
     if source.time is not None:
@@ -172,7 +183,7 @@ def _test_frame(workspace: Workspace, contract: FeatureContract, source: FlatTab
 
 
 def _without_test_rows(
-    rows: DataFrame, facts: RowFacts, tests: DataFrame, contract: FeatureContract, source: FlatTable, task: Task
+    rows: DataFrame, facts: RowFacts, tests: DataFrame, contract: FeatureContract, source: FlatTable, config: Config
 ) -> tuple[DataFrame, RowFacts, list[str]]:
     """Take rows that are in the test table too out of the training rows: figures would be of rows learned by heart."""
     keys = tests.select(*key_columns(tests, source.id, source.time))
@@ -187,13 +198,13 @@ def _without_test_rows(
         )
     rows = without_keys(rows, shared)
     note = f"{count} rows of --test {source.test} are also in --table {source.table}; they are not trained on"
-    return rows, _check(rows, contract, source, task), [note]
+    return rows, _check(rows, contract, source, config), [note]
 
 
-def _test_rows(frame: DataFrame, contract: FeatureContract, source: FlatTable, task: Task) -> DataFrame:
+def _test_rows(frame: DataFrame, contract: FeatureContract, source: FlatTable, config: Config) -> DataFrame:
     assert source.test is not None
     test = replace(source, table=source.test)
-    facts, rows = _checked(_rows(frame, contract, test, source.test, TEST), contract, test, task)
+    facts, rows = _checked(_rows(frame, contract, test, source.test, TEST), contract, test, config)
     return _weighted(rows, facts)
 
 

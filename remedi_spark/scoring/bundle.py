@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from remedi_spark.maths.label_scale import ScoreMap, score_map_from_dict
-from remedi_spark.models.contract import Array, Fitted, Predictor
+from remedi_spark.models.contract import Array, Predictor
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.reasons import Explainer, Reason
 from remedi_spark.scoring.wording import Wording
+from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.manifest import (
     EXPLAINED_WITH,
     MANIFEST,

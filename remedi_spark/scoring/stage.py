@@ -18,7 +18,6 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import SNAPSHOT
 from remedi_spark.config import Config
-from remedi_spark.delivery.mlflow_registry import load_model
 from remedi_spark.errors import InputError, cause
 from remedi_spark.progress import run_id, say, side_work, warn
 from remedi_spark.samples.encoder import Encoder
@@ -27,6 +26,7 @@ from remedi_spark.scoring.batch import Batch, scored_batch
 from remedi_spark.scoring.bundle import BundleParts
 from remedi_spark.scoring.monitoring.history import MONITORING, after_training, earlier, realised, rows_before, to_frame
 from remedi_spark.scoring.monitoring.measures import Measure, Scored, against_training, row_counts, tell
+from remedi_spark.scoring.open_model import load_model
 from remedi_spark.storage.outputs import beside, check_output, write_table
 from remedi_spark.storage.own_names import own_names
 from remedi_spark.storage.tables import Tables, read_table

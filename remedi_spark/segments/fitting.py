@@ -18,13 +18,14 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import LABEL, OWNER
 from remedi_spark.config.adapt import FitConfig
 from remedi_spark.errors import InputError
-from remedi_spark.models.contract import Fitted
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.flat import FlatTable, require_column, require_number
-from remedi_spark.samples.schema import FeatureContract, column
+from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.bundle import write_manifest
 from remedi_spark.segments.history import SEGMENT
 from remedi_spark.segments.meta_model import MetaBundle, OpenMetaModel
+from remedi_spark.spark.names import column
+from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.publish import WORK, publish
 from remedi_spark.storage.store import ModelStore, write_json
 from remedi_spark.storage.strict_json import finite

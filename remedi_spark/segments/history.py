@@ -16,7 +16,7 @@ from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.config.adapt import HistoryConfig
 from remedi_spark.features.expressions import require
 from remedi_spark.features.sources import DAY, KNOWN
-from remedi_spark.storage.own_names import quoted
+from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

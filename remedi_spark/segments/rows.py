@@ -13,8 +13,9 @@ from remedi_spark.config.adapt import AdaptConfig
 from remedi_spark.errors import InputError
 from remedi_spark.progress import warn
 from remedi_spark.samples.flat import FlatTable, key_columns, require_column, require_number
-from remedi_spark.samples.schema import FeatureContract, column, infer_features
+from remedi_spark.samples.schema import FeatureContract, infer_features
 from remedi_spark.segments.history import SEGMENT
+from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.storage.tables import read_table, reads_as_csv
 

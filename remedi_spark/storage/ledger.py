@@ -23,7 +23,7 @@ from pyspark.errors import AnalysisException
 from remedi_spark.environment import environment
 from remedi_spark.errors import doing
 from remedi_spark.progress import run_id, say, warn
-from remedi_spark.storage.local_rows import local_rows
+from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.storage.store import checksums
 from remedi_spark.version import __version__
 

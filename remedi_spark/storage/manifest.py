@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from remedi_spark.errors import InputError
-from remedi_spark.models.contract import Fitted
+from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import SUFFIX, digest, parse_json, read_bytes, write_json
 
 MANIFEST = "manifest.json"

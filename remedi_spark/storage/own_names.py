@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from remedi_spark.spark.names import quoted
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 OWN_NAME = "remedi.name"
 """Key of a column's metadata that holds the user's name."""
 _REFUSED = re.compile(r"[ ,;{}()\n\t=\r\x00-\x1f]+")
-
-
-def quoted(name: str) -> str:
-    """Return the column name as an SQL identifier."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def stored_names(names: Sequence[str]) -> dict[str, str]:

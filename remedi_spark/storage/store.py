@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from remedi_spark.errors import InputError
-from remedi_spark.models.contract import Fitted
+from remedi_spark.storage.fitted import Fitted
 
 SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "catboost": "cbm", "net": "pt", "hurdle": "pair"}
 """Ending of a model's own file, by kind."""

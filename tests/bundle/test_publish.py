@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from remedi_spark.errors import InputError
-from remedi_spark.models.contract import Fitted
 from remedi_spark.scoring.bundle import BundleParts, load_parts
 from remedi_spark.storage import publish as publishing
+from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.manifest import MANIFEST, read_manifest, write_manifest
 from remedi_spark.storage.publish import publish, published_folder
 from remedi_spark.storage.store import ModelStore, checksums, write_bytes, write_json

@@ -18,12 +18,12 @@ from pyspark.sql import functions as F
 
 from remedi_spark.config.chain import LightGBMConfig, MLPConfig, XGBoostConfig
 from remedi_spark.config.spark import SparkConfig
-from remedi_spark.models.contract import Fitted
 from remedi_spark.models.cross_fit import FoldFits, fit_fold
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.progress import log_to_stderr
 from remedi_spark.samples.layout import Layout, Slot
 from remedi_spark.spark.session import get_session
+from remedi_spark.storage.fitted import Fitted
 
 ROWS, WIDTH, SECONDS = 4000, 8, float(sys.argv[1])
 HANGING = 0.4

@@ -28,12 +28,12 @@ from remedi_spark.maths.calibrators import (
 )
 from remedi_spark.maths.label_scale import LabelScale, ScoreMap
 from remedi_spark.models.catboost import Columns, serialized
-from remedi_spark.models.contract import Fitted
 from remedi_spark.models.net import payload
 from remedi_spark.models.nets.training import Recipe, Rows, train
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.samples.schema import Feature, FeatureContract
 from remedi_spark.scoring.bundle import Bundle, BundleParts
+from remedi_spark.storage.fitted import Fitted
 
 FOLDS, ROWS = 2, 400
 CONTRACT = FeatureContract((

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from remedi_spark.maths.label_scale import LabelScale
-from remedi_spark.models.contract import Fitted
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.reference import Reference
+from remedi_spark.storage.fitted import Fitted
 
 SCALE = LabelScale("asinh", 15.0, 0.4, 1.3, 0.0)
 

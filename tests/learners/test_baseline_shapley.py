@@ -16,11 +16,12 @@ from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.models import lightgbm_reasons
 from remedi_spark.models.catboost import Columns, load, serialized
 from remedi_spark.models.catboost_json import as_json, slots_of_splits
-from remedi_spark.models.contract import Array, Fitted, Predictor
+from remedi_spark.models.contract import Array, Predictor
 from remedi_spark.models.lightgbm_trees import Question, read_trees
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.reference import Reference
 from remedi_spark.samples.layout import Layout, Slot
+from remedi_spark.storage.fitted import Fitted
 
 LAYOUT = Layout((
     Slot(0, "number"), Slot(1, "number"), Slot(2, "number"), Slot(3, "code", 6), Slot(4, "code", 4),

@@ -14,10 +14,10 @@ from pyspark.sql import functions as F
 from sklearn.metrics import log_loss, roc_auc_score
 
 from remedi_spark.config.chain import ModelConfig
-from remedi_spark.models.contract import Fitted
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.reference import Reference
 from remedi_spark.models.registry import learner_for
+from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import ModelStore
 from tests.learners.conftest import LAYOUT
 

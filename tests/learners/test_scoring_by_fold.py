@@ -11,9 +11,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from remedi_spark.labels.alignment import align, binned_rows, fit_alignment
-from remedi_spark.models.contract import Fitted
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.samples.layout import Layout, Slot
+from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

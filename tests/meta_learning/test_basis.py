@@ -9,7 +9,6 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from remedi_spark.models.contract import Fitted
 from remedi_spark.models.nets.inputs import InputStats
 from remedi_spark.models.nets.models import FieldNet, build
 from remedi_spark.models.predictors import load_predictor
@@ -20,6 +19,7 @@ from remedi_spark.segments.maths.basis import Basis, fit_basis
 from remedi_spark.segments.maths.gaussian_head import GaussianPrior
 from remedi_spark.segments.maths.segments import SegmentRows
 from remedi_spark.segments.meta_model import pack, with_linear_term
+from remedi_spark.storage.fitted import Fitted
 
 LAYOUT = Layout((*(Slot(i, "number") for i in range(5)), Slot(5, "code", 3)))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from remedi_spark.storage.local_rows import local_rows
+from remedi_spark.spark.local_rows import local_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

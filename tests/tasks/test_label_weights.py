@@ -13,11 +13,11 @@ from remedi_spark.labels.weights import Errors, best_weights, row_weight, try_we
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.maths.lds import width_edges
-from remedi_spark.models.contract import Fitted
 from remedi_spark.models.cross_fit import FoldFits, fit_fold
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.samples.layout import Layout, Slot
 from remedi_spark.spark.partitions import uniform
+from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -17,7 +17,7 @@ from remedi_spark.config.monitoring import MonitoringConfig
 from remedi_spark.maths.ranking import ranking_metrics
 from remedi_spark.progress import warn
 from remedi_spark.scoring.monitoring.measures import Measure, Scored, realised_lift
-from remedi_spark.storage.local_rows import local_rows
+from remedi_spark.spark.local_rows import local_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
