@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
+AT_ONCE = 250
+"""Features checked in one query: the time that Spark takes to plan aggregates grows faster than their number."""
+
+
 @dataclass(frozen=True)
 class RowFacts:
     """Counts of a checked table; ``constant``: positions of features with one value and no null."""
@@ -138,9 +142,13 @@ def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
         _count(weight == 0).alias("weightless"),
         F.avg(F.when(label.isNotNull() & (weight > 0), weight)).alias("mean_weight"),
     ]
-    for i, name in enumerate(contract.columns):
-        columns += [F.min(name).alias(f"low{i}"), F.max(name).alias(f"high{i}"), F.count(name).alias(f"known{i}")]
-    return dict(rows.agg(*columns).collect()[0].asDict())
+    found: dict[str, Any] = {}
+    for first in range(0, max(1, len(contract.columns)), AT_ONCE):
+        for i, name in enumerate(contract.columns[first : first + AT_ONCE], first):
+            columns += [F.min(name).alias(f"low{i}"), F.max(name).alias(f"high{i}"), F.count(name).alias(f"known{i}")]
+        found |= rows.agg(*columns).collect()[0].asDict()
+        columns = []
+    return found
 
 
 def _check_keys(found: dict[str, Any], table: str, id_column: str, time: str | None) -> None:
