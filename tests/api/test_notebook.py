@@ -49,13 +49,19 @@ def page(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
     monkeypatch.undo()
 
 
+def _persisted(spark: Any) -> list[str]:
+    """Names of what is kept in memory or on disk, but for what Delta keeps of its own logs."""
+    kept = spark.sparkContext._jsc.getPersistentRDDs().values()
+    return [name for name in (str(one.name()) for one in kept) if "Delta Table State" not in name]
+
+
 def _state(spark: Any) -> dict[str, Any]:
     """What belongs to whoever has started the session."""
     loggers = {name: one for name, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)}
     return {
         # Delta itself notes its last commit among the settings.
         "settings": {row["key"]: row["value"] for row in spark.sql("SET").collect() if "lastCommit" not in row["key"]},
-        "persisted": spark.sparkContext._jsc.getPersistentRDDs().size(),
+        "persisted": _persisted(spark),
         "views": [table.name for table in spark.catalog.listTables() if table.isTemporary],
         "log level": str(spark.sparkContext._jvm.org.apache.logging.log4j.LogManager.getRootLogger().getLevel()),
         "loggers": {name: (one.level, list(one.handlers), list(one.filters)) for name, one in loggers.items()},

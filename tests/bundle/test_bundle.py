@@ -264,5 +264,5 @@ def test_no_bundle_and_a_broken_manifest_are_told(folder: Path, tmp_path: Path) 
 def test_bad_frames_are_refused(bundle: Bundle, table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match=r"feature 'spend \[EUR\]' is missing"):
         bundle.predict(table.drop(columns="spend [EUR]"))
-    with pytest.raises(InputError, match="feature 'active' is of type"):
+    with pytest.raises(InputError, match="feature 'active' holds text that is no boolean"):
         bundle.predict(table.assign(active="yes"))
