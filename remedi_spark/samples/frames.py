@@ -194,8 +194,8 @@ def _from_text(feature: Feature, value: Any) -> float:
     number = _day_of(feature.kind, text) if feature.kind in ("date", "timestamp") else _number_of(feature, text)
     if number is None:
         raise InputError(
-            f"frame: feature {feature.name!r} holds text that is no {feature.kind}, expected one as in training; correct"
-            " the values or retrain"
+            f"frame: feature {feature.name!r} holds text that is no {feature.kind}, expected one as in training;"
+            " correct the values or retrain"
         )
     return number
 

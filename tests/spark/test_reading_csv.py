@@ -99,7 +99,7 @@ def test_the_schema_of_training_decides(spark: SparkSession, tmp_path: Path) -> 
         pd.testing.assert_frame_equal(found, contract.canonical(pandas), check_dtype=False)
     (tmp_path / "b.csv").write_text("level,n\n7,1D\n12,x\n")
     frame = read_table(spark, str(tmp_path / "b.csv"), as_text=contract.names)
-    with pytest.raises(InputError, match="feature 'n' is text that is no number in 1 rows"):
+    with pytest.raises(InputError, match="feature 'n' is text that is no number in 2 rows"):
         contract.select(frame, table="b", text=True)
 
 
