@@ -89,7 +89,7 @@ def _measure(system: str, split: Split, scores: np.ndarray, seconds: float) -> d
 def _remedi(split: Split, seed: int, overrides: list[str]) -> list[dict[str, Any]]:
     model = split.test.parent / "model"
     command = [
-        sys.executable, "-m", "remedi_spark.cli.app", "train", "--table", str(split.train), "--test", str(split.test),
+        sys.executable, "-m", "remedi_spark.cli", "train", "--table", str(split.train), "--test", str(split.test),
         "--label", "label", "--id", "owner_id", "--model", str(model), "--set", f"seed={seed}",
         *(["--time", split.time] if split.time else []), *[part for one in overrides for part in ("--set", one)],
     ]  # fmt: skip

@@ -123,7 +123,7 @@ def _flat(source: FlatSet, data: Path, seed: int) -> tuple[pd.DataFrame, pd.Data
 def _demo(category: str, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not (root / "owner_features" / "_delta_log").exists():
         subprocess.run(
-            [sys.executable, "-m", "remedi_spark.cli.app", "features", "--config", DEMO, "--root", str(root),
+            [sys.executable, "-m", "remedi_spark.cli", "features", "--config", DEMO, "--root", str(root),
              "--set", f"features.label.category={category}"],
             check=True,
         )  # fmt: skip

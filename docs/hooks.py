@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.testing import CliRunner
 
-from remedi_spark.cli.app import app
+from remedi_spark.cli.verbs import app
 from remedi_spark.config import Config
 
 MEASUREMENTS = Path(__file__).parent / "measurements"

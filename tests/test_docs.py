@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from remedi_spark.cli.app import app
+from remedi_spark.cli.verbs import app
 from remedi_spark.config import Config
 
 ROOT = Path(__file__).parents[1]

@@ -1,5 +1,5 @@
 """The ``remedi`` command."""
 
-from remedi_spark.cli.app import app, main
+from remedi_spark.cli.verbs import app, main
 
 __all__ = ["app", "main"]

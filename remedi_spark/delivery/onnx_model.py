@@ -186,10 +186,11 @@ def _positions(graph: Graph, encoder: Encoder, feature: int) -> str:
         raise InputError(
             f"--onnx: feature {title!r} has a level {NULL!r}, which stands for null there; rename the level"
         )
-    keys = [NULL if name == NULL_LEVEL else name for name in names]
+    # A feature may have no level that is frequent enough; the operator wants one key at least.
+    keys = [NULL if name == NULL_LEVEL else name for name in names] or [NULL]
     return graph.add(
         "LabelEncoder", title, domain="ai.onnx.ml", keys_strings=keys, values_int64s=list(range(len(keys))),
-        default_int64=len(keys),
+        default_int64=len(names),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import typer
 from typer.testing import CliRunner
 
 import remedi_spark
-from remedi_spark.cli.app import app
+from remedi_spark.cli.verbs import app
 from remedi_spark.delivery.onnx_model import onnx_inputs
 from tests.cli.conftest import Command, Trained
 

@@ -16,7 +16,7 @@ HOLDER = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from remedi_spark import cli, interrupts
+from remedi_spark.cli import interrupts, verbs as cli
 from remedi_spark.storage.lease import leased
 
 interrupts.GRACE_SECONDS = 1.0

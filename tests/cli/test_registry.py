@@ -95,7 +95,7 @@ def test_the_champion_stays_unless_it_is_beaten(
     assert "is the champion already" in again.out
     worse = _twin(trained.bundle, tmp_path / "worse", slope=-1.0)
     table = tmp_path / "new.parquet"
-    world(600, 60, seed=5).to_parquet(table, coerce_timestamps="us")
+    world(600, 60, seed=5).assign(owner=lambda frame: "new " + frame["owner"]).to_parquet(table, coerce_timestamps="us")
     judged = ["--table", table, "--label", "bought", "--id", "owner"]
     kept = remedi("promote", "--model", worse, *judged)
     assert kept.code == 0, kept.err

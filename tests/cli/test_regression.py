@@ -91,7 +91,8 @@ def test_shots_share_out_the_measured_rows(bundle: Trained) -> None:
 
 
 def test_row_weights_are_those_of_the_numpy_reference(bundle: Trained, spark: Any) -> None:
-    stored, chosen = (json.loads((bundle.bundle / name).read_text()) for name in ("labels.json", "label_weights.json"))
+    work = bundle.bundle / "work"
+    stored, chosen = (json.loads((work / name).read_text()) for name in ("labels.json", "label_weights.json"))
     scale = LabelScale.from_dict(stored["scale"])
     density = LabelDensity.from_dict(stored["densities"][chosen["kind"]])
     least = min(chosen["tried"].values(), key=lambda errors: errors["mae"] ** 2 * errors["balanced"])

@@ -302,7 +302,7 @@ def test_a_connection_lost_in_the_merge_changes_nothing(remedi: Command, postgre
 def test_killed_in_the_middle_and_repeated(remedi: Command, postgres: Postgres, spark: Any, tmp_path: Path) -> None:
     """SIGKILL while the executors stage rows: the target is as it was; the repetition brings every row, once."""
     table = store(make_scores(spark, 200_000).repartition(12), tmp_path / "many")
-    command = [sys.executable, "-m", "remedi_spark.cli.app", "export", "--scores", table, "--jdbc", postgres.url,
+    command = [sys.executable, "-m", "remedi_spark.cli", "export", "--scores", table, "--jdbc", postgres.url,
                "--table", "killed", "--set", "spark.master=local[1]", "--set", "spark.driver_memory=1g"]  # fmt: skip
     run = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     staged = "SELECT sum(n_tup_ins) FROM pg_stat_user_tables WHERE relname LIKE 'killed_staging%'"

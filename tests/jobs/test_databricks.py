@@ -11,7 +11,7 @@ import yaml
 from databricks.bundles.jobs import Job, Task
 from typer.testing import CliRunner
 
-from remedi_spark.cli.app import app
+from remedi_spark.cli.verbs import app
 from remedi_spark.flow import STAGES
 from remedi_spark.spark.session import PACKAGES
 

@@ -95,7 +95,7 @@ def test_the_hash_of_the_code_covers_all_of_it(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(environment.resources, "files", lambda _: copy)
     first = environment.code_hash.__wrapped__()
     assert first == here
-    for name in ("ensemble/fuser_net.py", "config/defaults.yaml"):
+    for name in ("ensemble/fuser_net.py", "config/presets/standard.yaml"):
         (copy / name).write_text((copy / name).read_text() + "\n")
         other = environment.code_hash.__wrapped__()
         assert other != first

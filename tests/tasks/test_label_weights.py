@@ -94,9 +94,9 @@ def test_rows_of_the_folds_left_out_are_judged_by_models_that_never_saw_them(
     assert all(places[fold] == fold for places in by_place.values() for fold in folds)
 
 
-def test_a_sample_of_the_owners_stands_for_many_rows(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_of_the_rows_stands_for_many(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, densities, scale, plan = trial(spark, *world(True))
-    some = rows.where(uniform("owner_id", plan.seed + 2) < 1 / 3)
+    some = rows.where(uniform("row_hash", plan.seed + 2) < 1 / 3)
     assert 800 < some.count() < 1200
     only = {"none": densities["none"]}
     expected = try_weights(some, only, scale, plan, zeros_apart=False)["none"]
