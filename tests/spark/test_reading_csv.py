@@ -73,7 +73,7 @@ def test_forms_of_a_file(spark: SparkSession, tmp_path: Path, form: str) -> None
     if form in ("windows-1252", "utf-16"):
         data = text.encode(form)
     if form == "gz":
-        name, data = "t.csv.gz", gzip.compress(data)
+        name, data = "t.csv.gz", gzip.compress(data, mtime=0)
     if form == "carriage return":
         data = text.replace("\r\n", "\r").encode()
     (tmp_path / name).write_bytes(data)
@@ -114,9 +114,9 @@ def test_a_folder_of_csv_files_without_an_ending(spark: SparkSession, tmp_path: 
     ("name", "data", "message"),
     [
         ("t.csv", b"", "the file is empty"), ("t.csv", b"PK\x03\x04x", "is a zip archive"),
-        ("t.csv", gzip.compress(b"a,b\n1,2\n"), "rename it to .csv.gz"),
+        ("t.csv", gzip.compress(b"a,b\n1,2\n", mtime=0), "rename it to .csv.gz"),
         ("t.csv.gz", b"a,b\n1,2\n", "is not compressed"),
-        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99)[:-12], "cannot be read"),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-12], "cannot be read"),
         ("t.csv", b"PAR1rest", "is a Parquet file, not CSV"), ("t.csv", b"a,b\n\x81\xff,1\n", "neither UTF-8 nor"),
         ("t.csv", b"a,b,a\n1,2,3\n", "2 columns named 'a'"), ("t.csv", b"a,b\x00\n1,2\n", "zero bytes"),
     ],
