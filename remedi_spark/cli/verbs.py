@@ -298,6 +298,9 @@ def main(arguments: list[str] | None = None) -> None:
         end_on_signals()
     try:
         app(args=arguments, prog_name="remedi")
+    except Interrupted:
+        print("remedi: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
+        raise
     except SystemExit as stop:  # how every command ends
         if not stop.code:
             say_at_end()
@@ -307,9 +310,6 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("remedi: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
         sys.exit(130)
-    except Interrupted:
-        print("remedi: interrupted; run the same command again to go on", file=sys.stderr, flush=True)
-        raise
     except Exception as error:
         message = _input_error_behind(error)
         if message is not None:
