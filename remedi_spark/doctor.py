@@ -17,12 +17,13 @@ from pyspark.sql import functions as F
 from remedi_spark.errors import InputError
 from remedi_spark.findings import Finding, State
 from remedi_spark.progress import warn
+from remedi_spark.reading.paths import is_remote
 from remedi_spark.samples.examine import examine_roles
 from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.session import PACKAGES, SUPPORTED_JAVA
 from remedi_spark.spark.torch_partitions import dynamic_allocation
-from remedi_spark.storage.places import has_scheme, local_name
+from remedi_spark.storage.places import local_name
 from remedi_spark.storage.tables import is_catalog_name, read_table
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _needs_barrier(state: State, found: str) -> Finding:
 
 
 def _writable(root: str) -> Finding:
-    if is_catalog_name(root) or has_scheme(root):
+    if is_catalog_name(root) or is_remote(root):
         return Finding("ok", "root", f"{root} (not tried)")
     folder = Path(local_name(root))
     existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())

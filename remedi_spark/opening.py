@@ -15,12 +15,13 @@ from remedi_spark.config import Config
 from remedi_spark.config.loading import validate
 from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
+from remedi_spark.reading.paths import is_remote
 from remedi_spark.redaction import without_secrets
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.session import get_session
 from remedi_spark.storage.lease import Lease, leased
 from remedi_spark.storage.manifest import MANIFEST, read_manifest
-from remedi_spark.storage.places import has_scheme, local_name, on_cluster, require_local, require_shared
+from remedi_spark.storage.places import local_name, on_cluster, require_local, require_shared
 from remedi_spark.storage.publish import WORK, published_folder
 from remedi_spark.storage.store import make_folder
 from remedi_spark.storage.tables import Tables, is_catalog_name
@@ -37,7 +38,7 @@ def open_workspace(config: Config, *, force: bool = False) -> Workspace:
         InputError: the driver, or an executor, cannot reach one of them.
     """
     root = local_name(config.root)
-    home = require_local(config.bundle or f"{root}/model", "bundle") if config.bundle or not has_scheme(root) else None
+    home = require_local(config.bundle or f"{root}/model", "bundle") if config.bundle or not is_remote(root) else None
     if config.bundle is None and (home is None or is_catalog_name(root)):
         what = "a schema" if home is not None else "no ordinary folder"
         raise InputError(
@@ -46,7 +47,7 @@ def open_workspace(config: Config, *, force: bool = False) -> Workspace:
     assert home is not None
     spark = get_session(config.spark)
     preflight(spark, config, root)
-    if not is_catalog_name(root) and not has_scheme(root) and on_cluster(spark):
+    if not is_catalog_name(root) and not is_remote(root) and on_cluster(spark):
         make_folder(Path(root))
         require_shared(spark, Path(root), slots(spark), "root")
     return Workspace.of(Tables(spark, root), home, force)
@@ -93,7 +94,7 @@ def _stored_report(bundle: Path) -> Any:
 def holding(workspace: Workspace, config: Config) -> Iterator[None]:
     """Hold the root, where it is a folder, and the bundle, so that no other run mixes in."""
     root = workspace.tables.root
-    shared = workspace.tables.in_catalog or has_scheme(root)
+    shared = workspace.tables.in_catalog or is_remote(root)
     inside = shared or Path(local_name(root)).resolve().is_relative_to(workspace.home.resolve())
     folders = [workspace.home, *([] if inside else [Path(local_name(root))])]
     with leased(folders, _hash(config)) as leases:

@@ -24,9 +24,10 @@ from pyspark.sql import functions as F
 
 from remedi_spark.errors import InputError
 from remedi_spark.progress import say
+from remedi_spark.reading.paths import is_remote
 from remedi_spark.simulation import behaviour as b
 from remedi_spark.simulation.draws import Draws
-from remedi_spark.storage.places import has_scheme, local_name
+from remedi_spark.storage.places import local_name
 from remedi_spark.storage.tables import Tables, is_catalog_name
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def _date(day: Column) -> Column:
 
 
 def _refuse_foreign(out: str) -> None:
-    if is_catalog_name(out) or has_scheme(out):
+    if is_catalog_name(out) or is_remote(out):
         return
     path = Path(local_name(out))
     begun = (path / SETTINGS).exists() or (path / "owners" / "_delta_log").exists()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remedi_spark.errors import InputError
+from remedi_spark.reading.paths import is_remote
 from remedi_spark.storage.catalog_names import quoted_name
 from remedi_spark.storage.csv_output import CSV_OPTIONS, flat, without_formulas
-from remedi_spark.storage.places import has_scheme, local_name
+from remedi_spark.storage.places import local_name
 from remedi_spark.storage.replacing import beside as new_beside
 from remedi_spark.storage.replacing import recover, replace_folder, replace_remote
 from remedi_spark.storage.tables import Tables, is_catalog_name, is_csv
@@ -29,7 +30,7 @@ def check_output(spark: SparkSession, out: str, columns: tuple[str, ...]) -> Non
         if spark.catalog.tableExists(out):
             _require_columns(spark.read.table(out).columns, columns, out)
         return
-    if has_scheme(out):
+    if is_remote(out):
         return
     path = Path(local_name(out))
     recover(path)
@@ -72,7 +73,7 @@ def beside(spark: SparkSession, out: str, suffix: str) -> tuple[Tables, str]:
 def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
     """Write next to ``out`` and move there, so that readers never see half a folder."""
     writer = frame.write.mode("overwrite").options(**(CSV_OPTIONS if kind == "csv" else {})).format(kind)
-    if has_scheme(out):
+    if is_remote(out):
         parent, _, name = out.rstrip("/").rpartition("/")
         new = f"{parent}/.{name}.new.{uuid.uuid4().hex}"
         writer.save(new)

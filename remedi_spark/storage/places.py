@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remedi_spark.errors import InputError
+from remedi_spark.reading.paths import is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,18 +17,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 _LOCAL = re.compile(r"^file:/+", re.IGNORECASE)
 
 
 def local_name(path: str) -> str:
     """Return a path without the scheme ``file:``, which stands for what ordinary paths are."""
     return _LOCAL.sub("/", path)
-
-
-def has_scheme(path: str) -> bool:
-    """Whether a path is of a file system that only Spark reaches: ``hdfs://…``, ``s3a://…``, ``dbfs:/…``."""
-    return bool(_SCHEME.match(local_name(path)))
 
 
 def require_local(path: str | Path, what: str) -> Path:
@@ -41,7 +36,7 @@ def require_local(path: str | Path, what: str) -> Path:
         InputError: Python could only make a folder called ``hdfs:`` of it.
     """
     name = local_name(str(path))
-    if has_scheme(name):
+    if is_remote(name):
         raise InputError(
             f"{what}: found {path}, expected an ordinary folder that the driver can write and later runs can read, such"
             " as /shared/model or /Volumes/catalog/schema/model"

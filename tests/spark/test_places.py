@@ -10,8 +10,9 @@ import pytest
 from remedi_spark import opening
 from remedi_spark.config import load_config
 from remedi_spark.errors import InputError
+from remedi_spark.reading.paths import is_remote
 from remedi_spark.storage import places
-from remedi_spark.storage.places import has_scheme, local_name, require_local, require_shared, try_shared
+from remedi_spark.storage.places import local_name, require_local, require_shared, try_shared
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,20 +24,20 @@ REMOTE = ["hdfs:///remedi", "hdfs:/remedi", "s3://bucket/m", "s3a://bucket/m", "
 
 @pytest.mark.parametrize("path", REMOTE)
 def test_other_file_systems_are_told_from_folders(path: str) -> None:
-    assert has_scheme(path)
+    assert is_remote(path)
     with pytest.raises(InputError, match=f"bundle: found {path}, expected an ordinary folder"):
         require_local(path, "bundle")
 
 
 @pytest.mark.parametrize("path", ["run", "/run/x", "./a:b", "a/b:/c", "C", "main.gold"])
 def test_folders_are_folders(path: str) -> None:
-    assert not has_scheme(path)
+    assert not is_remote(path)
     assert require_local(path, "bundle") == Path(path)
 
 
 @pytest.mark.parametrize("path", ["file:/tmp/y", "file:///tmp/y", "FILE:///tmp/y"])
 def test_file_is_the_local_file_system(path: str) -> None:
-    assert (local_name(path), has_scheme(path)) == ("/tmp/y", False)
+    assert (local_name(path), is_remote(path)) == ("/tmp/y", False)
 
 
 @pytest.mark.parametrize("root", REMOTE)
