@@ -176,7 +176,7 @@ def without_spark() -> Any:
     """Let learners run here what they would run in a Spark task."""
     modules = ("lightgbm_task", "xgboost", "catboost", "net")
     return [
-        patch(f"remedi_spark.models.registry.{module}.{name}", stand_in)
+        patch(f"remedi_spark.models.{module}.{name}", stand_in)
         for module in modules
         for name, stand_in in (
             ("shape", lambda frame, workers: frame),

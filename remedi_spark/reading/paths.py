@@ -24,12 +24,16 @@ _MAGIC = {
 
 def is_remote(table: str) -> bool:
     """Whether a name is an address of a file system that Spark alone knows."""
-    return bool(_SCHEME.match(table)) and not table.startswith("file:")
+    return bool(_SCHEME.match(table)) and not _is_file_address(table)
+
+
+def _is_file_address(table: str) -> bool:
+    return table[:5].lower() == "file:"
 
 
 def local_path(table: str) -> Path:
     """Return the absolute path of a table that is not remote."""
-    if table.startswith("file:"):
+    if _is_file_address(table):
         return Path(urllib.parse.unquote(urllib.parse.urlsplit(table).path))
     return Path(table).absolute()
 

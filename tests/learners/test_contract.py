@@ -161,7 +161,7 @@ def lopsided(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def shape(frame: Any, workers: int) -> Any:
         return frame.repartition(workers, F.lit(0)).sortWithinPartitions("row_hash")
 
-    monkeypatch.setattr(f"remedi_spark.models.registry.{module}.shape", shape)
+    monkeypatch.setattr(f"remedi_spark.models.{module}.shape", shape)
 
 
 @pytest.mark.usefixtures("lopsided")
