@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -98,16 +98,19 @@ def _seen_by_spark(base: Path) -> Iterator[Path]:
     return iter(data_files(base, ("",)))
 
 
+@cache
+def _spark_type(text: str) -> t.DataType:
+    """Return a type by its name; each is parsed by the JVM, and a wide table has few of them."""
+    return t._parse_datatype_string(text)
+
+
 def _remote(spark: SparkSession, table: str, only: Sequence[str] | None) -> DataFrame:
     reader = spark.read.options(**AS_WRITTEN)
     if only is not None:
         return reader.option("basePath", table).parquet(*only)
     frame = reader.parquet(table)
     parts = partitions(frame.inputFiles(), "")
-    typed = [
-        t.StructField(f.name, t._parse_datatype_string(parts[f.name])) if f.name in parts else f
-        for f in frame.schema.fields
-    ]
+    typed = [t.StructField(f.name, _spark_type(parts[f.name])) if f.name in parts else f for f in frame.schema.fields]
     if typed == frame.schema.fields:
         return frame
     return spark.read.options(**AS_WRITTEN).schema(t.StructType(typed)).parquet(table)
@@ -210,8 +213,8 @@ def _read_group(
         frame = _through_arrow(spark, group, folder, list(plans.values()), parts)
     else:
         schema = t.StructType(
-            [t.StructField(one.name, t._parse_datatype_string(one.data_type)) for one in plans.values()]
-            + [t.StructField(name, t._parse_datatype_string(kind)) for name, kind in parts.items()]
+            [t.StructField(one.name, _spark_type(one.data_type)) for one in plans.values()]
+            + [t.StructField(name, _spark_type(kind)) for name, kind in parts.items()]
         )
         reader = spark.read.options(**AS_WRITTEN, **NO_GLOB).schema(schema)
         if whole is None:
@@ -256,7 +259,7 @@ def _through_arrow(
 def _arrow_types(schema: str) -> pa.Schema:
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    return to_arrow_schema(cast("t.StructType", t._parse_datatype_string(schema)))
+    return to_arrow_schema(cast("t.StructType", _spark_type(schema)))
 
 
 def _reader(
