@@ -16,6 +16,7 @@ import pytest
 from remedi_spark.errors import InputError
 from remedi_spark.storage import lease as leases
 from remedi_spark.storage.lease import LEASE, leased
+from remedi_spark.storage.store import write_json
 
 
 def _other(folder: Path, **facts: Any) -> None:
@@ -25,7 +26,7 @@ def _other(folder: Path, **facts: Any) -> None:
         "token": "t", "beat": time.time(),
     }  # fmt: skip
     folder.mkdir(exist_ok=True)
-    (folder / LEASE).write_text(json.dumps({**known, **facts}))
+    write_json(folder / LEASE, {**known, **facts})  # as a run does that takes over
 
 
 def test_it_is_freed_in_the_end_also_of_a_failure(tmp_path: Path) -> None:

@@ -61,13 +61,10 @@ class Lease:
     def beat(self) -> None:
         """Write a heartbeat for as long as the lease is held."""
         while not self._ended.wait(BEAT_SECONDS):
-            with suppress(OSError):
-                found = _read(self.path)
-                if found is not None and found.get("token") != self.facts["token"]:
+            with suppress(OSError, ValueError):
+                if not _renew(self.path, {**self.facts, "beat": time.time()}):
                     self.lost = True
                     return
-                if not self._ended.is_set():
-                    write_json(self.path, {**self.facts, "beat": time.time()})
 
     def free(self) -> None:
         """Give the folder to others."""
@@ -141,6 +138,20 @@ def _write(lease: Lease, configuration: str) -> None:
         found = _read(lease.path)
         if found is None or found.get("token") != facts["token"]:
             _refuse(folder, found or {}, configuration)
+
+
+def _renew(path: Path, facts: dict[str, Any]) -> bool:
+    """Write a lease again unless it is another's by now; whether it is still this one.
+
+    Into the file that was read: whoever takes over puts another one in its place, which this never overwrites.
+    """
+    with path.open("r+", encoding="utf-8") as file:
+        if json.load(file).get("token") != facts["token"]:
+            return False
+        file.seek(0)
+        json.dump(facts, file)
+        file.truncate()
+    return True
 
 
 def _create(path: Path, facts: dict[str, Any]) -> bool:
