@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("features", "base-models", "fuser", "student", "scores", "report")
+STAGES = list(verbs())
 _PR_SET_CHILD_SUBREAPER = 36
 """Of Linux's prctl."""
 REMEDI = str(Path(sys.executable).with_name("remedi"))

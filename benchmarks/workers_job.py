@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from remedi_spark import flow
+from remedi_spark import chain
 from remedi_spark.config import load_config
 from remedi_spark.progress import log_to_stderr
 from remedi_spark.samples.flat import FlatTable
@@ -33,7 +33,7 @@ def main() -> None:
     config = load_config(None, SETTINGS)
     spark = get_session(config.spark)
     bundle = folder / "model"
-    flow.train(spark, FlatTable(table, "bought", "owner"), bundle, config)
+    chain.train(spark, FlatTable(table, "bought", "owner"), bundle, config)
     started = time.monotonic()
     scores.score(spark, table, str(bundle), str(folder / "scores.parquet"), config)
     durations = json.loads((bundle / "durations.json").read_text())

@@ -67,7 +67,7 @@ def train(
     Raises:
         InputError: what is wrong with the data or the configuration, in one line.
     """
-    from remedi_spark import flow
+    from remedi_spark import chain
     from remedi_spark.config import load_config
     from remedi_spark.samples.flat import FlatTable
 
@@ -78,7 +78,7 @@ def train(
     source = FlatTable(views["frame"], label, id, time, weight, views.get("test"))
     try:
         # Whether a frame is the one of an earlier call cannot be told: it is learned from anew.
-        flow.train(frame.sparkSession, source, folder, loaded, force=True)
+        chain.train(frame.sparkSession, source, folder, loaded, force=True)
     except InputError as error:
         if model is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -19,12 +19,14 @@ import numpy as np
 from pyspark.sql import functions as F
 from scipy.stats import t as student_t
 
-from remedi_spark import flow, opening
+from remedi_spark import chain, opening
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
+from remedi_spark.flow import FEATURES, STAGES
 from remedi_spark.progress import say
 from remedi_spark.report.page.backtest import MEASURES, render_backtest
 from remedi_spark.report.page.formatting import metric
+from remedi_spark.running import run_stages
 from remedi_spark.samples.flat import FlatTable
 from remedi_spark.spark.names import quoted
 from remedi_spark.storage.ledger import Ledger, Unit
@@ -39,10 +41,8 @@ if TYPE_CHECKING:
     from remedi_spark.config import Config
     from remedi_spark.storage.workspace import Workspace
 
-SECTIONS = ("encoding", "base_models", "meta_features", "fuser", "student", "scores", "evaluation", "seed")
+SETTINGS = sorted({path for stage in STAGES[1:] for path in stage.settings} - {"mlflow", "monitoring"})
 """What of the configuration an origin depends on, beside its rows."""
-AMOUNT_SECTIONS = ("task", "regression")
-"""What an origin depends on as well where labels are amounts."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def backtest(config: Config, origins: int, *, every_days: int | None = None, for
 
 def _backtest(workspace: Workspace, config: Config, origins: int, every_days: int | None) -> dict[str, Any]:
     assert config.features is not None
-    flow.run_features(workspace, config)
+    run_stages([FEATURES], STAGES, workspace, config)
     known = _snapshots(workspace)
     label = config.features.label
     embargo = timedelta(days=label.gap_days + label.horizon_days)
@@ -91,7 +91,7 @@ def _backtest(workspace: Workspace, config: Config, origins: int, every_days: in
     ledger = Ledger(workspace.tables, workspace.home, workspace.force)
     found = [_origin(workspace, ledger, config, day, known, embargo) for day in chosen]
     tree = {
-        "task": config.task, "label": flow.label_name(config), "budget": config.scores.budget,
+        "task": config.task, "label": config.label_name(), "budget": config.scores.budget,
         "embargo_days": embargo.days, "origins": found, "summary": summarise(found),
     }  # fmt: skip
     write_json(workspace.home / "backtest.json", finite(tree))
@@ -137,8 +137,7 @@ def _origin(
     """Train and judge one origin, unless that is done; return its measures."""
     folder = workspace.home / "backtest" / day.isoformat()
     used = [one for one in known if one.day == day or one.day <= day - embargo]
-    sections = {*SECTIONS, *(AMOUNT_SECTIONS if config.task == "regression" else ())}
-    settings = [config.model_dump(mode="json", include=sections), embargo.days, [one.content for one in used]]
+    settings = [config.values_of(SETTINGS), embargo.days, [one.content for one in used]]
     unit = Unit(f"backtest/{day}", settings, files=(f"backtest/{day}/metrics.json",))
     ledger.once(unit, lambda: _run_origin(workspace, config, folder, day, embargo, settings))
     ledger.flush()
@@ -177,7 +176,7 @@ def _run_origin(
     ledger.once(slices, lambda: _write_rows(frame, tables, day, embargo))
     ledger.flush()
     source = FlatTable(tables.location("train"), LABEL, OWNER, SNAPSHOT, test=tables.location("test"))
-    flow.train(tables.spark, source, folder, config, force=workspace.force)
+    chain.train(tables.spark, source, folder, config, force=workspace.force)
     for done in ("rows", "tables"):
         shutil.rmtree(folder / done)
 

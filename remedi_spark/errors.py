@@ -18,6 +18,10 @@ class InputError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class UndeclaredError(RuntimeError):
+    """A stage touches a table, a file or a setting that ``flow.py`` does not declare for it: a fault of the code."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the known name closest to ``name``, or an empty string."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -20,6 +20,7 @@ from remedi_spark.cli.options import ConfigPath, Json, Overrides, PresetName, Ro
 from remedi_spark.cli.printing import print_ablations, print_backtest, print_metrics, print_scores
 from remedi_spark.cli.tools import config, doctor, simulate
 from remedi_spark.errors import InputError, damaged_log, unreadable
+from remedi_spark.flow import verb_help
 from remedi_spark.redaction import redact
 from remedi_spark.version import __version__
 
@@ -73,10 +74,10 @@ def run(
 
     Example: remedi run --config conf/complete_journey.yaml --set base_models.folds=3
     """
-    from remedi_spark import flow, opening
+    from remedi_spark import chain, opening
 
     settings = load(config, overrides, preset=preset, root=root)
-    metrics = flow.run(settings, force=force)
+    metrics = chain.run(settings, force=force)
     workspace = opening.open_workspace(settings)
     if as_json:
         print_json({"scores": workspace.tables.location("scores"), **_written(workspace.home), **metrics})
@@ -87,23 +88,23 @@ def run(
     print_scores(workspace)
 
 
-def _stage(name: str, summary: str) -> None:
+def _stage(name: str) -> None:
+    """Make a verb of stages that have no options of their own."""
+
     def command(
         config: ConfigPath = None, preset: PresetName = None, overrides: Overrides = None, root: Root = None,
         force: Force = False,
     ) -> None:  # fmt: skip
-        from remedi_spark import flow
+        from remedi_spark import chain
 
-        flow.run_stage(name, load(config, overrides, preset=preset, root=root), force=force)
+        chain.run_verb(name, load(config, overrides, preset=preset, root=root), force=force)
 
-    command.__doc__ = f"{summary}\n\nExample: remedi {name} --config conf/complete_journey.yaml"
+    command.__doc__ = f"{verb_help(name)}\n\nExample: remedi {name} --config conf/complete_journey.yaml"
     app.command(name)(command)
 
 
-_stage("features", "Stage 1: point-in-time owner features and labels.")
-_stage("base-models", "Stage 2: folds of diverse base models, and their predictions.")
-_stage("fuser", "Stages 3 and 4: relative features, then the fuser.")
-_stage("student", "Stage 5: distil the fuser into one student, the bundle.")
+for _verb in ("features", "base-models", "fuser", "student"):
+    _stage(_verb)
 
 
 @app.command()
@@ -121,14 +122,13 @@ def scores(
 
     Example: remedi scores --config conf/complete_journey.yaml --snapshot 2017-11-01..2017-12-31
     """
-    from remedi_spark import flow, opening
+    from remedi_spark import chain
 
     settings = load(config, overrides, preset=preset, root=root)
-    workspace = opening.open_workspace(settings, force=force)
     if snapshot is None:
-        flow.run_scores(workspace, settings)
+        chain.run_verb("scores", settings, force=force)
     else:
-        flow.run_backfill(workspace, settings, snapshot)
+        chain.backfill(settings, snapshot)
 
 
 @app.command()
@@ -153,14 +153,14 @@ def report(
     from remedi_spark.storage.store import read_json
 
     if model is None or ablations:
-        from remedi_spark import flow, opening
+        from remedi_spark import chain, opening
 
         if model is None:
-            settings = load(config, overrides, preset=preset, root=root)
-            workspace, label = opening.open_workspace(settings), None
+            settings = load(config, overrides, preset=preset, root=root).with_embargo()
+            workspace, label = opening.open_workspace(settings), settings.label_name()
         else:
             workspace, settings, label = opening.reopen(model)
-        metrics = flow.run_report(workspace, settings, label, ablate=ablations)
+        metrics = chain.judge(workspace, settings, label, ablate=ablations)
         if not as_json:
             print_ablations(metrics)
         path = workspace.home / "report.html"
@@ -218,7 +218,7 @@ def train(
 
     Example: remedi train --table owners.parquet --label bought --id owner_id --model model
     """
-    from remedi_spark import flow
+    from remedi_spark import chain
     from remedi_spark.samples.flat import FlatTable
     from remedi_spark.spark.session import get_session
     from remedi_spark.storage.places import require_local
@@ -227,7 +227,7 @@ def train(
     model = require_local(model, "--model")
     _refuse_foreign_bundle(model)
     source = FlatTable(table, label, id_, time, weight, test)
-    metrics = flow.train(get_session(settings.spark), source, model, settings, force=force)
+    metrics = chain.train(get_session(settings.spark), source, model, settings, force=force)
     if as_json:
         print_json({**_written(model), **metrics})
         return
@@ -275,12 +275,12 @@ def promote(
 
     Example: remedi promote --model run/model --set mlflow.margin=0.01
     """
-    from remedi_spark import flow
+    from remedi_spark import promote as promoting
     from remedi_spark.samples.flat import FlatTable
 
     settings = load(config, overrides, preset=preset)
     source = FlatTable(table, label, id_, time) if table else None
-    typer.echo(flow.promote(model, settings, source)[1])
+    typer.echo(promoting.promote(model, settings, source)[1])
 
 
 for verb in (simulate, doctor, config):

@@ -66,6 +66,17 @@ class Config(Section):
         check_task(self)
         return self
 
+    def with_embargo(self) -> Self:
+        """Keep training labels out of the test period: gap + horizon days lie between them."""
+        if self.features is None:
+            return self
+        days = self.features.label.gap_days + self.features.label.horizon_days
+        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"embargo_days": days})})
+
+    def label_name(self) -> str:
+        """Say what is predicted, in words."""
+        return "label" if self.features is None else self.features.label.in_words()
+
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), **fixed: Any) -> Config:
     """Read a packaged preset, then a file, then ``KEY=VALUE`` overrides, then keyword arguments.

@@ -277,6 +277,12 @@ class LabelConfig(Section):
             raise ValueError("kind sum needs 'of': the column to sum")
         return self
 
+    def in_words(self) -> str:
+        """Say what is predicted."""
+        what = self.category or self.filter or self.source
+        doing = f"{self.of} of" if self.kind == "sum" else "buys"
+        return f"{doing} {what} within {self.horizon_days} days"
+
 
 class Snapshots(Section):
     """The days on which every known owner gets a row; day t counts as known at t (t is the end of that day)."""

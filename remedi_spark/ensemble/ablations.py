@@ -35,8 +35,13 @@ if TYPE_CHECKING:
 STUDENT = "student_labels_only"
 
 
-def run(workspace: Workspace, config: Config) -> list[str]:
-    """Fit every ablation of the measured phase and score its test rows; return their names."""
+def names(config: Config) -> list[str]:
+    """Return the columns of ``ablation_scores``."""
+    return [STUDENT, *_fusers(config.fuser)]
+
+
+def run(workspace: Workspace, config: Config) -> None:
+    """Fit every ablation of the measured phase and score its test rows."""
     facts = workspace.models(FINAL).load("phases")
     phase = facts["measured_phase"]
     about = facts["phases"][phase]
@@ -46,7 +51,6 @@ def run(workspace: Workspace, config: Config) -> list[str]:
     for fused in side_by_side(lambda name: _fused(workspace, config, phase, name, fusers[name]), list(fusers)):
         scores = join_rows(scores, fused)
     workspace.write(phase, "ablation_scores", scores)
-    return [STUDENT, *fusers]
 
 
 def _fusers(config: FuserConfig) -> dict[str, FuserConfig]:

@@ -98,7 +98,7 @@ def _infos(workspace: Workspace, phase: str, names: list[str], folds: int) -> di
 def _noted(workspace: Workspace) -> list[str]:
     """Return what an earlier stage has noted for the user."""
     store = workspace.models(FINAL)
-    return list(store.load(WARNINGS)) if (store.root / f"{WARNINGS}.json").exists() else []
+    return list(store.load(WARNINGS)) if store.has(WARNINGS) else []
 
 
 def _said_of_members(config: Config, facts: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from remedi_spark.storage.manifest import write_manifest
 from remedi_spark.storage.workspace import FINAL
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 def student_parts(workspace: Workspace, config: Config) -> list[str]:
     """Return the names of all parts of the shipped student."""
     return [*config.student.enabled, *_names(workspace, config, FINAL)]
+
+
+def seal(workspace: Workspace, config: Config) -> None:
+    """Write the manifest of the working folder: from now on it is a bundle."""
+    write_manifest(workspace.bundle, students=student_parts(workspace, config), folds=config.base_models.folds)
 
 
 def student_members(workspace: Workspace, config: Config, phase: str) -> dict[str, list[Fitted]]:

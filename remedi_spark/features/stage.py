@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from remedi_spark.errors import InputError
 from remedi_spark.features.build import assemble, compute_partials, prepare
 from remedi_spark.features.dictionary import dictionary_frame
 from remedi_spark.features.event_days import calendar_of
@@ -41,10 +42,13 @@ from remedi_spark.features.tables import (
 )
 from remedi_spark.progress import warn
 from remedi_spark.spark.side_by_side import side_by_side, together
+from remedi_spark.storage.ledger import Unit
 
 if TYPE_CHECKING:
+    from remedi_spark.config import Config
     from remedi_spark.config.features import FeaturesConfig
     from remedi_spark.storage.tables import Tables
+    from remedi_spark.storage.workspace import Workspace
 
 
 def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None, force: bool = False) -> dict[str, Any]:
@@ -78,6 +82,20 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None,
     done = refresh(job, state) if state is not None else None
     done = done or _build_all(job)
     return {**done.summary, "mode": done.mode, "seconds": round(time.monotonic() - started, 1)}
+
+
+def refresh_all(workspace: Workspace, config: Config) -> None:
+    """Run the stage in a workspace; what is done is known by the stage itself, and the ledger only tells of it.
+
+    Raises:
+        InputError: as :func:`run`, or there is nothing to build from.
+    """
+    if config.features is None:
+        raise InputError("configuration: no section 'features'; expected sources, groups and a label to build from")
+    done = run(workspace.tables, config.features, force=workspace.force)
+    if done["mode"] != "unchanged":
+        unit = Unit("features", config.features.model_dump(mode="json"), (), (OWNER_FEATURES,))
+        workspace.ledger.record(unit, workspace.ledger.key(unit), done["seconds"])
 
 
 def _today(tables: Tables) -> dt.date:

@@ -107,6 +107,11 @@ def from_owner_features(workspace: Workspace, config: Config) -> SamplesSummary:
     return run(workspace, FlatTable(tables.location("owner_features"), LABEL, OWNER, SNAPSHOT), config, said)
 
 
+def from_table(workspace: Workspace, config: Config, *, source: FlatTable) -> SamplesSummary:
+    """Write ``samples`` from any flat table."""
+    return run(workspace, source, config)
+
+
 def _binary(config: Config) -> bool:
     return config.task == "classification"
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from remedi_spark.errors import InputError
 from remedi_spark.storage.fitted import Fitted
+from remedi_spark.storage.scope import Scope
 
 SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "catboost": "cbm", "net": "pt", "hurdle": "pair"}
 """Ending of a model's own file, by kind."""
@@ -33,15 +34,19 @@ class ModelStore:
     """The files of one phase (``holdout`` or ``final``) of a chain."""
 
     root: Path
+    scope: Scope | None = None
+    """What the running stage may touch; None: anything."""
 
     def save_fitted(self, fitted: Fitted, *parts: str) -> None:
         """Store a model and its facts under ``root/parts…``."""
+        self._require_write("/".join(parts))
         path = self.root.joinpath(*parts)
         write_bytes(path.with_name(f"{path.name}.{SUFFIX[fitted.kind]}"), fitted.payload)
         write_json(path.with_name(f"{path.name}.json"), {"kind": fitted.kind, "info": fitted.info})
 
     def load_fitted(self, *parts: str) -> Fitted:
         """Read a model back."""
+        self._require_read("/".join(parts))
         path = self.root.joinpath(*parts)
         facts = read_json(path.with_name(f"{path.name}.json"))
         payload = read_bytes(path.with_name(f"{path.name}.{SUFFIX[facts['kind']]}"))
@@ -49,11 +54,26 @@ class ModelStore:
 
     def save(self, name: str, tree: Any) -> None:
         """Store a JSON file."""
+        self._require_write(name)
         write_json(self.root / f"{name}.json", tree)
 
     def load(self, name: str) -> Any:
         """Read a JSON file."""
+        self._require_read(name)
         return read_json(self.root / f"{name}.json")
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a JSON file."""
+        self._require_read(name)
+        return (self.root / f"{name}.json").exists()
+
+    def _require_read(self, name: str) -> None:
+        if self.scope is not None:
+            self.scope.require_read(f"{name}.json")
+
+    def _require_write(self, name: str) -> None:
+        if self.scope is not None:
+            self.scope.require_write(f"{name}.json")
 
 
 def make_folder(path: Path) -> None:

@@ -24,6 +24,7 @@ from remedi_spark.reading.paths import data_files, is_remote, kind_of_file, loca
 from remedi_spark.storage.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, Commit, last_change, last_listed_change
 from remedi_spark.storage.own_names import own_names
+from remedi_spark.storage.scope import Scope
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, DataFrameWriter, SparkSession
@@ -49,6 +50,8 @@ class Tables:
     root: str
     catalog: bool | None = None
     """Whether the root is a schema of a catalog; None: as its name reads."""
+    scope: Scope | None = None
+    """What the running stage may touch; None: anything."""
 
     @property
     def in_catalog(self) -> bool:
@@ -61,6 +64,7 @@ class Tables:
 
     def exists(self, name: str) -> bool:
         """Tell whether the table has been written."""
+        self._require_read(name)
         if self.in_catalog:
             return self.spark.catalog.tableExists(self.location(name))
         return _is_delta(self.spark, self.location(name))
@@ -86,6 +90,7 @@ class Tables:
     def _last_change(self, name: str) -> Commit:
         from delta.tables import DeltaTable
 
+        self._require_read(name)
         where = self.location(name)
         if not self.in_catalog and (listed := last_listed_change(where)):
             return listed
@@ -96,6 +101,7 @@ class Tables:
 
     def append(self, frame: DataFrame, name: str) -> None:
         """Add rows, and columns that the table does not have yet, in one commit."""
+        self._require_write(name)
         writer = frame.write.format("delta").mode("append").option("mergeSchema", "true")
         self._retry(name, lambda: self._save(writer, name))
 
@@ -109,6 +115,7 @@ class Tables:
         When another run commits to the same rows meanwhile, the write is tried again: the last one to finish stands,
         whole. Readers see the table before or after a commit, never in between.
         """
+        self._require_write(name)
 
         def write() -> None:
             writer = frame.write.format("delta").mode("overwrite")
@@ -122,6 +129,14 @@ class Tables:
             self._save(writer, name)
 
         self._retry(name, write)
+
+    def _require_read(self, name: str) -> None:
+        if self.scope is not None:
+            self.scope.require_read(name)
+
+    def _require_write(self, name: str) -> None:
+        if self.scope is not None:
+            self.scope.require_write(name)
 
     def _retry(self, name: str, write: Callable[[], None]) -> None:
         for attempt in range(1, ATTEMPTS + 1):

@@ -6,7 +6,7 @@ single stages may be given something else than the verb before them was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,38 +17,33 @@ if TYPE_CHECKING:
     from remedi_spark.config import Config
 
 MADE_WITH = "made_with"
-SECTIONS: dict[str, set[str]] = {
-    "base-models": {"seed", "task", "evaluation", "encoding", "base_models"},
-    "fuser": {"meta_features", "fuser"},
-    "student": {"student"},
-}
-"""By stage, in order: the settings that what it writes depends on, beside those of the stages before."""
-_NO_MATTER = {"evaluation.bootstrap", "base_models.workers", "base_models.parallel", "base_models.on_failure"}
+Order = Mapping[str, Collection[str]]
+"""By verb, in order: the settings that what it makes depends on, beside those of the verbs before."""
 
 
 @contextmanager
-def making(workspace: Workspace, config: Config, stage: str) -> Iterator[None]:
+def making(workspace: Workspace, config: Config, stage: str, order: Order) -> Iterator[None]:
     """Note the settings of a stage while and after it is made; what was made from it with others counts no more."""
-    known, now = _known(workspace), _settings(config, stage)
+    known, now = _known(workspace, order), config.values_of(order[stage])
     before = known.get(stage, {})
     if before.get("settings") != now or not before.get("finished"):
-        order = list(SECTIONS)
-        known = {name: facts for name, facts in known.items() if order.index(name) < order.index(stage)}
+        before_it = list(order)[: list(order).index(stage)]
+        known = {name: known[name] for name in before_it if name in known}
         workspace.models(FINAL).save(MADE_WITH, {**known, stage: {"settings": now, "finished": False}})
     yield
     workspace.models(FINAL).save(MADE_WITH, {**known, stage: {"settings": now, "finished": True}})
 
 
-def require_upstream(workspace: Workspace, config: Config, stage: str) -> None:
+def require_upstream(workspace: Workspace, config: Config, stage: str, order: Order) -> None:
     """Refuse what an earlier stage has made with other settings, or not made to the end.
 
     Raises:
         InputError: names the setting, both values, and the stage to run again.
     """
-    known = _known(workspace)
+    known = _known(workspace, order)
     if not known:  # nothing yet, or of a version that noted nothing: the stage itself says what it lacks
         return
-    for earlier in SECTIONS:
+    for earlier in order:
         if earlier == stage:
             return
         made = known.get(earlier)
@@ -57,7 +52,7 @@ def require_upstream(workspace: Workspace, config: Config, stage: str) -> None:
                 f"stage {stage}: what stage {earlier} made in {workspace.bundle} is not finished; run remedi {earlier}"
                 " first"
             )
-        now = _settings(config, earlier)
+        now = config.values_of(order[earlier])
         other = next((name for name, value in made["settings"].items() if name in now and now[name] != value), None)
         if other is not None:
             raise InputError(
@@ -66,21 +61,7 @@ def require_upstream(workspace: Workspace, config: Config, stage: str) -> None:
             )
 
 
-def _known(workspace: Workspace) -> dict[str, Any]:
-    if not (workspace.bundle / f"{MADE_WITH}.json").exists():
-        return {}
-    stored: dict[str, Any] = workspace.models(FINAL).load(MADE_WITH)
-    return {name: facts for name, facts in stored.items() if name in SECTIONS}
-
-
-def _settings(config: Config, stage: str) -> dict[str, Any]:
-    flat = dict(_leaves(config.model_dump(mode="json", include=SECTIONS[stage])))
-    return {name: value for name, value in flat.items() if name not in _NO_MATTER}
-
-
-def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
+def _known(workspace: Workspace, order: Order) -> dict[str, Any]:
+    store = workspace.models(FINAL)
+    stored: dict[str, Any] = store.load(MADE_WITH) if store.has(MADE_WITH) else {}
+    return {name: facts for name, facts in stored.items() if name in order}

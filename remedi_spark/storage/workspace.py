@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remedi_spark.storage.ledger import Ledger, Unit
+from remedi_spark.storage.manifest import MANIFEST
 from remedi_spark.storage.publish import WORK, Access, publish
+from remedi_spark.storage.scope import Scope
 from remedi_spark.storage.store import ModelStore
 from remedi_spark.storage.tables import Tables
 
@@ -37,6 +38,9 @@ class Workspace:
     """Do everything again, whatever the ledger says."""
     published: Path | None = None
     """The folder that readers know; None: the working folder is all there is."""
+    scope: Scope | None = None
+    """What the running stage may touch; None: anything."""
+    _ledger: list[Ledger] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def of(cls, tables: Tables, home: Path, force: bool = False) -> Workspace:
@@ -53,10 +57,32 @@ class Workspace:
         if self.published is not None:
             publish(self.bundle, self.published, access)
 
-    @cached_property
+    @property
     def ledger(self) -> Ledger:
         """What has been done in this root."""
-        return Ledger(self.tables, self.bundle, self.force)
+        if not self._ledger:
+            self._ledger.append(Ledger(self.tables, self.bundle, self.force))
+        return self._ledger[0]
+
+    def within(self, scope: Scope) -> Workspace:
+        """Return this workspace as a stage sees it that may touch only what it has declared."""
+        _ = self.ledger  # which knows tables of all stages, is made before and shared
+        phases = [self.name(HOLDOUT, "")]
+        both = [
+            tuple(before + one for one in names for before in ("", *phases) if not before or "." not in one)
+            for names in (scope.reads, scope.writes)
+        ]
+        tables = replace(self.tables, scope=replace(scope, reads=both[0], writes=both[1]))
+        return replace(self, tables=tables, scope=scope)
+
+    def forced(self) -> Workspace:
+        """Return this workspace with nothing counting as done."""
+        return replace(self, force=True, _ledger=[])
+
+    def unseal(self) -> None:
+        """Let nobody take what is in the making for a bundle."""
+        if self.published is not None:
+            (self.bundle / MANIFEST).unlink(missing_ok=True)
 
     def read(self, phase: str, name: str) -> DataFrame:
         """Read a table of a phase."""
@@ -70,21 +96,31 @@ class Workspace:
         """Return the name that a phase's table goes by."""
         return name if phase == FINAL else f"evaluation_{name}"
 
+    def names(self, table: str, *, each_phase: bool) -> list[str]:
+        """Return the names of a table: of every phase there is, or its own."""
+        return [self.name(phase, table) for phase in self.phases()] if each_phase else [table]
+
+    @staticmethod
+    def folder(phase: str) -> str:
+        """Return what the files of a phase have before their names."""
+        return "" if phase == FINAL else "evaluation/"
+
     def models(self, phase: str) -> ModelStore:
         """Return the files of a phase."""
-        return ModelStore(self.bundle if phase == FINAL else self.bundle / "evaluation")
+        return ModelStore(self.bundle / self.folder(phase), self.scope)
 
     def unit(
         self, name: str, settings: Any, *,
         reads: Iterable[str] = (), writes: Iterable[str] = (), files: Iterable[str] = (), phase: str | None = None,
     ) -> Unit:  # fmt: skip
         """Return a unit of work over tables and files of one phase, or (None) of every phase there is."""
-        phases = self._phases() if phase is None else [phase]
+        phases = self.phases() if phase is None else [phase]
         read, written = (
             tuple(self.name(each, table) for each in phases for table in listed) for listed in (reads, writes)
         )
-        folders = ["" if each == FINAL else "evaluation/" for each in phases]
+        folders = [self.folder(each) for each in phases]
         return Unit(name, settings, read, written, tuple(folder + one for folder in folders for one in files))
 
-    def _phases(self) -> list[str]:
-        return list(self.models(FINAL).load("phases")["phases"])
+    def phases(self) -> list[str]:
+        """Return the phases that base models were made for."""
+        return list(ModelStore(self.bundle).load("phases")["phases"])

@@ -32,10 +32,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def champion(trained: Trained, store: Path, spark: Any) -> str:
     """The trained bundle, registered and promoted as there is no other."""
-    from remedi_spark import flow
     from remedi_spark.config import load_config
+    from remedi_spark.promote import promote
 
-    done, told = flow.promote(trained.bundle, load_config())
+    done, told = promote(trained.bundle, load_config())
     assert done, told
     return told
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import remedi_spark
-from remedi_spark import flow
+from remedi_spark import chain
 from remedi_spark.config import load_config
 from remedi_spark.samples.flat import FlatTable
 from remedi_spark.scoring.bundle import load_parts
@@ -34,7 +34,7 @@ def test_the_last_good_model_scores_until_the_new_one_is_whole(
 
     def retrain() -> None:
         try:
-            flow.train(spark, source, bundle, other)
+            chain.train(spark, source, bundle, other)
             ended.append(None)
         except BaseException as error:
             ended.append(error)
@@ -65,7 +65,7 @@ def test_the_last_good_model_scores_until_the_new_one_is_whole(
     refused = remedi("report", "--model", bundle, "--ablations")
     assert (refused.code, "a later training of it has not ended" in refused.message) == (2, True)
 
-    flow.train(spark, source, bundle, other)  # goes on where it failed
+    chain.train(spark, source, bundle, other)  # goes on where it failed
     after = load_parts(bundle)
     assert after.model_version != before.model_version
     assert load_parts(bundle / "versions" / before.model_version) == before, "one can go back"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark import flow
+from remedi_spark import chain
 from remedi_spark.config import Config, load_config
 from remedi_spark.maths.ranking import roc_auc
 from remedi_spark.samples.flat import FlatTable
@@ -50,7 +50,7 @@ def runs(spark: Any, config: Config, tmp_path_factory: pytest.TempPathFactory) -
         spark.createDataFrame(train).repartition(files).write.parquet(str(table))
         bundle = folder / f"model_{files}"
         source = FlatTable(str(table), "label", "owner", "day", test=str(folder / "test.parquet"))
-        flow.train(spark, source, bundle, config)
+        chain.train(spark, source, bundle, config)
         workspaces.append(Workspace.of(Tables(spark, str(bundle / "tables")), bundle))
     return workspaces
 

@@ -12,7 +12,7 @@ from databricks.bundles.jobs import Job, Task
 from typer.testing import CliRunner
 
 from remedi_spark.cli.verbs import app
-from remedi_spark.flow import STAGES
+from remedi_spark.flow import verbs
 from remedi_spark.spark.session import PACKAGES
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def parameters(task: Task) -> list[str]:
 
 
 def test_one_task_a_stage_in_their_order(job: Job) -> None:
-    assert [parameters(task)[0] for task in tasks(job)] == list(STAGES)
+    assert [parameters(task)[0] for task in tasks(job)] == list(verbs())
     before = None
     for task in tasks(job):
         assert [one.task_key for one in task.depends_on] == ([before] if before else [])  # type: ignore[union-attr]
@@ -44,7 +44,7 @@ def test_one_task_a_stage_in_their_order(job: Job) -> None:
 def test_every_task_takes_the_same_options_and_the_verb_has_them(job: Job) -> None:
     options = {tuple(parameters(task)[1:]) for task in tasks(job)}
     assert len(options) == 1
-    for stage in STAGES:
+    for stage in verbs():
         told = CliRunner().invoke(app, [stage, "--help"]).stdout
         assert all(word in told for word in options.copy().pop() if word.startswith("--")), stage
 

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from remedi_spark.flow import verbs
 from tests.cli.conftest import FASTEST, Command
 from tests.tea import tea_configuration
 
 JOBS = Path(__file__).parents[2] / "jobs"
-STAGES = ("features", "base-models", "fuser", "student", "scores", "report")
 
 
 def _events(owners: int = 400, seed: int = 0) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def _arguments(configuration: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_stages_one_by_one(configuration: Path, remedi: Command, spark: Any) -> None:
-    for stage in STAGES:
+    for stage in verbs():
         done = remedi(stage, *_arguments(configuration))
         assert done.code == 0, f"{stage}: {done.err}"
     root = configuration.parent / "run"

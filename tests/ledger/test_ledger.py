@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 import remedi_spark
 from remedi_spark import environment
-from remedi_spark.flow import _fingerprint
+from remedi_spark.samples.contents import content
 from remedi_spark.storage import ledger
 from remedi_spark.storage.ledger import LEDGER, Ledger, Unit
 from remedi_spark.storage.tables import Tables
@@ -111,7 +111,7 @@ def test_a_view_is_known_by_its_definition_too(spark: SparkSession, tmp_path: Pa
     def look(where: str, columns: int = 1) -> Any:
         more = [(F.col("a") + i).alias(f"a{i}") for i in range(columns)]
         frame.where(where).select("*", *more).createOrReplaceTempView("remedi_view_test")
-        return _fingerprint(spark, "remedi_view_test")
+        return content(spark, "remedi_view_test")
 
     try:
         assert look("id < 5") == look("id < 5")
@@ -124,7 +124,7 @@ def test_a_view_is_known_by_its_definition_too(spark: SparkSession, tmp_path: Pa
                 "CREATE OR REPLACE VIEW view_test.v AS SELECT * FROM"
                 f" parquet.`{tmp_path / 't.parquet'}` WHERE {condition}"
             )
-            found.append(_fingerprint(spark, "view_test.v"))
+            found.append(content(spark, "view_test.v"))
         assert found[0] != found[1] == found[2]
     finally:
         spark.catalog.dropTempView("remedi_view_test")
