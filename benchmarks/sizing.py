@@ -21,6 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from remedi_spark.flow import verbs
+
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = list(verbs())
 _PR_SET_CHILD_SUBREAPER = 36

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from remedi_spark.cli.verbs import app
 from remedi_spark.config import Config
+from remedi_spark.flow import STAGES
 
 MEASUREMENTS = Path(__file__).parent / "measurements"
 
@@ -38,6 +39,15 @@ def _verbs(group: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
             yield from _verbs(command, (*above, name))
         else:
             yield (*above, name)
+
+
+def stages() -> Iterator[str]:
+    """Yield the table of the chain's stages."""
+    yield "| stage | verb | what it is | code | reads | writes |\n|---|---|---|---|---|---|"
+    for stage in STAGES:
+        reads, writes = (", ".join(f"`{_cell(name)}`" for name in names) for names in (stage.reads, stage.writes))
+        code = f"`{stage.function.split(':')[0].replace('.', '/')}.py`"
+        yield f"| {stage.name} | `{stage.verb}` | {stage.does} | {code} | {reads} | {writes} |"
 
 
 def configuration() -> Iterator[str]:
@@ -114,4 +124,5 @@ _MARKS: dict[str, Callable[[], Iterator[str]]] = {
     "<!-- commands -->": commands,
     "<!-- configuration -->": configuration,
     "<!-- measurements -->": measurements,
+    "<!-- stages -->": stages,
 }

@@ -13,6 +13,7 @@ import pytest
 import remedi_spark
 from remedi_spark import chain
 from remedi_spark.config import load_config
+from remedi_spark.report import stage as report
 from remedi_spark.samples.flat import FlatTable
 from remedi_spark.scoring.bundle import load_parts
 from remedi_spark.storage.lease import LEASE
@@ -44,7 +45,7 @@ def test_the_last_good_model_scores_until_the_new_one_is_whole(
 
     looked = 0
     with monkeypatch.context() as broken:
-        broken.setattr(flow.report, "run", fail)
+        broken.setattr(report, "run", fail)
         training = threading.Thread(target=retrain)
         training.start()
         while training.is_alive():

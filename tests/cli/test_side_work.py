@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark import flow
+from remedi_spark import running
 from remedi_spark.config import load_config
 from remedi_spark.delivery import mlflow_example as example
 from remedi_spark.delivery import mlflow_registry as registry
+from remedi_spark.flow import STUDENT
 from remedi_spark.progress import begin_run, say_at_end
 from remedi_spark.samples.schema import Feature
 from remedi_spark.scoring import stage as scores
+from remedi_spark.storage.store import ModelStore
 from tests.cli.conftest import Command, Trained
 
 
@@ -88,8 +90,8 @@ def test_days_that_mlflow_cannot_hold_have_no_datetime_in_the_signature(edges: l
 
 def test_a_ledger_that_cannot_be_written_does_not_mask_the_error(tmp_path: Path) -> None:
     ledger = types.SimpleNamespace(recorded=0, flush=_broken)
-    workspace = types.SimpleNamespace(bundle=tmp_path, ledger=ledger)
-    with pytest.raises(ValueError, match="the real one"), flow._timed(workspace, "student"):  # type: ignore[arg-type]
+    workspace = types.SimpleNamespace(models=lambda _: ModelStore(tmp_path), ledger=ledger)
+    with pytest.raises(ValueError, match="the real one"), running._timed(workspace, STUDENT):  # type: ignore[arg-type]
         raise ValueError("the real one")
 
 
