@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
@@ -19,14 +19,16 @@ from remedi_spark.findings import Finding, State
 from remedi_spark.progress import warn
 from remedi_spark.reading.paths import is_remote
 from remedi_spark.samples.examine import examine_roles
+from remedi_spark.spark.capabilities import capabilities, dynamic_allocation, is_local, setting
+from remedi_spark.spark.jvm import jar_of, runtime
 from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.session import PACKAGES, SUPPORTED_JAVA
-from remedi_spark.spark.torch_partitions import dynamic_allocation
 from remedi_spark.storage.places import local_name
 from remedi_spark.storage.tables import is_catalog_name, read_table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config import Config
@@ -73,26 +75,29 @@ def _check(good: bool, what: str, found: str, fix: str) -> Finding:
 
 
 def _session(spark: SparkSession) -> Iterator[Finding]:
-    jvm: Any = spark._jvm
-    java = str(jvm.java.lang.System.getProperty("java.version"))
-    major = int(java.split(".")[1] if java.startswith("1.") else java.split(".", maxsplit=1)[0])
-    yield _check(major in SUPPORTED_JAVA, "Java", java, f"expected one of {SUPPORTED_JAVA}; set JAVA_HOME")
     yield _check(spark.version.startswith("3.5."), "Spark", spark.version, "expected 3.5; pip install pyspark==3.5.*")
-    scala = str(jvm.scala.util.Properties.versionNumberString())
-    yield _check(scala.startswith("2.12"), "Scala", scala, "expected 2.12; use a runtime built for it")
-    for name, package in zip(CLASSES, PACKAGES, strict=True):
-        yield _jar(jvm, name, CLASSES[name], package)
+    if capabilities(spark).has_jvm:
+        yield from _jvm(spark)
+    else:
+        yield Finding("ok", "JVM", "the server's, out of reach over Spark Connect (not looked at)")
     yield _python(spark)
 
 
-def _jar(jvm: Any, name: str, class_name: str, package: str) -> Finding:
-    try:
-        place = jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass(class_name)
-        source = place.getProtectionDomain().getCodeSource().getLocation().getPath()
-    except Exception:
+def _jvm(spark: SparkSession) -> Iterator[Finding]:
+    found = runtime(spark)
+    numbers = found.java.split(".")
+    major = int(numbers[1] if numbers[0] == "1" else numbers[0])
+    yield _check(major in SUPPORTED_JAVA, "Java", found.java, f"expected one of {SUPPORTED_JAVA}; set JAVA_HOME")
+    yield _check(found.scala.startswith("2.12"), "Scala", found.scala, "expected 2.12; use a runtime built for it")
+    for name, package in zip(CLASSES, PACKAGES, strict=True):
+        yield _jar(spark, name, CLASSES[name], package)
+
+
+def _jar(spark: SparkSession, name: str, class_name: str, package: str) -> Finding:
+    file = jar_of(spark, class_name)
+    if file is None:
         return Finding("fail", f"{name} jar", "not on the class path", f"add --packages {package}")
     version = package.rsplit(":", 1)[1]
-    file = Path(str(source)).name
     if version in file:
         return Finding("ok", f"{name} jar", file)
     return Finding("warn", f"{name} jar", file, f"tested with {version}; add --packages {package}")
@@ -101,7 +106,8 @@ def _jar(jvm: Any, name: str, class_name: str, package: str) -> Finding:
 def _python(spark: SparkSession) -> Finding:
     driver = ".".join(map(str, sys.version_info[:2]))
     try:
-        worker = spark.sparkContext.parallelize([0], 1).map(_python_version).collect()[0]
+        rows = spark.range(1, numPartitions=1).mapInArrow(_python_version, "version string")  # type: ignore[arg-type]
+        worker = rows.collect()[0]["version"]
     except Exception as error:
         reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
         return Finding("fail", "Python of workers", reason, "set PYSPARK_PYTHON to a Python that every worker has")
@@ -113,13 +119,14 @@ def _python(spark: SparkSession) -> Finding:
     )  # fmt: skip
 
 
-def _python_version(_: int) -> str:
-    return ".".join(map(str, sys.version_info[:2]))
+def _python_version(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    for _ in batches:
+        yield pa.RecordBatch.from_pydict({"version": [".".join(map(str, sys.version_info[:2]))]})
 
 
 def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
-    context = spark.sparkContext
-    conf = context.getConf()
     available, wanted = slots(spark), config.base_models.workers
     yield _check(
         wanted is None or wanted <= available, "slots",
@@ -131,13 +138,13 @@ def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
             yield _needs_barrier("fail", f"on, and a fit over {wanted} tasks runs them all at once")
         else:
             yield _needs_barrier("warn", "on: fits of more than some 10^8 numbers take several tasks at once, and fail")
-    if conf.get("spark.speculation", "false") == "true":
+    if setting(spark, "spark.speculation", "false") == "true":
         yield Finding(
             "fail", "speculation", "on: a second copy of a task breaks a fit over several workers",
             "--conf spark.speculation=false",
         )  # fmt: skip
-    reaper = conf.get("spark.task.reaper.enabled", "false"), conf.get("spark.task.reaper.killTimeout", "-1")
-    if not str(conf.get("spark.master", "local")).startswith("local") and (reaper[0] != "true" or reaper[1] == "-1"):
+    reaper = setting(spark, "spark.task.reaper.enabled", "false"), setting(spark, "spark.task.reaper.killTimeout", "-1")
+    if not is_local(spark) and (reaper[0] != "true" or reaper[1] == "-1"):
         yield Finding(
             "warn", "task reaper", "off: a task of a fit that was cancelled may wait on a socket and keep its slot",
             "--conf spark.task.reaper.enabled=true --conf spark.task.reaper.killTimeout=60s",
@@ -175,19 +182,23 @@ def _data(
 ) -> Iterator[Finding]:
     rows = frame.count()
     yield _check(rows > 0, "rows", f"{rows:,}", "the table is empty")
-    needed = rows * len(frame.columns) * BYTES_A_VALUE / 1e9
-    memory = float(spark._jvm.java.lang.Runtime.getRuntime().maxMemory()) / 1e9  # type: ignore[union-attr]
-    found = f"about {needed:.1f} GB needed, the JVM may use {memory:.1f}"
-    if needed > memory and str(spark.sparkContext.master).startswith("local"):
-        yield Finding("warn", "memory", found, f"--set spark.driver_memory={int(needed * 1.5) + 1}g")
-    else:
-        yield Finding("ok", "memory", found)
+    if capabilities(spark).has_jvm:
+        yield _memory(spark, rows * len(frame.columns) * BYTES_A_VALUE / 1e9)
     cells = rows * len(frame.columns)
     if config.base_models.workers is None and cells > CELLS_OF_A_TASK and dynamic_allocation(spark):
         yield _needs_barrier("fail", f"on, and fits of {cells:,} numbers take several tasks at once")
     yield from _levels(frame, rows, label, id_)
     if rows:
         yield from examine_roles(frame, config, table, label, id_)
+
+
+def _memory(spark: SparkSession, needed: float) -> Finding:
+    """Compare the gigabytes that a table needs with the heap."""
+    heap = runtime(spark).heap_bytes / 1e9
+    found = f"about {needed:.1f} GB needed, the JVM may use {heap:.1f}"
+    if needed > heap and is_local(spark):
+        return Finding("warn", "memory", found, f"--set spark.driver_memory={int(needed * 1.5) + 1}g")
+    return Finding("ok", "memory", found)
 
 
 def _levels(frame: DataFrame, rows: int, label: str | None, id_: str | None) -> Iterator[Finding]:

@@ -7,8 +7,8 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Any
 
+from remedi_spark.spark.watchdog import cancel_all_jobs
 from remedi_spark.storage.lease import free_all
 
 GRACE_SECONDS = 5.0
@@ -33,17 +33,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     timer.daemon = True
     timer.start()
     # Apart from this thread: it may be in the middle of a call to the JVM itself.
-    threading.Thread(target=_cancel_jobs, daemon=True).start()
+    threading.Thread(target=cancel_all_jobs, daemon=True).start()
     raise Interrupted(128 + number)
-
-
-def _cancel_jobs() -> None:
-    if "pyspark" in sys.modules:
-        from pyspark import SparkContext
-
-        context: Any = getattr(SparkContext, "_active_spark_context", None)
-        if context is not None:
-            context.cancelAllJobs()
 
 
 def _leave(code: int) -> None:

@@ -22,6 +22,11 @@ class SparkConfig(Section):
     """Partitions of a shuffle in the local session."""
     packages: tuple[str, ...] = ()
     """Further Maven packages of the local session, as ``group:artifact:version``."""
+    shortcuts: bool = True
+    """Whether the local session's Python workers come from a daemon of our own, which has imported the libraries, reads
+    archives on the path once and keeps the libraries out of garbage collection: of a training of 1,000 owners each of
+    the three takes 7 to 17 s of the workers' CPU time away (docs/measurements/2026-11-29-shortcuts.md). Sessions that
+    others have started and those of spark-submit are left as they are."""
     log_level: str = Field(default="ERROR", pattern="^(DEBUG|INFO|WARN|ERROR|OFF)$")
     """Spark's log level."""
     unit_seconds: float | None = Field(default=14_400, gt=0)

@@ -1,25 +1,23 @@
-"""A JDBC connection of the driver process, and what a database's refusal means to the user."""
+"""Which database to connect to, and what its refusal means to the user."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from py4j.protocol import Py4JJavaError
-
 from remedi_spark.errors import InputError
-from remedi_spark.spark.session import POSTGRESQL
+from remedi_spark.spark.errors import SPARK_ERRORS
+from remedi_spark.spark.jdbc import Connection, sql_error
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 PREFIX = "jdbc:postgresql:"
-DRIVER = "org.postgresql.Driver"
 USER, PASSWORD = "REMEDI_JDBC_USER", "REMEDI_JDBC_PASSWORD"
 """Environment variables; a password is taken from nowhere else and never shown."""
 
@@ -78,62 +76,14 @@ class Database:
         return {key: value for key, value in given.items() if value is not None}
 
 
-class Connection:
-    """One JDBC connection; every statement is a transaction of its own, save inside :meth:`transaction`."""
+def connect(spark: SparkSession, database: Database) -> Connection:
+    """Return a connection of the driver process.
 
-    def __init__(self, spark: SparkSession, database: Database) -> None:
-        jvm: Any = spark._jvm
-        try:
-            driver = jvm.org.postgresql.Driver()
-        except TypeError as error:
-            raise InputError(f"--jdbc: {DRIVER} is not on the class path; add --packages {POSTGRESQL}") from error
-        properties = jvm.java.util.Properties()
-        for key, value in {**database.properties(), "loginTimeout": "20"}.items():
-            properties.setProperty(key, value)
-        with refusals(database.url):
-            self._connection = driver.connect(database.url, properties)
-
-    def execute(self, sql: str) -> int:
-        """Run a statement; return the rows that it touched."""
-        statement = self._connection.createStatement()
-        try:
-            statement.execute(sql)
-            return int(statement.getUpdateCount())
-        finally:
-            statement.close()
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run a query of few rows and return them."""
-        statement = self._connection.createStatement()
-        try:
-            found = statement.executeQuery(sql)
-            width = found.getMetaData().getColumnCount()
-            rows = []
-            while found.next():
-                rows.append(tuple(found.getObject(i + 1) for i in range(width)))
-            return rows
-        finally:
-            statement.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing."""
-        self._connection.setAutoCommit(False)
-        try:
-            yield
-            self._connection.commit()
-        except BaseException:
-            with suppress(Py4JJavaError):  # a connection that is gone has rolled back
-                self._connection.rollback()
-            raise
-        finally:
-            with suppress(Py4JJavaError):
-                self._connection.setAutoCommit(True)
-
-    def close(self) -> None:
-        """End the session, and with it its locks."""
-        with suppress(Py4JJavaError):
-            self._connection.close()
+    Raises:
+        InputError: there is no driver for it, or the server refuses.
+    """
+    with refusals(database.url):
+        return Connection(spark, database.url, {**database.properties(), "loginTimeout": "20"})
 
 
 @contextmanager
@@ -141,8 +91,8 @@ def refusals(url: str) -> Iterator[None]:
     """Turn what the server refuses into one line that says what to do."""
     try:
         yield
-    except Py4JJavaError as error:
-        found = _sql_error(error.java_exception)
+    except SPARK_ERRORS as error:
+        found = sql_error(error)
         if found is None:
             raise
         state, message = found
@@ -164,26 +114,3 @@ def _stands(state: str) -> str:
     """Say what the target holds after a refusal; a commit whose answer was lost may have been done."""
     lost = state[:2] in ("08", "57")
     return "the target holds the former rows or all of the new ones" if lost else "nothing of the target was changed"
-
-
-def _sql_error(error: Any) -> tuple[str, str] | None:
-    """Return state and message of the first SQLException among an exception, its causes and its text."""
-    while error is not None:
-        if error.getClass().getName().startswith(("org.postgresql.util.PSQL", "java.sql.")):
-            return str(error.getSQLState() or ""), str(error.getMessage())
-        text = str(error.getMessage())
-        # A task's exception reaches the driver as text.
-        found = re.search(r"org\.postgresql\.util\.PSQLException: (.*)", text)
-        if found:
-            return _state_of(found.group(1)), found.group(1)
-        error = error.getCause()
-    return None
-
-
-def _state_of(message: str) -> str:
-    known = {
-        "No space left": "53100", "File too large": "53100", "terminating connection": "57P01",
-        "I/O error": "08006", "invalid byte sequence": "22021", "violates": "23000",
-        "Connection to": "08001", "refused": "08001", "password": "28P01",
-    }  # fmt: skip
-    return next((state for words, state in known.items() if words in message), "")

@@ -23,13 +23,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from py4j.protocol import Py4JJavaError
 from pyspark.sql import functions as F
 
 from remedi_spark.delivery.selection import Selection, reasons_as_text
 from remedi_spark.errors import InputError
 from remedi_spark.progress import say
 from remedi_spark.scoring import scores_schema as data_contract
+from remedi_spark.spark import files
+from remedi_spark.spark.capabilities import capabilities
+from remedi_spark.spark.errors import SPARK_ERRORS
 from remedi_spark.storage.csv_output import CSV_OPTIONS, without_formulas
 from remedi_spark.storage.store import write_json
 from remedi_spark.version import __version__
@@ -123,12 +125,12 @@ def _is_mark(path: Path) -> bool:
 
 def _require_shared(spark: SparkSession, mark: Path) -> None:
     """Refuse a folder that Spark, whose default file system may be another, does not find where this process does."""
-    jvm: Any = spark._jvm
-    path = jvm.org.apache.hadoop.fs.Path(str(mark))
-    system = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
-    if not system.exists(path):
+    if not capabilities(spark).has_jvm:
+        return  # the rows are counted here once they are written
+    if not files.exists(spark, str(mark)):
+        there = files.system_of(spark, str(mark))
         raise InputError(
-            f"output {mark.parent}: Spark writes there to {system.getUri()}, which this process does not see; expected "
+            f"output {mark.parent}: Spark writes there to {there}, which this process does not see; expected "
             "a folder of both, such as a mounted volume, or copy the table of scores with the platform's own tools"
         )
 
@@ -227,7 +229,7 @@ def _disk_error(error: BaseException) -> str | None:
     """Return what the operating system said, if it was the disk that failed."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    if isinstance(error, Py4JJavaError) or "java.io" in str(error):
+    if isinstance(error, SPARK_ERRORS) or "java.io" in str(error):
         text = str(error)
         known = [os.strerror(number) for number in _DISK]  # the JVM repeats the operating system's words
         return next((words for words in known if words in text), None)

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
-
-from remedi_spark.delivery.connection import DRIVER, Connection, Database, refusals
+from remedi_spark.delivery.connection import Database, connect, refusals
 from remedi_spark.delivery.postgres import Target
 from remedi_spark.delivery.selection import Selection, reasons_as_text
 from remedi_spark.delivery.texts import without_zero, zero_counts
 from remedi_spark.errors import InputError
 from remedi_spark.progress import say, warn
+from remedi_spark.spark.errors import SPARK_ERRORS
+from remedi_spark.spark.jdbc import DRIVER, Connection
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -43,7 +43,7 @@ def export_jdbc(selection: Selection, database: Database, table: str) -> int:
     """
     _require_one_run(selection)
     target = Target.of(table, selection.rows, timed=selection.timed)
-    connection = Connection(selection.rows.sparkSession, database)
+    connection = connect(selection.rows.sparkSession, database)
     staging = f"_staging_{uuid.uuid4().hex[:8]}"
     try:
         with refusals(database.url):
@@ -89,7 +89,7 @@ def _staging(connection: Connection, target: Target, suffix: str) -> Iterator[No
     try:
         yield
     finally:
-        with suppress(Py4JJavaError):
+        with suppress(*SPARK_ERRORS):
             connection.execute(f"DROP TABLE IF EXISTS {target.name(suffix)}")
 
 

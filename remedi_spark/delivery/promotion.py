@@ -22,6 +22,7 @@ from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.batch import score_canonical, scored_batch
 from remedi_spark.scoring.bundle import BundleParts
 from remedi_spark.spark.joins import join_rows
+from remedi_spark.spark.kept import kept
 from remedi_spark.storage.tables import read_table
 from remedi_spark.storage.workspace import FINAL, Workspace
 
@@ -169,15 +170,12 @@ def _require_after(rows: DataFrame, model: BundleParts, who: str, config: Config
 
 
 def _compare(rows: DataFrame, config: Config) -> Comparison:
-    rows = rows.cache()
-    try:
-        size, positives = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
+    with kept(rows) as held:
+        size, positives = held.agg(F.count("*"), F.sum(LABEL)).collect()[0]
         if not size or not positives or positives == size:
             raise InputError(f"promote: {size} rows with {positives or 0} positive; expected rows of both labels")
         k = max(1, math.ceil(config.scores.budget * size))
-        rows = rows.withColumns({name: F.col(name).cast("double") for name in (ONE, OTHER)})
-        found = compare_models(rows, [(ONE, OTHER)], k, RESAMPLES, metric=config.mlflow.metric)[ONE, OTHER]
-    finally:
-        rows.unpersist()
+        scored = held.withColumns({name: F.col(name).cast("double") for name in (ONE, OTHER)})
+        found = compare_models(scored, [(ONE, OTHER)], k, RESAMPLES, metric=config.mlflow.metric)[ONE, OTHER]
     value, low, high = (math.nan if one is None else one for one in found)
     return Comparison(config.mlflow.metric, int(size), int(positives), value, low, high)

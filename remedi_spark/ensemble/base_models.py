@@ -39,9 +39,9 @@ from remedi_spark.samples.folds import BLOCK, assign_folds, require_positives
 from remedi_spark.samples.holdout import TEST, TRAIN, split_holdout
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.monitoring.counting import describe
+from remedi_spark.spark.capabilities import dynamic_allocation
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.spark.side_by_side import together
-from remedi_spark.spark.torch_partitions import dynamic_allocation
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.ledger import Unit
 from remedi_spark.storage.store import checksums, read_json

@@ -21,6 +21,8 @@ from remedi_spark.reading.csv_files import ENDINGS as CSV
 from remedi_spark.reading.parquet_files import AS_WRITTEN, read_parquet
 from remedi_spark.reading.parquet_files import ENDINGS as PARQUET
 from remedi_spark.reading.paths import data_files, is_remote, local_path
+from remedi_spark.spark.capabilities import capabilities
+from remedi_spark.spark.files import stat
 from remedi_spark.spark.names import column
 from remedi_spark.storage.catalog_names import quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
@@ -55,11 +57,13 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
         # Listed here: a table that pyarrow reads has no input files for Spark.
         stats = {str(file): file.stat() for file in data_files(local_path(name), (*PARQUET, *CSV))}
         return {"files": {file: [stat.st_size, stat.st_mtime_ns] for file, stat in stats.items()}}
-    files = {f: _file_stat(spark, f) for f in sorted(read_location(spark, location, where).inputFiles())}
+    # Without a JVM nothing shows the files' sizes and times.
+    shown = read_location(spark, location, where).inputFiles() if capabilities(spark).has_jvm else []
+    files = {file: _file_stat(spark, file) for file in sorted(shown)}
+    if not files:  # or rows of memory or of another system: nothing tells whether they are the same
+        return {"files": {}, "unknown": uuid.uuid4().hex}
     if not _is_named(name):
         return {"files": files}
-    if not files:  # rows of memory or of another system: nothing tells whether they are the same
-        return {"files": {}, "unknown": uuid.uuid4().hex}
     view = definition(spark, name)
     return {"files": files} | ({} if view is None else {"view": hashlib.sha256(view.encode()).hexdigest()})
 
@@ -156,7 +160,5 @@ def _delta_table(spark: SparkSession, name: str) -> DeltaTable:
 
 
 def _file_stat(spark: SparkSession, file: str) -> list[int]:
-    jvm: Any = spark._jvm
-    path = jvm.org.apache.hadoop.fs.Path(file)
-    stat = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()).getFileStatus(path)
-    return [stat.getLen(), stat.getModificationTime()]
+    found = stat(spark, file)
+    return [found.size, found.modified]

@@ -23,6 +23,7 @@ from remedi_spark.features.ids import beyond_digits, id_text
 from remedi_spark.features.sources import DAY, KNOWN, dated
 from remedi_spark.features.times import WITH_OFFSET, months_in
 from remedi_spark.spark.names import quoted
+from remedi_spark.spark.schemas import data_type
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -56,7 +57,7 @@ def check_schema(frame: DataFrame, contract: Contract, where: str) -> None:
     for name, promised in contract.columns.items():
         require(frame, name, f"{where}.contract.columns")
         try:
-            wanted = T._parse_datatype_string(promised).simpleString()
+            wanted = data_type(promised).simpleString()
         except Exception as error:
             raise InputError(
                 f"{where}.contract.columns.{name}: {promised!r} is no Spark SQL type; expected one such as bigint,"

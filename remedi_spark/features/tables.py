@@ -21,6 +21,7 @@ from remedi_spark.features.state import State, run_id, write_state
 from remedi_spark.features.windows import Partials
 from remedi_spark.progress import warn
 from remedi_spark.spark.names import quoted
+from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.storage.own_names import as_stored, own_names
 
@@ -105,9 +106,8 @@ def load_tables(job: FeatureRun, state: State | None = None) -> dict[str, DataFr
         if not (unchanged and tables.exists(word(name))):
             frame = read_tables(tables.spark, config, {})[name]
             # A package's file often is one row group, which one task alone would have to read ever after.
-            slots = tables.spark.sparkContext.defaultParallelism
             key = F.col(quoted(declared.key or config.entity))
-            tables.overwrite(as_stored(frame.repartition(slots, key)), word(name))
+            tables.overwrite(as_stored(frame.repartition(slots(tables.spark), key)), word(name))
         frames[name] = own_names(tables.read(word(name)))
     return read_tables(tables.spark, config, frames)
 

@@ -33,6 +33,7 @@ from remedi_spark.reading.paths import (
 from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import slots
+from remedi_spark.spark.schemas import data_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,8 @@ def _seen_by_spark(base: Path) -> Iterator[Path]:
 @cache
 def _spark_type(text: str) -> t.DataType:
     """Return a type by its name; each is parsed by the JVM, and a wide table has few of them."""
-    return t._parse_datatype_string(text)
+    found: t.DataType = data_type(text)
+    return found
 
 
 def _remote(spark: SparkSession, table: str, only: Sequence[str] | None) -> DataFrame:

@@ -24,6 +24,7 @@ from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.bundle import write_manifest
 from remedi_spark.segments.history import SEGMENT
 from remedi_spark.segments.meta_model import MetaBundle, OpenMetaModel
+from remedi_spark.spark.kept import shared
 from remedi_spark.spark.names import column
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.publish import WORK, publish
@@ -109,14 +110,14 @@ def fit_many(
     """
     bundle = MetaBundle.load(model)
     rows = _read(spark, source, bundle, segment)
-    shared = spark.sparkContext.broadcast(bundle)
+    meta = shared(spark, bundle)
     settings = config.model_dump(mode="json")
     columns = [SEGMENT, "payload", "intercept", "facts"]
 
     def fit(group: pd.DataFrame) -> pd.DataFrame:
         name = str(group[SEGMENT].iloc[0])
         try:
-            opened = shared.value.open()
+            opened = meta().open()
             fitted = fit_frame(opened, group, name, FitConfig.model_validate(settings), None, None, seed)
         except InputError as error:
             return pd.DataFrame([(name, b"", 0.0, json.dumps({"error": str(error)}))], columns=columns)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import FOLD, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
@@ -31,6 +30,7 @@ from remedi_spark.segments.history import SEGMENT
 from remedi_spark.segments.meta_model import MetaBundle
 from remedi_spark.segments.rows import SegmentTable, hashed, read_segments, thin_out
 from remedi_spark.segments.search import search
+from remedi_spark.spark.kept import kept
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.torch_partitions import run_together
 
@@ -112,12 +112,10 @@ def prepared(
     table = read_segments(spark, source, config)
     catalog = catalogue(table.rows, config.tasks, config.split, source.table)
     _report(catalog)
-    encoded, encoder = _encoded(table, catalog, config, encoding)
-    placed = encoded.repartition(config.workers, SEGMENT).sortWithinPartitions(SEGMENT, ROW_HASH)
-    try:
+    rows, encoder = _encoded(table, catalog, config, encoding)
+    with kept(rows, on_disk=True) as encoded:
+        placed = encoded.repartition(config.workers, SEGMENT).sortWithinPartitions(SEGMENT, ROW_HASH)
         yield Prepared(placed, encoder, catalog, config.workers)
-    finally:
-        encoded.unpersist()
 
 
 def _require_slots(spark: SparkSession, workers: int) -> None:
@@ -135,12 +133,14 @@ def _report(catalog: Catalog) -> None:
         warn("adapt", f"segment {name!r} refused: {reason}")
 
 
-def _encoded(table: SegmentTable, catalog: Catalog, config: AdaptConfig, encoding: EncodingConfig) -> Any:
+def _encoded(
+    table: SegmentTable, catalog: Catalog, config: AdaptConfig, encoding: EncodingConfig
+) -> tuple[DataFrame, Encoder]:
     """Encode the rows of the learning and the tuning segments; levels are counted on the learning ones."""
-    kept = hashed(table.rows.where(F.col(SEGMENT).isin(*catalog.train, *catalog.validation)))
+    used = hashed(table.rows.where(F.col(SEGMENT).isin(*catalog.train, *catalog.validation)))
     if config.split.learn_until is not None:
-        kept = kept.where(F.col(SNAPSHOT) <= F.lit(config.split.learn_until))
-    rows = thin_out(kept).withColumn(FOLD, F.lit(0))
+        used = used.where(F.col(SNAPSHOT) <= F.lit(config.split.learn_until))
+    rows = thin_out(used).withColumn(FOLD, F.lit(0))
     learned = rows.where(F.col(SEGMENT).isin(*catalog.train))
     encoder = fit_encoder(learned, table.contract, encoding, folds=1, binary=True)
     day = F.coalesce(F.datediff(F.col(SNAPSHOT).cast("timestamp"), F.lit("1970-01-01").cast("date")), F.lit(0))
@@ -148,7 +148,7 @@ def _encoded(table: SegmentTable, catalog: Catalog, config: AdaptConfig, encodin
         SEGMENT, F.xxhash64(F.col(OWNER).cast("string")).alias("owner"), day.cast("long").alias("day"),
         LABEL, WEIGHT, ROW_HASH, "x",
     )  # fmt: skip
-    return encoded.persist(StorageLevel.DISK_ONLY), encoder
+    return encoded, encoder
 
 
 def _work(settings: dict[str, Any], spec: dict[str, Any], layout: dict[str, Any], catalog: Catalog, seed: int) -> Any:

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
+from remedi_spark.spark.kept import kept
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -48,11 +49,8 @@ def recall_share(scored: DataFrame, truth: DataFrame, score: str, budget: float)
     day = F.to_date(SNAPSHOT).alias(SNAPSHOT)
     true = truth.select(F.col(OWNER).cast("string"), day, PROBABILITY)
     rows = scored.select(OWNER, day, LABEL, F.col(score).alias("score")).join(true, [OWNER, SNAPSHOT], "left")
-    rows = rows.cache()
-    try:
-        return _shares(rows, budget)
-    finally:
-        rows.unpersist()
+    with kept(rows) as held:
+        return _shares(held, budget)
 
 
 def _shares(rows: DataFrame, budget: float) -> RecallShare:

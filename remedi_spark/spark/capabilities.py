@@ -27,6 +27,22 @@ def capabilities(spark: SparkSession) -> Capabilities:
     return Capabilities(has_jvm, can_cache=has_jvm, can_barrier=has_jvm and not dynamic_allocation(spark))
 
 
+def setting(spark: SparkSession, name: str, default: str) -> str:
+    """Return a setting of the session or of its cluster, ``default`` where it has none or does not show it."""
+    from pyspark.errors import PySparkException
+
+    try:
+        found = spark.conf.get(name, default)
+    except PySparkException:  # serverless platforms show a few of their settings only
+        return default
+    return default if found is None else str(found)
+
+
 def dynamic_allocation(spark: SparkSession) -> bool:
-    """Tell whether executors may come and go, so that Spark refuses barrier stages."""
-    return spark.conf.get("spark.dynamicAllocation.enabled", "false") == "true"
+    """Whether executors may come and go, so that Spark refuses barrier stages."""
+    return setting(spark, "spark.dynamicAllocation.enabled", "false") == "true"
+
+
+def is_local(spark: SparkSession) -> bool:
+    """Whether tasks run on the driver's machine, in its JVM; where it is not known, they do not."""
+    return setting(spark, "spark.master", "").startswith("local")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
+from remedi_spark.spark.schemas import data_type
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
@@ -21,7 +23,7 @@ def local_rows(spark: SparkSession, rows: Iterable[Mapping[str, Any]], schema: s
     turn them into Spark's, which takes longer than a small table takes to write.
     """
     text = json.dumps([dict(row) for row in rows], default=_iso)
-    columns = t._parse_datatype_string(schema)  # the only reader of such text in Spark 3.5
+    columns = data_type(schema)
     return spark.range(0, 1, 1, 1).select(F.inline(F.from_json(F.lit(text), t.ArrayType(columns))))
 
 

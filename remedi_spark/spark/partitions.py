@@ -6,14 +6,16 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from py4j.protocol import Py4JError
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER, ROW_HASH, SNAPSHOT
+from remedi_spark.spark.capabilities import capabilities, setting
 
 if TYPE_CHECKING:
-    from pyspark import SparkContext
     from pyspark.sql import Column, DataFrame, SparkSession
+
+_MANY = 10_000
+"""More rows than any cluster has slots, and a small job."""
 
 
 def row_hash(seed: int = 0) -> Column:
@@ -41,24 +43,36 @@ def slots(spark: SparkSession) -> int:
 
     Counted by Spark's scheduler; not ``spark.default.parallelism``, which anybody may set to anything.
     """
-    context = spark.sparkContext
+    counted = _counted_slots(spark) if capabilities(spark).has_jvm else 0
+    return max(1, counted or _configured_slots(spark))
+
+
+def _counted_slots(spark: SparkSession) -> int:
+    """Return what the scheduler counts, 0 where it cannot be asked."""
+    from py4j.protocol import Py4JError
+
     try:
-        scheduler: Any = context._jsc.sc()
-        counted = int(scheduler.maxNumConcurrentTasks(scheduler.resourceProfileManager().defaultResourceProfile()))
-    except (Py4JError, TypeError, AttributeError):
-        counted = 0
-    return max(1, counted or _configured_slots(context))
+        scheduler: Any = spark.sparkContext._jsc.sc()
+        return int(scheduler.maxNumConcurrentTasks(scheduler.resourceProfileManager().defaultResourceProfile()))
+    except (Py4JError, TypeError, AttributeError):  # a platform may forbid it
+        return 0
 
 
-def _configured_slots(context: SparkContext) -> int:
+def _configured_slots(spark: SparkSession) -> int:
     """Return the slots that the settings promise, where the scheduler cannot be asked or no executor is there yet."""
-    conf, master = context.getConf(), context.master or "local"
-    task_cpus = int(conf.get("spark.task.cpus", "1"))
+    task_cpus, master = int(setting(spark, "spark.task.cpus", "1")), setting(spark, "spark.master", "")
     if master.startswith("local"):
         cores = re.match(r"local\[(\d+|\*)", master)
         number = cores.group(1) if cores else "1"
         return (os.cpu_count() or 1 if number == "*" else int(number)) // task_cpus
-    executors = int(conf.get("spark.executor.instances", "0") or 0)
+    executors = int(setting(spark, "spark.executor.instances", "0") or 0)
     if not executors:
-        return context.defaultParallelism // task_cpus
-    return executors * (int(conf.get("spark.executor.cores", "1")) // task_cpus)
+        return _default_parallelism(spark) // task_cpus
+    return executors * (int(setting(spark, "spark.executor.cores", "1")) // task_cpus)
+
+
+def _default_parallelism(spark: SparkSession) -> int:
+    """Return over how many partitions Spark spreads a range when it is free to choose."""
+    if capabilities(spark).has_jvm:
+        return int(spark.sparkContext.defaultParallelism)
+    return spark.range(_MANY).select(F.spark_partition_id()).distinct().count()

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.errors import InputError
-from remedi_spark.spark.jvm_names import look_up_once
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -54,8 +53,7 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
     with jvm_log(config), _own_interrupt():
         session = builder.config(map=dict(config.settings)).getOrCreate()
     session.sparkContext.setLogLevel(config.log_level)
-    look_up_once(session)
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+    if config.shortcuts and "PYSPARK_GATEWAY_PORT" not in os.environ:
         threading.Thread(target=_start_python, args=(session,), daemon=True).start()
     return session
 
@@ -126,7 +124,10 @@ def _local_settings(config: SparkConfig) -> Settings:
     # That compiler's own code cache of 48 MB is full after some minutes of this, and compiling then stops for good.
     tiers = "-XX:TieredStopAtLevel=1 " if config.compiler == "quick" else ""
     java = f"{tiers}-XX:ReservedCodeCacheSize=256m -XX:+UseParallelGC -Dderby.stream.error.file={os.devnull}"
+    # A forked worker inherits what the daemon has imported; torch and the boosters take seconds to import.
+    daemon: Settings = {"spark.python.daemon.module": "remedi_spark.spark.daemon"} if config.shortcuts else {}
     return {
+        **daemon,
         "spark.jars.packages": ",".join((*PACKAGES, *config.packages)),
         "spark.driver.memory": config.driver_memory,
         "spark.driver.host": "127.0.0.1",
@@ -149,8 +150,6 @@ def _local_settings(config: SparkConfig) -> Settings:
         "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "4",
         # VACUUM lists a table's folders in as many tasks as this, 10,000 by default.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
-        # A forked worker inherits what the daemon has imported; torch and the boosters take seconds to import.
-        "spark.python.daemon.module": "remedi_spark.spark.daemon",
         # Set for SQL functions only, it would give them a second daemon with an environment of its own.
         "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     }

@@ -14,14 +14,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 
 from remedi_spark.progress import warn
+from remedi_spark.spark.errors import SPARK_ERRORS
 
 if TYPE_CHECKING:
     from pyspark import BarrierTaskContext, TaskContext
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, Row
 
 PartitionFunction = Callable[[pa.Table], bytes]
 ATTEMPTS = 3
@@ -75,11 +74,6 @@ def run_counted(frame: DataFrame, function: PartitionFunction, workers: int) -> 
     return [Ran(bytes(row["result"]), row["rows"]) for row in sorted(rows, key=lambda row: row["rank"])]
 
 
-def dynamic_allocation(spark: SparkSession) -> bool:
-    """Tell whether executors may come and go, so that Spark refuses barrier stages."""
-    return spark.sparkContext.getConf().get("spark.dynamicAllocation.enabled", "false") == "true"
-
-
 def _surviving_lost_executors(collect: Callable[[], list[Row]]) -> list[Row]:
     """Run a barrier stage again when an executor was lost, as Spark does with every other kind of stage.
 
@@ -88,7 +82,7 @@ def _surviving_lost_executors(collect: Callable[[], list[Row]]) -> list[Row]:
     for _ in range(ATTEMPTS - 1):
         try:
             return collect()
-        except (Py4JJavaError, PySparkException) as error:
+        except SPARK_ERRORS as error:
             if not lost_executor(error):
                 raise
             warn("fit", "an executor was lost in the middle of a fit; once more")

@@ -6,11 +6,14 @@ time is up, the jobs that this thread has started are cancelled, which makes the
 
 from __future__ import annotations
 
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
+
+from remedi_spark.spark.capabilities import capabilities
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -30,17 +33,16 @@ def time_limit(spark: SparkSession, seconds: float | None, what: str) -> Iterato
     if seconds is None:
         yield
         return
-    context, tag, up = spark.sparkContext, f"remedi-{uuid.uuid4().hex}", threading.Event()
+    tag, up = f"remedi-{uuid.uuid4().hex}", threading.Event()
+    jobs = _jobs(spark)
 
     def cancel() -> None:
         up.set()
-        context.cancelJobsWithTag(tag)
+        jobs.cancel(tag)
 
     timer = threading.Timer(seconds, cancel)
     timer.daemon = True
-    context.addJobTag(tag)
-    # Without it a cancelled task runs on until it looks whether it should.
-    context.setInterruptOnCancel(True)
+    jobs.tag(tag)
     timer.start()
     try:
         yield
@@ -53,5 +55,57 @@ def time_limit(spark: SparkSession, seconds: float | None, what: str) -> Iterato
         raise
     finally:
         timer.cancel()
-        context.setInterruptOnCancel(False)
-        context.removeJobTag(tag)
+        jobs.untag(tag)
+
+
+class _Jobs(Protocol):
+    """How a session marks the jobs that this thread starts, and cancels those that it has marked."""
+
+    def tag(self, name: str) -> None: ...
+    def untag(self, name: str) -> None: ...
+    def cancel(self, name: str) -> None: ...
+
+
+def _jobs(spark: SparkSession) -> _Jobs:
+    return _ClassicJobs(spark) if capabilities(spark).has_jvm else _ConnectJobs(spark)
+
+
+class _ClassicJobs:
+    def __init__(self, spark: SparkSession) -> None:
+        self._context = spark.sparkContext
+
+    def tag(self, name: str) -> None:
+        self._context.addJobTag(name)
+        # Without it a cancelled task runs on until it looks whether it should.
+        self._context.setInterruptOnCancel(True)
+
+    def untag(self, name: str) -> None:
+        self._context.setInterruptOnCancel(False)
+        self._context.removeJobTag(name)
+
+    def cancel(self, name: str) -> None:
+        self._context.cancelJobsWithTag(name)
+
+
+class _ConnectJobs:
+    def __init__(self, spark: SparkSession) -> None:
+        self._session: Any = spark
+
+    def tag(self, name: str) -> None:
+        self._session.addTag(name)
+
+    def untag(self, name: str) -> None:
+        self._session.removeTag(name)
+
+    def cancel(self, name: str) -> None:
+        self._session.interruptTag(name)
+
+
+def cancel_all_jobs() -> None:
+    """Cancel whatever runs on the Spark of this process, if there is one."""
+    if "pyspark" in sys.modules:
+        from pyspark import SparkContext
+
+        context: Any = getattr(SparkContext, "_active_spark_context", None)
+        if context is not None:
+            context.cancelAllJobs()

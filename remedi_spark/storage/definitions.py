@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from remedi_spark.spark.plans import analysed_plan
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 _EXPRESSION_ID = re.compile(r"#\d+")
-_EVERY_FIELD = 2**31 - 1
 
 
 def definition(spark: SparkSession, name: str) -> str | None:
@@ -26,7 +27,6 @@ def definition(spark: SparkSession, name: str) -> str | None:
     return None
 
 
-def _plan(frame: Any) -> str:
-    plan = frame._jdf.queryExecution().analyzed().treeString(True, False, _EVERY_FIELD, False)
+def _plan(frame: DataFrame) -> str:
     known: dict[str, str] = {}
-    return _EXPRESSION_ID.sub(lambda found: known.setdefault(found[0], f"#{len(known)}"), str(plan))
+    return _EXPRESSION_ID.sub(lambda found: known.setdefault(found[0], f"#{len(known)}"), analysed_plan(frame))

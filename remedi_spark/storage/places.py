@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from remedi_spark.errors import InputError
 from remedi_spark.reading.paths import is_remote
+from remedi_spark.spark import files
+from remedi_spark.spark.capabilities import capabilities, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +49,7 @@ def require_local(path: str | Path, what: str) -> Path:
 
 def on_cluster(spark: SparkSession) -> bool:
     """Whether executors are other processes than the driver, perhaps on other machines."""
-    return not str(spark.sparkContext.master).startswith("local")
+    return not is_local(spark)
 
 
 def require_shared(spark: SparkSession, folder: Path, tasks: int, what: str) -> None:
@@ -90,7 +93,8 @@ def _looker(path: str) -> Any:
 
 def _remove(spark: SparkSession, folder: Path) -> None:
     """Remove a folder that Spark wrote, wherever it did."""
+    if not capabilities(spark).has_jvm:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
     with suppress(Exception):
-        jvm: Any = spark._jvm
-        path = jvm.org.apache.hadoop.fs.Path(str(folder))
-        path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
+        files.delete(spark, str(folder))

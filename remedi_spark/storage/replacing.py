@@ -8,9 +8,10 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
+from remedi_spark.spark import files
+from remedi_spark.spark.errors import SPARK_ERRORS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,18 +71,15 @@ def _aside(path: Path, kind: str) -> list[Path]:
 
 def replace_remote(spark: SparkSession, new: str, path: str) -> None:
     """Do the same on a file system that Spark reaches: the old folder goes only when the new one is whole."""
-    jvm: Any = spark._jvm
-    made, place = jvm.org.apache.hadoop.fs.Path(new), jvm.org.apache.hadoop.fs.Path(path)
-    files = made.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
-    old = jvm.org.apache.hadoop.fs.Path(f"{new}.{_OLD}")
-    moved = files.exists(place) and files.rename(place, old)
+    old = f"{new}.{_OLD}"
+    moved = files.exists(spark, path) and files.rename(spark, path, old)
     try:
-        done = bool(files.rename(made, place))
-    except Py4JJavaError:
+        done = files.rename(spark, new, path)
+    except SPARK_ERRORS:
         done = False
     if not done:
         if moved:
-            files.rename(old, place)
+            files.rename(spark, old, path)
         raise OSError(f"output {path}: could not be moved there from {new}; the former result is as it was")
     if moved:
-        files.delete(old, True)
+        files.delete(spark, old)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
@@ -21,6 +19,7 @@ from remedi_spark.reading.csv_files import read_csv
 from remedi_spark.reading.parquet_files import ENDINGS as PARQUET
 from remedi_spark.reading.parquet_files import read_parquet
 from remedi_spark.reading.paths import data_files, is_remote, kind_of_file, local_path
+from remedi_spark.spark.errors import SPARK_ERRORS
 from remedi_spark.storage.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, Commit, last_change, last_listed_change
 from remedi_spark.storage.own_names import own_names
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 """How often a commit is tried while other runs commit to the same rows."""
 _FILE_ENDINGS = (*PARQUET, *CSV, ".delta")
+_UNREADABLE: tuple[type[Exception], ...] = (*SPARK_ERRORS, OSError)
 
 
 def is_catalog_name(name: str) -> bool:
@@ -170,7 +170,7 @@ def sound_log(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except (Py4JJavaError, PySparkException) as error:
+    except SPARK_ERRORS as error:
         message = damaged_log(error, where)
         if message is None:
             raise
@@ -209,7 +209,7 @@ def read_table(
         return own_names(_texts_of_bytes(_read(spark, table, as_text, roles)))
     except InputError:
         raise
-    except (PySparkException, Py4JJavaError, OSError) as error:
+    except _UNREADABLE as error:
         raise InputError(
             f"table {table}: cannot be read ({cause(error)[:300]}); check its permissions, and that it is whole"
         ) from error

@@ -19,6 +19,16 @@ def by_name(findings: list[Any]) -> dict[str, Any]:
     return {finding.what: finding for finding in findings}
 
 
+def answer(spark: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
+    """Have the session answer with these settings, which Spark itself does not change once it runs."""
+    former = type(spark.conf).get
+
+    def get(conf: Any, name: str, *default: str) -> Any:
+        return settings[name] if name in settings else former(conf, name, *default)
+
+    monkeypatch.setattr(type(spark.conf), "get", get)
+
+
 def test_this_session_is_healthy(remedi: Command, tmp_path: Path) -> None:
     done = remedi("doctor", "--root", str(tmp_path))
     assert done.code == 0, done.err
@@ -49,8 +59,7 @@ def test_a_root_that_is_a_file_stops_the_run(spark: Any, tmp_path: Path) -> None
 
 
 def test_speculation_and_too_many_workers_are_failures(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    conf = spark.sparkContext.getConf().set("spark.speculation", "true").set("spark.dynamicAllocation.enabled", "true")
-    monkeypatch.setattr(type(spark.sparkContext), "getConf", lambda _: conf)
+    answer(spark, monkeypatch, {"spark.speculation": "true", "spark.dynamicAllocation.enabled": "true"})
     found = by_name(examine(spark, load_config(None, ["base_models.workers=64"])))
     assert found["speculation"].state == "fail"
     assert found["slots"].state == "fail"
@@ -62,10 +71,10 @@ def test_speculation_and_too_many_workers_are_failures(spark: Any, monkeypatch: 
 
 
 def test_a_cluster_must_end_tasks_that_do_not_end_themselves(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    conf = spark.sparkContext.getConf().set("spark.master", "spark://host:7077")
-    monkeypatch.setattr(type(spark.sparkContext), "getConf", lambda _: conf)
+    settings = {"spark.master": "spark://host:7077"}
+    answer(spark, monkeypatch, settings)
     assert "spark.task.reaper.killTimeout" in by_name(examine(spark, load_config()))["task reaper"].fix
-    conf.set("spark.task.reaper.enabled", "true").set("spark.task.reaper.killTimeout", "60s")
+    settings |= {"spark.task.reaper.enabled": "true", "spark.task.reaper.killTimeout": "60s"}
     assert "task reaper" not in by_name(examine(spark, load_config()))
 
 

@@ -100,5 +100,7 @@ def test_slots_are_counted_not_guessed(spark: SparkSession, monkeypatch: pytest.
     ],
 )  # fmt: skip
 def test_before_executors_are_there_the_settings_tell(master: str, settings: dict[str, str], expected: int) -> None:
-    context = SimpleNamespace(getConf=lambda: settings, master=master, defaultParallelism=64)
-    assert _configured_slots(context) == expected  # type: ignore[arg-type]
+    known = {"spark.master": master, **settings}
+    context = SimpleNamespace(defaultParallelism=64)
+    session = SimpleNamespace(conf=SimpleNamespace(get=known.get), sparkContext=context, _jsparkSession=None)
+    assert _configured_slots(session) == expected  # type: ignore[arg-type]
