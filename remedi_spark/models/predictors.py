@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,13 @@ from remedi_spark.models.amounts import Mapped, on_scale
 from remedi_spark.models.contract import Array, Predictor
 from remedi_spark.models.lightgbm_reasons import LightGBMReasons
 from remedi_spark.models.reference import Reference
+from remedi_spark.models.registry import predictor_of
 from remedi_spark.storage.fitted import Fitted
 
 
 def load_predictor(fitted: Fitted) -> Predictor:
     """Return the predictor of a fitted model; load it once per task, not once per batch."""
-    predictor, shift = on_scale(_LOADERS[fitted.kind](fitted), fitted.info), float(fitted.info.get("shift", 0.0))
+    predictor, shift = on_scale(predictor_of(fitted), fitted.info), float(fitted.info.get("shift", 0.0))
     return Mapped(predictor, lambda margin: margin + shift) if shift else predictor
 
 
@@ -103,24 +103,10 @@ class NetPredictor:
         return reference.by_feature(by_slot), start
 
 
-def _hurdle(fitted: Fitted) -> Predictor:
+def hurdle(fitted: Fitted) -> Predictor:
+    """Return the two boosters of a hurdle model as one predictor."""
     from remedi_spark.models.hurdle import HurdlePredictor
 
     parts = json.loads(fitted.payload)
     occurs, amount = (LightGBMPredictor(Fitted("lightgbm", parts[name].encode())) for name in ("occurs", "amount"))
     return HurdlePredictor(occurs, amount)
-
-
-def _catboost(fitted: Fitted) -> Predictor:
-    from remedi_spark.models.catboost import CatBoostPredictor
-
-    return CatBoostPredictor(fitted)
-
-
-_LOADERS: dict[str, Callable[[Fitted], Predictor]] = {
-    "lightgbm": LightGBMPredictor,
-    "xgboost": XGBoostPredictor,
-    "catboost": _catboost,
-    "net": NetPredictor,
-    "hurdle": _hurdle,
-}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from remedi_spark.errors import InputError
 from remedi_spark.storage.fitted import Fitted
-from remedi_spark.storage.store import SUFFIX, digest, parse_json, read_bytes, write_json
+from remedi_spark.storage.store import digest, parse_json, read_bytes, suffix, write_json
 
 MANIFEST = "manifest.json"
 SCORED_WITH = ("contract.json", "encoder.json", "calibration.json")
@@ -76,7 +76,7 @@ class Sealed:
         name = f"student/{student}/fold_{fold}"
         facts = self.json(f"{name}.json")
         kind = facts.get("kind") if isinstance(facts, dict) else None
-        payload = f"{name}.{SUFFIX.get(str(kind), 'of an unknown kind')}"
+        payload = f"{name}.{suffix(str(kind))}"
         if payload not in self.contents:
             raise InputError(f"model {self.manifest.folder / MANIFEST}: has no checksum of {payload}; {_EXPECTED}")
         return Fitted(str(kind), self.contents[payload], facts["info"])
@@ -143,7 +143,7 @@ def write_manifest(root: Path, *, students: list[str], folds: int) -> str:
         for fold in range(folds):
             name = f"student/{student}/fold_{fold}"
             kind = parse_json(read_bytes(root / f"{name}.json"), root / f"{name}.json")["kind"]
-            names += [f"{name}.json", f"{name}.{SUFFIX[kind]}"]
+            names += [f"{name}.json", f"{name}.{suffix(kind)}"]
     files = {name: digest(read_bytes(root / name)) for name in sorted(names)}
     version = model_version(files)
     write_json(root / MANIFEST, Manifest(root, version, tuple(students), folds, files).to_dict())

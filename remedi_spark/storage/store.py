@@ -23,10 +23,15 @@ from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.scope import Scope
 
 SUFFIX = {"lightgbm": "txt", "xgboost": "ubj", "catboost": "cbm", "net": "pt", "hurdle": "pair"}
-"""Ending of a model's own file, by kind."""
+"""Ending of a model's own file, by kind; any other kind's is ``bin``."""
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 """What a file system answers that knows no such thing as its cache."""
+
+
+def suffix(kind: str) -> str:
+    """Return the ending of a fitted model's own file."""
+    return SUFFIX.get(kind, "bin")
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class ModelStore:
         """Store a model and its facts under ``root/parts…``."""
         self._require_write("/".join(parts))
         path = self.root.joinpath(*parts)
-        write_bytes(path.with_name(f"{path.name}.{SUFFIX[fitted.kind]}"), fitted.payload)
+        write_bytes(path.with_name(f"{path.name}.{suffix(fitted.kind)}"), fitted.payload)
         write_json(path.with_name(f"{path.name}.json"), {"kind": fitted.kind, "info": fitted.info})
 
     def load_fitted(self, *parts: str) -> Fitted:
@@ -49,7 +54,7 @@ class ModelStore:
         self._require_read("/".join(parts))
         path = self.root.joinpath(*parts)
         facts = read_json(path.with_name(f"{path.name}.json"))
-        payload = read_bytes(path.with_name(f"{path.name}.{SUFFIX[facts['kind']]}"))
+        payload = read_bytes(path.with_name(f"{path.name}.{suffix(facts['kind'])}"))
         return Fitted(facts["kind"], payload, facts["info"])
 
     def save(self, name: str, tree: Any) -> None:
