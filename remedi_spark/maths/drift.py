@@ -24,6 +24,9 @@ def psi(expected_counts: npt.ArrayLike, actual_counts: npt.ArrayLike) -> float:
     Args:
         expected_counts: rows in each bin at training, shape (b,), 0 or more.
         actual_counts: rows in each bin now, shape (b,), 0 or more.
+
+    >>> round(psi([50, 50], [25, 75]), 4)  # -0.25 ln 0.5 + 0.25 ln 1.5
+    0.2747
     """
     expected = _counts("expected_counts", expected_counts)
     actual = _counts("actual_counts", actual_counts)

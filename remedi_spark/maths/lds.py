@@ -40,6 +40,9 @@ def lds_weights(
 
     Raises:
         InputError: no labels, a null or infinite one, or an argument outside its range.
+
+    >>> lds_weights([0, 0, 0, 20]).round(2).tolist()  # 1 / sqrt(3) to 1, scaled to mean 1
+    [0.85, 0.85, 0.85, 1.46]
     """
     return label_density(
         labels,

@@ -21,6 +21,9 @@ def correct_negative_sampling(p: npt.ArrayLike, kept_rate: float) -> FloatArray:
 
     Returns:
         Probabilities under the full population's prior, in the shape of ``p``.
+
+    >>> correct_negative_sampling([0.5], 0.1).round(4).tolist()  # 0.05 / 0.55
+    [0.0909]
     """
     if not 0 < kept_rate <= 1:
         raise InputError(f"kept_rate: found {kept_rate}, expected the share of negatives kept, in (0, 1]")

@@ -41,12 +41,20 @@ def precision_at_k(
 
 
 def recall_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None) -> float:
-    """Share of all positives that the best ``k`` rows hold, in [0, 1]; nan without positives."""
+    """Share of all positives that the best ``k`` rows hold, in [0, 1]; nan without positives.
+
+    >>> recall_at_k([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1], k=2)
+    0.5
+    """
     return _tied(labels, scores, weights).recall_at(_budget(k))
 
 
 def lift_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None) -> float:
-    """Precision at ``k`` over the share of positives in all rows: 1 is contact at random; nan without positives."""
+    """Precision at ``k`` over the share of positives in all rows: 1 is contact at random; nan without positives.
+
+    >>> lift_at_k([1, 0, 0, 0], [0.9, 0.8, 0.7, 0.1], k=1)
+    4.0
+    """
     return _tied(labels, scores, weights).lift_at(_budget(k))
 
 
@@ -59,7 +67,11 @@ def ndcg_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: n
 
 
 def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-    """AP = Σ (R_n − R_{n−1}) P_n over distinct scores, in [0, 1], not interpolated; nan without positives."""
+    """AP = Σ (R_n − R_{n−1}) P_n over distinct scores, in [0, 1], not interpolated; nan without positives.
+
+    >>> round(average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]), 4)  # 1/2 * 1 + 1/2 * 2/3
+    0.8333
+    """
     return _tied(labels, scores, weights).average_precision()
 
 
