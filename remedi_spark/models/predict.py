@@ -14,6 +14,7 @@ from remedi_spark.models.contract import Array, Predictor
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.samples.encoder_fit import matrix
 from remedi_spark.samples.layout import Layout
+from remedi_spark.spark.kept import shared
 from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def score_by_fold(rows: DataFrame, models: dict[str, Sequence[Fitted]], layout: 
     A row with fold k >= 0 is scored by the models that left fold k out; a row with fold -1, which no model saw, gets
     the mean margin of all of them.
     """
-    shared = rows.sparkSession.sparkContext.broadcast({name: list(folds) for name, folds in models.items()})
+    sent = shared(rows.sparkSession, {name: list(folds) for name, folds in models.items()})
     fixed, width = layout.fixed, layout.width
     kept = [field for field in rows.schema.fields if field.name not in ("x", "te")]
     names = [field.name for field in kept]
@@ -36,7 +37,7 @@ def score_by_fold(rows: DataFrame, models: dict[str, Sequence[Fitted]], layout: 
         predictors: dict[str, list[Predictor]] = {}
         for batch in batches:
             if not predictors:
-                predictors = {name: [load_predictor(one) for one in folds] for name, folds in shared.value.items()}
+                predictors = {name: [load_predictor(one) for one in folds] for name, folds in sent().items()}
             margins = _margins(batch, predictors, fixed, width)
             columns = [batch.column(name) for name in names] + [pa.array(margins[name]) for name in predictors]
             yield pa.RecordBatch.from_arrays(columns, [*names, *predictors])
