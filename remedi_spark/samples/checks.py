@@ -144,6 +144,8 @@ def _aggregate(rows: DataFrame) -> dict[str, Any]:
 def _extents(rows: DataFrame, contract: FeatureContract) -> Extents:
     """Look at all features in one pass: Spark takes minutes to plan aggregates of thousands of columns."""
     columns = contract.columns
+    if not columns:
+        return Extents(0)
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         found = Extents(len(columns))
