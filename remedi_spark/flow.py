@@ -31,7 +31,7 @@ FROM_TABLE = replace(SAMPLES, function="samples.stage:from_table", reads=())
 BASE_MODELS = Stage(
     "base-models", "base-models", "Folds of diverse base models, and out-of-fold predictions of every row.",
     "ensemble.base_models:run", reads=("samples", "contract.json", "warnings.json"),
-    writes=("encoded", "base_margins", "oof_predictions", "phases.json", "encoder.json", "training.json",
+    writes=("encoded", "oof_predictions", "phases.json", "encoder.json", "training.json",
             "distribution.json", "labels.json", "label_weights.json", "alignment.json", "base_models/*.json"),
     settings=("seed", "task", "regression", "encoding", "evaluation.test_from", "evaluation.test_share",
               "evaluation.embargo_days", "base_models.folds", "base_models.models", "base_models.negatives",

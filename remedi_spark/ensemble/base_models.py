@@ -18,10 +18,9 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, SNAPSHOT, WEIGHT
+from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.errors import InputError, cause
@@ -35,11 +34,13 @@ from remedi_spark.progress import say, step, warn
 from remedi_spark.redaction import redact
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
-from remedi_spark.samples.folds import BLOCK, assign_folds, require_positives
-from remedi_spark.samples.holdout import TEST, TRAIN, split_holdout
+from remedi_spark.samples.folds import BLOCK, deal, require_positives
+from remedi_spark.samples.holdout import BUCKET, DROPPED, TEST, TRAIN, Holdout, choose_holdout
 from remedi_spark.samples.schema import FeatureContract
+from remedi_spark.samples.width import kept_unless_wide
 from remedi_spark.scoring.monitoring.counting import describe
 from remedi_spark.spark.capabilities import dynamic_allocation
+from remedi_spark.spark.kept import kept
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.spark.side_by_side import together
 from remedi_spark.storage.fitted import Fitted
@@ -66,15 +67,10 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
     contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
     facts: dict[str, Any] = {"phases": {}, "failed": [], "warnings": _noted(workspace)}
     own_test = bool(samples.where(F.col("source") == TEST).head(1))
-    if own_test:
-        measured_on = "the table given by --test, which no stage was trained on"
-        parts = {FINAL: _final_parts(samples)}
-    else:
-        task = task_of(config, workspace.models(FINAL))
-        above = task.rare_above(samples.where(F.col(LABEL).isNotNull()))
-        held_out, measured_on = split_holdout(samples, config.evaluation, config.seed, above, both=task.binary)
-        parts = {HOLDOUT: held_out, FINAL: _final_parts(samples)}
-    together({name: partial(_prepare_once, workspace, config, contract, name, rows) for name, rows in parts.items()})
+    final = Holdout(_final_part(), "the table given by --test, which no stage was trained on")
+    measured = final if own_test else _chosen(workspace, config, samples)
+    parts = {FINAL: final.part} if own_test else {HOLDOUT: measured.part, FINAL: final.part}
+    _prepare_all(workspace, config, contract, samples, measured, parts)
     for name in parts:
         phase = _load_phase(workspace, name)
         names, failed = _fit_all(workspace, config, phase)
@@ -84,7 +80,7 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
         facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names, "fits": fits}
         facts["failed"] += [{"model": model, "phase": name, "reason": reason} for model, reason in failed.items()]
     facts["warnings"] += _said_of_members(config, facts)
-    facts |= {"measured_on": measured_on, "measured_phase": FINAL if own_test else HOLDOUT}
+    facts |= {"measured_on": measured.description, "measured_phase": FINAL if own_test else HOLDOUT}
     workspace.models(FINAL).save("phases", facts)
     return facts
 
@@ -114,12 +110,86 @@ def _said_of_members(config: Config, facts: dict[str, Any]) -> list[str]:
     return said
 
 
-def _final_parts(samples: DataFrame) -> DataFrame:
+def _chosen(workspace: Workspace, config: Config, samples: DataFrame) -> Holdout:
+    task = task_of(config, workspace.models(FINAL))
+    above = task.rare_above(samples.where(F.col(LABEL).isNotNull()))
+    return choose_holdout(samples, config.evaluation, config.seed, above, both=task.binary)
+
+
+def _final_part() -> Column:
     labelled = F.when(F.col(LABEL).isNull(), F.lit("unlabelled")).otherwise(F.lit(TRAIN))
-    return samples.withColumn(PART, F.when(F.col("source") == TEST, F.lit(TEST)).otherwise(labelled))
+    return F.when(F.col("source") == TEST, F.lit(TEST)).otherwise(labelled)
 
 
-def _prepare_once(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> None:
+def _prepare_all(
+    workspace: Workspace, config: Config, contract: FeatureContract, samples: DataFrame, measured: Holdout,
+    parts: dict[str, Column],
+) -> None:  # fmt: skip
+    """Deal the owners of all phases at once, then prepare the phases side by side.
+
+    Args:
+        workspace: what is written to.
+        config: of the run.
+        contract: of the features.
+        samples: all rows.
+        measured: how the untouched rows were chosen.
+        parts: by phase, the part of each row.
+    """
+    keys = measured.with_buckets(samples.select(OWNER, SNAPSHOT, LABEL, "source", ROW_HASH))
+    above = {
+        phase: task_of(config, workspace.models(phase)).rare_above(keys.where(part == TRAIN))
+        for phase, part in parts.items()
+    }
+    # The join is kept too: each of its parts would be computed once for every query of every phase.
+    with kept(_dealt(keys, parts, above, config)) as owners, kept_unless_wide(_joined(samples, owners)) as rows:
+        work = {
+            phase: partial(
+                _prepare_once, workspace, config, contract, phase, _marked(rows, phase, part),
+                owners.where(F.col(_name("rare", phase))),
+            )
+            for phase, part in parts.items()
+        }  # fmt: skip
+        together(work)
+
+
+def _joined(samples: DataFrame, owners: DataFrame) -> DataFrame:
+    return samples.join(owners, OWNER, "left")
+
+
+def _name(what: str, phase: str) -> str:
+    """Return the name of a phase's own column of the owners."""
+    return f"{what}_{phase}"
+
+
+def _dealt(samples: DataFrame, parts: dict[str, Column], above: dict[str, float], config: Config) -> DataFrame:
+    """Return one row an owner: bucket and, by phase, whether it is ``rare``, its fold and block if it is trained on."""
+    flags = [F.max(BUCKET).alias(BUCKET)]
+    for phase, part in parts.items():
+        train = part == TRAIN
+        rare = F.coalesce(F.max(train & (F.col(LABEL) > above[phase])), F.lit(False))
+        flags += [F.max(train).alias(_name("among", phase)), rare.alias(_name("rare", phase))]
+    owners = samples.groupBy(OWNER).agg(*flags)
+    dealt = [
+        column
+        for phase in parts
+        for column in deal(
+            _name("rare", phase), config.base_models.folds, config.seed, (_name(FOLD, phase), _name(BLOCK, phase)),
+            among=_name("among", phase),
+        )
+    ]  # fmt: skip
+    return owners.select(OWNER, BUCKET, *[_name("rare", phase) for phase in parts], *dealt)
+
+
+def _marked(rows: DataFrame, phase: str, part: Column) -> DataFrame:
+    """Return the rows of a phase with part, fold (-1: no model is trained on the row) and block."""
+    train, fold, block = F.col(PART) == TRAIN, F.col(_name(FOLD, phase)), F.col(_name(BLOCK, phase))
+    marked = rows.withColumn(PART, part).where(F.col(PART) != DROPPED)
+    return marked.withColumns({FOLD: F.when(train, fold).otherwise(F.lit(-1)), BLOCK: F.coalesce(block, F.lit(0))})
+
+
+def _prepare_once(
+    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame, rare: DataFrame
+) -> None:
     settings = config.model_dump(
         mode="json",
         include={
@@ -133,7 +203,7 @@ def _prepare_once(workspace: Workspace, config: Config, contract: FeatureContrac
         files=["encoder.json", "training.json", "distribution.json", *task_of(config, workspace.models(phase)).files],
     )  # fmt: skip
     unit = replace(unit, reads=("samples",))
-    workspace.ledger.once(unit, lambda: _prepare(workspace, config, contract, phase, rows))
+    workspace.ledger.once(unit, lambda: _prepare(workspace, config, contract, phase, rows, rare))
 
 
 def _load_phase(workspace: Workspace, phase: str) -> _Phase:
@@ -144,38 +214,18 @@ def _load_phase(workspace: Workspace, phase: str) -> _Phase:
     )  # fmt: skip
 
 
-def _prepare(workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame) -> None:
-    """Assign folds, fit the encoder on the training rows, and store every row as numbers."""
-    folds = config.base_models.folds
-    rows = rows.where(F.col(PART) != "dropped")
-    train = rows.where(F.col(PART) == TRAIN)
-    task = task_of(config, workspace.models(phase))
-    above = task.rare_above(train)
-    owners = assign_folds(train, folds, config.seed, above).select(OWNER, FOLD, BLOCK).distinct()
-    marked = rows.join(owners, OWNER, "left").withColumns(
-        {
-            FOLD: F.when(F.col(PART) == TRAIN, F.col(FOLD)).otherwise(F.lit(-1)),
-            BLOCK: F.coalesce(BLOCK, F.lit(0)),
-        }
-    )
-    marked = marked.persist(StorageLevel.DISK_ONLY)
-    try:
-        _prepare_marked(workspace, config, contract, phase, marked, above)
-    finally:
-        marked.unpersist()
-
-
-def _prepare_marked(
-    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, marked: DataFrame, above: float
-) -> None:  # fmt: skip
+def _prepare(
+    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, marked: DataFrame, rare: DataFrame
+) -> None:
+    """Fit the encoder on the training rows, and store every row as numbers; ``rare`` are owners with a rare label."""
     folds, task = config.base_models.folds, task_of(config, workspace.models(phase))
     train = marked.where(F.col(PART) == TRAIN)
     sums = train.agg(
-        F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT),
-        F.countDistinct(F.when(F.col(LABEL) > above, F.col(OWNER))), F.max(SNAPSHOT).alias("until"),
+        F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT), F.max(SNAPSHOT).alias("until"),
         F.count_if(F.col(LABEL) > 0).alias("positives"),
     ).collect()[0]  # fmt: skip
-    require_positives(sums[3], folds, "samples", task.rare_owners)
+    rare_owners = rare.count()
+    require_positives(rare_owners, folds, "samples", task.rare_owners)
     task.measure_labels(train)
     learned = train.withColumn(LABEL, task.target())
     encoder = fit_encoder(learned, contract, config.encoding, folds=folds, binary=task.binary)
@@ -192,7 +242,10 @@ def _prepare_marked(
         until = str(sums["until"]) if isinstance(sums["until"], date) else None
         writes["distribution"] = lambda: store.save("distribution", describe(train, encoder, until).to_dict())
     together(writes)
-    say("base-models", f"{phase}: {sums[0]} training rows, {sums[3]} {task.rare_owners}, {encoder.layout.width} inputs")
+    say(
+        "base-models",
+        f"{phase}: {sums[0]} training rows, {rare_owners} {task.rare_owners}, {encoder.layout.width} inputs",
+    )
 
 
 def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[str], dict[str, str]]:
@@ -214,7 +267,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[
             "job more cores"
         )
     parallel = settings.parallel or max(1, available // workers)
-    rows = rows.withColumn(TARGET, task.target()).cache()
+    rows = rows.withColumn(TARGET, task.target())
     plan = FoldFits(
         phase.encoder.layout, settings.folds, TARGET, task.loss, _prior_after_sampling(phase.prior, settings.negatives),
         count, settings.validation_share, workers, config.seed * 1000, task.amounts(),
@@ -226,7 +279,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[
 
     ended = itertools.count(1)
 
-    def fit(unit: tuple[str, int]) -> tuple[str, str | None]:
+    def fit(rows: DataFrame, unit: tuple[str, int]) -> tuple[str, str | None]:
         name, fold = unit
         done, key = todo[unit]
         started = time.monotonic()
@@ -242,11 +295,8 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[
             return name, redact(f"fold {fold}: {cause(error)}")
         return name, None
 
-    try:
-        with ThreadPoolExecutor(parallel) as pool:
-            failures = {name: reason for name, reason in pool.map(fit, todo) if reason}
-    finally:
-        rows.unpersist()
+    with kept(rows) as held, ThreadPoolExecutor(parallel) as pool:
+        failures = {name: reason for name, reason in pool.map(partial(fit, held), todo) if reason}
     return _survivors(list(models), failures, settings.on_failure), failures
 
 
@@ -329,7 +379,7 @@ def _predict_once(workspace: Workspace, config: Config, phase: _Phase, names: li
     models = checksums(workspace.models(phase.name).root, [f"base_models/{name}/*" for name in names])
     unit = workspace.unit(
         f"base-models/{phase.name}/predictions", [config.base_models.negatives, names, models], phase=phase.name,
-        reads=["encoded"], writes=["base_margins", "oof_predictions"], files=["alignment.json"],
+        reads=["encoded"], writes=["oof_predictions"], files=["alignment.json"],
     )  # fmt: skip
     workspace.ledger.once(unit, lambda: _predict(workspace, config, phase, names))
 
@@ -349,6 +399,5 @@ def _predict(workspace: Workspace, config: Config, phase: _Phase, names: list[st
     margins = score_by_fold(encoded.select(*CARRIED, "x", "te"), models, phase.encoder.layout)
     shift = math.log(config.base_models.negatives)
     margins = margins.withColumns({name: F.col(name) + F.lit(shift) for name in names})
-    workspace.write(phase.name, "base_margins", margins)
-    margins = workspace.read(phase.name, "base_margins")
-    workspace.write(phase.name, "oof_predictions", task_of(config, store).predictions(margins, names))
+    with kept(margins, on_disk=True) as held:
+        workspace.write(phase.name, "oof_predictions", task_of(config, store).predictions(held, names))

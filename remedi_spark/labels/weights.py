@@ -26,6 +26,7 @@ from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.models.cross_fit import FoldFits, fit_fold
 from remedi_spark.models.predict import score_by_fold
+from remedi_spark.spark.kept import kept
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.storage.fitted import Fitted
 
@@ -87,25 +88,27 @@ def try_weights(
     if share < 1:
         plan = replace(plan, rows=ROWS)
         rows = rows.where(uniform(ROW_HASH, plan.seed + 2) < share)
-    rows = rows.cache()
+    with kept(rows) as held:
+        return _trials(held, densities, scale, plan, zeros_apart=zeros_apart)
+
+
+def _trials(
+    rows: DataFrame, densities: Mapping[str, LabelDensity], scale: LabelScale, plan: FoldFits, *, zeros_apart: bool
+) -> dict[str, Errors]:
     kinds, folds = list(densities), min(FOLDS, plan.folds)
     weighted = {
         kind: rows.withColumn(WEIGHT, row_weight(density, F.col(plan.target), zeros_apart=zeros_apart))
         for kind, density in densities.items()
     }
     units = [(kind, fold) for kind in kinds for fold in range(folds)]
-    try:
-        with ThreadPoolExecutor(slots(rows.sparkSession)) as pool:
-            fitted = list(pool.map(lambda unit: fit_fold(weighted[unit[0]], TRIAL, plan, unit[1]), units))
-        # The other folds' places are filled, but none of their rows is scored.
-        models: dict[str, Sequence[Fitted]] = {
-            kind: [fitted[i * folds + min(fold, folds - 1)] for fold in range(plan.folds)]
-            for i, kind in enumerate(kinds)
-        }
-        unseen = rows.where(F.col(FOLD) < folds).select(FOLD, LABEL, plan.target, "x", "te")
-        return _errors(score_by_fold(unseen, models, plan.layout), densities, scale, plan.target)
-    finally:
-        rows.unpersist()
+    with ThreadPoolExecutor(slots(rows.sparkSession)) as pool:
+        fitted = list(pool.map(lambda unit: fit_fold(weighted[unit[0]], TRIAL, plan, unit[1]), units))
+    # The other folds' places are filled, but none of their rows is scored.
+    models: dict[str, Sequence[Fitted]] = {
+        kind: [fitted[i * folds + min(fold, folds - 1)] for fold in range(plan.folds)] for i, kind in enumerate(kinds)
+    }
+    unseen = rows.where(F.col(FOLD) < folds).select(FOLD, LABEL, plan.target, "x", "te")
+    return _errors(score_by_fold(unseen, models, plan.layout), densities, scale, plan.target)
 
 
 def _errors(

@@ -1,24 +1,23 @@
-"""Checks of an incoming table, in two passes of aggregates, before anything is written."""
+"""Checks of an incoming table before anything is written: aggregates of the keys and roles, one pass over features."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import KEY, LABEL, OWNER, SNAPSHOT, WEIGHT
 from remedi_spark.errors import InputError
+from remedi_spark.samples.extents import Extents, merged
 from remedi_spark.samples.flat import FlatTable
 from remedi_spark.samples.schema import FeatureContract
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-
-AT_ONCE = 250
-"""Features checked in one query: the time that Spark takes to plan aggregates grows faster than their number."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def check_rows(
     Raises:
         InputError: naming the column, what was found and what was expected.
     """
-    found = _aggregate(rows, contract)
+    found = _aggregate(rows)
     if not found["rows"]:
         raise InputError(f"table {table}: no rows; expected labelled owners")
     _check_keys(found, table, source.id, source.time)
@@ -64,11 +63,7 @@ def check_rows(
     if not found["total_weight"]:
         raise InputError(f"table {table}: column {source.weight!r} (--weight) is 0 in every row; expected some above 0")
     refuse_duplicates(rows, table, source.id, source.time)
-    constant = {
-        i for i in range(len(contract.features))
-        if (found[f"low{i}"] == found[f"high{i}"] and found[f"known{i}"] == found["rows"])
-        or not found[f"known{i}"]
-    }  # fmt: skip
+    constant = _extents(rows, contract).constant(found["rows"])
     mean = found["mean_weight"]
     return RowFacts(
         found["rows"], found["labelled"], found["positives"], constant, found["weightless"] or 0,
@@ -131,7 +126,7 @@ def check_labels(rows: DataFrame, table: str, label: str, *, binary: bool = True
     _check_label(found, table, label, binary=binary)
 
 
-def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
+def _aggregate(rows: DataFrame) -> dict[str, Any]:
     label, weight = F.col(LABEL), F.col(WEIGHT)
     bad_weight = weight.isNull() | F.isnan(weight) | (weight < 0) | (weight == float("inf"))
     columns = [
@@ -142,13 +137,24 @@ def _aggregate(rows: DataFrame, contract: FeatureContract) -> dict[str, Any]:
         _count(weight == 0).alias("weightless"),
         F.avg(F.when(label.isNotNull() & (weight > 0), weight)).alias("mean_weight"),
     ]
-    found: dict[str, Any] = {}
-    for first in range(0, max(1, len(contract.columns)), AT_ONCE):
-        for i, name in enumerate(contract.columns[first : first + AT_ONCE], first):
-            columns += [F.min(name).alias(f"low{i}"), F.max(name).alias(f"high{i}"), F.count(name).alias(f"known{i}")]
-        found |= rows.agg(*columns).collect()[0].asDict()
-        columns = []
+    found: dict[str, Any] = rows.agg(*columns).collect()[0].asDict()
     return found
+
+
+def _extents(rows: DataFrame, contract: FeatureContract) -> Extents:
+    """Look at all features in one pass: Spark takes minutes to plan aggregates of thousands of columns."""
+    columns = contract.columns
+    if not columns:
+        return Extents(0)
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        found = Extents(len(columns))
+        for batch in batches:
+            found.add(batch.columns)
+        yield pa.RecordBatch.from_pydict({"found": [found.to_json()]})
+
+    parts = rows.select(*columns).mapInArrow(run, "found string").collect()  # type: ignore[arg-type]
+    return merged((part["found"] for part in parts), len(columns))
 
 
 def _check_keys(found: dict[str, Any], table: str, id_column: str, time: str | None) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from pyspark.sql import Window
 from pyspark.sql import functions as F
@@ -14,75 +15,68 @@ from remedi_spark.columns import FOLD, LABEL
 from remedi_spark.config.chain import EncodingConfig
 from remedi_spark.samples.encoder import NULL_LEVEL, Array, Encoder, Levels
 from remedi_spark.samples.schema import FeatureContract
+from remedi_spark.spark.kept import shared
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+_ALL_ROWS = -1
+"""Stands for a feature with one level, whose counts are those of all rows."""
 
 
 def fit_encoder(
     rows: DataFrame, contract: FeatureContract, config: EncodingConfig, *, folds: int, binary: bool
 ) -> Encoder:
-    """Fit on training rows ``(f0 … fn, label, fold)``."""
-    label_rows, label_sums = _by_fold(rows, folds)
+    """Fit on training rows ``(f0 … fn, label, fold)``, in one query."""
+    counted = _count_levels(rows, contract.categories, config, folds)
+    by_feature = {i: part.sort_values("place") for i, part in counted.groupby("feature")}
+    levels = {i: _levels(by_feature.get(i, counted.iloc[:0]), folds) for i in contract.categories}
+    totals = _levels(by_feature[_ALL_ROWS], folds)
     return Encoder(
-        contract, _levels(rows, contract, config, folds), label_rows, label_sums, folds, binary,
-        config.smoothing, config.max_codes,
+        contract, levels, totals.rows[0], totals.sums[0], folds, binary, config.smoothing, config.max_codes,
     )  # fmt: skip
 
 
-def _by_fold(rows: DataFrame, folds: int) -> tuple[Array, Array]:
-    counts = np.zeros(folds)
-    sums = np.zeros(folds)
-    for fold, count, total in rows.groupBy(FOLD).agg(F.count("*"), F.sum(LABEL)).collect():
-        counts[fold], sums[fold] = count, total
-    return counts, sums
+def _count_levels(rows: DataFrame, categories: Sequence[int], config: EncodingConfig, folds: int) -> pd.DataFrame:
+    """Count rows and labels by (feature, level, fold), of the levels that are kept; shape (levels, 3 + 2 folds).
 
-
-def _levels(rows: DataFrame, contract: FeatureContract, config: EncodingConfig, folds: int) -> dict[int, Levels]:
-    """Count rows and labels by (feature, level, fold) in one pass over all categorical features."""
-    if not contract.categories:
-        return {}
+    All rows together are one level of the feature :data:`_ALL_ROWS`.
+    """
+    levels = [(i, F.coalesce(F.col(f"f{i}"), F.lit(NULL_LEVEL))) for i in categories]
     pairs = F.explode(
-        F.array(*[F.struct(F.lit(i).alias("feature"), F.coalesce(F.col(f"f{i}"), F.lit(NULL_LEVEL)).alias("level"))
-                  for i in contract.categories])
+        F.array(*[F.struct(F.lit(i).alias("feature"), level.alias("level"))
+                  for i, level in [(_ALL_ROWS, F.lit(NULL_LEVEL)), *levels]])
     )  # fmt: skip
-    by_fold = (
-        rows.select(FOLD, LABEL, pairs.alias("pair"))
-        .groupBy("pair.feature", "pair.level")
-        .pivot(FOLD, list(range(folds)))
-        .agg(F.count("*").alias("rows"), F.sum(LABEL).alias("sum"))
-        .na.fill(0)
+    mine = [F.col(FOLD) == k for k in range(folds)]
+    counted = rows.select(FOLD, LABEL, pairs.alias("pair")).groupBy("pair.feature", "pair.level")
+    by_fold = counted.agg(
+        F.count_if(F.col(FOLD).between(0, folds - 1)).alias("total"),
+        *[F.count_if(one).alias(f"{k}_rows") for k, one in enumerate(mine)],
+        *[F.coalesce(F.sum(F.when(one, F.col(LABEL))), F.lit(0.0)).alias(f"{k}_sum") for k, one in enumerate(mine)],
     )
-    total = sum((F.col(f"{k}_rows") for k in range(folds)), F.lit(0))
     most_frequent = Window.partitionBy("feature").orderBy(F.desc("total"), "level")
     # A null is nobody's name: it is kept however rare.
     kept_often = (F.col("total") >= config.min_rows) | (F.col("level") == NULL_LEVEL)
-    kept = (
-        by_fold.withColumn("total", total)
-        .withColumn("place", F.row_number().over(most_frequent))
-        .where((F.col("place") <= config.max_levels) & kept_often)
-        .toPandas()
-    )
-    levels: dict[int, Levels] = {}
-    for i in contract.categories:
-        part = kept[kept["feature"] == i].sort_values("place")
-        counts = part[[f"{k}_rows" for k in range(folds)]].to_numpy(dtype=np.float64)
-        sums = part[[f"{k}_sum" for k in range(folds)]].to_numpy(dtype=np.float64)
-        levels[i] = Levels(tuple(part["level"]), counts, sums)
-    return levels
+    placed = by_fold.withColumn("place", F.row_number().over(most_frequent))
+    return placed.where((F.col("place") <= config.max_levels) & kept_often).toPandas()
+
+
+def _levels(counted: pd.DataFrame, folds: int) -> Levels:
+    rows = counted[[f"{k}_rows" for k in range(folds)]].to_numpy(dtype=np.float64)
+    sums = counted[[f"{k}_sum" for k in range(folds)]].to_numpy(dtype=np.float64)
+    return Levels(tuple(counted["level"]), rows, sums)
 
 
 def encode(rows: DataFrame, encoder: Encoder) -> DataFrame:
     """Replace ``f0 … fn`` by ``x`` (fixed slots) and ``te`` (one array of target encodings a model fold, then one for
     the model of all folds); a row's ``fold`` below zero marks a row that no model is trained on.
     """
-    spark = rows.sparkSession
-    shared = spark.sparkContext.broadcast(encoder.to_dict())
+    tree = shared(rows.sparkSession, encoder.to_dict())
     kept = [name for name in rows.columns if name not in set(encoder.contract.columns)]
     schema = rows.select(*kept, F.array(F.lit(0.0)).alias("x"), F.array(F.array(F.lit(0.0))).alias("te")).schema
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        local = Encoder.from_dict(shared.value)
+        local = Encoder.from_dict(tree())
         for batch in batches:
             yield _encode_batch(batch, local, kept)
 

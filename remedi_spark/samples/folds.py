@@ -25,17 +25,30 @@ def assign_folds(rows: DataFrame, folds: int, seed: int, above: float = 0.0) -> 
     Positive owners (any row with a label above ``above``) are dealt round robin in the order of a hash, so that folds
     differ by at most one of them; all others go by their hash.
     """
-    owners = rows.groupBy(OWNER).agg(F.max((F.col(LABEL) > above).cast("int")).alias("positive"))
-    owners = owners.withColumn("hash", F.xxhash64(F.col(OWNER).cast("string"), F.lit(seed)))
-    dealt = Window.partitionBy("positive").orderBy("hash", F.col(OWNER).cast("string"))
-    positives = owners.where("positive = 1").withColumn("number", (F.row_number().over(dealt) - 1).cast("long"))
-    others = owners.where("positive = 0").withColumn("number", F.pmod(F.col("hash"), F.lit(1_000_000_007)))
-    numbered = positives.unionByName(others).select(
-        OWNER,
-        (F.col("number") % folds).cast("int").alias(FOLD),
-        F.expr(f"cast(number div {folds} as int)").alias(BLOCK),
-    )
-    return rows.join(numbered, OWNER)
+    owners = rows.groupBy(OWNER).agg(F.max(F.col(LABEL) > above).alias("positive"))
+    return rows.join(owners.select(OWNER, *deal("positive", folds, seed)), OWNER)
+
+
+def deal(
+    positive: str, folds: int, seed: int, names: tuple[str, str] = (FOLD, BLOCK), *, among: str | None = None
+) -> list[Column]:
+    """Return fold and block of a frame with one row an owner, as :func:`assign_folds` gives them.
+
+    Args:
+        positive: boolean column.
+        folds: number of folds.
+        seed: of the order.
+        names: of the two columns.
+        among: boolean column; the other owners are dealt no fold. None: all are dealt one.
+    """
+    key = F.xxhash64(F.col(OWNER).cast("string"), F.lit(seed))
+    # Only positives are brought to one task: any other owner is a partition of its own.
+    apart = Window.partitionBy(F.when(~F.col(positive), key)).orderBy(key, F.col(OWNER).cast("string"))
+    place = (F.row_number().over(apart) - 1).cast("long")
+    number = F.when(F.col(positive), place).otherwise(F.pmod(key, F.lit(1_000_000_007)))
+    dealt = number if among is None else F.when(F.col(among), number)
+    fold, block = names
+    return [(dealt % folds).cast("int").alias(fold), F.floor(dealt / folds).cast("int").alias(block)]
 
 
 def inner_validation(fold: int, share: float) -> Column:

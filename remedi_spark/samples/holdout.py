@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
-from remedi_spark.columns import LABEL, ROW_HASH, SNAPSHOT
+from remedi_spark.columns import LABEL, OWNER, PART, ROW_HASH, SNAPSHOT
 from remedi_spark.config.chain import EvaluationConfig
 from remedi_spark.errors import InputError
 from remedi_spark.progress import warn
-from remedi_spark.samples.folds import assign_folds
+from remedi_spark.samples.folds import BLOCK, deal
 from remedi_spark.spark.partitions import row_hash
 from remedi_spark.spark.quantiles import quantiles
 
@@ -22,20 +22,42 @@ if TYPE_CHECKING:
 _EARLIER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Shares of the rows that are held out where fewer of the latest hold no positive row."""
 TRAIN, TEST, UNLABELLED, DROPPED = "train", "test", "unlabelled", "dropped"
+BUCKET = "bucket"
+"""Of owners: those of bucket 0 are held out."""
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """How the untouched rows were chosen, and a column that says each row's part."""
+    """How the untouched rows were chosen."""
 
     part: Column
+    """Each row's part, over the columns of ``samples`` and :data:`BUCKET`."""
     description: str
+    owners: DataFrame | None = None
+    """Owner and :data:`BUCKET`, where owners are held out."""
+
+    def with_buckets(self, rows: DataFrame) -> DataFrame:
+        """Add :data:`BUCKET`, null where none is needed."""
+        if self.owners is None:
+            return rows.withColumn(BUCKET, F.lit(None).cast("int"))
+        return rows.join(self.owners, OWNER, "left")
 
 
 def split_holdout(
     samples: DataFrame, config: EvaluationConfig, seed: int, above: float = 0.0, *, both: bool = False
 ) -> tuple[DataFrame, str]:
     """Add ``part`` (train, test, unlabelled, dropped) and say in one sentence how the test rows were chosen.
+
+    See :func:`choose_holdout`.
+    """
+    chosen = choose_holdout(samples, config, seed, above, both=both)
+    return chosen.with_buckets(samples).withColumn(PART, chosen.part).drop(BUCKET), chosen.description
+
+
+def choose_holdout(
+    samples: DataFrame, config: EvaluationConfig, seed: int, above: float = 0.0, *, both: bool = False
+) -> Holdout:
+    """Choose the rows that no stage is trained on.
 
     With a time, the latest labelled rows are held out and training ends ``embargo_days`` before them; without (or with
     a single time), a share of the owners is, even in those with a label above ``above``. With ``both``, either part
@@ -47,15 +69,13 @@ def split_holdout(
     labelled = samples.where(F.col(LABEL).isNotNull())
     by_time = _by_time(labelled, config, above if both else None)
     if by_time is not None:
-        return samples.withColumn("part", _labelled_or_not(by_time.part)), by_time.description
+        return Holdout(_labelled_or_not(by_time.part), by_time.description)
     shares = holdout_shares(config)
-    owners = (
-        assign_folds(labelled, shares, seed + 1, above).select("owner_id", F.col("fold").alias("bucket")).distinct()
-    )
-    marked = samples.join(owners, "owner_id", "left")
-    part = F.when(F.col("bucket") == 0, F.lit(TEST)).otherwise(F.lit(TRAIN))
+    owners = labelled.groupBy(OWNER).agg(F.max(F.col(LABEL) > above).alias("positive"))
+    buckets = owners.select(OWNER, *deal("positive", shares, seed + 1, (BUCKET, BLOCK))).drop(BLOCK)
+    part = F.when(F.col(BUCKET) == 0, F.lit(TEST)).otherwise(F.lit(TRAIN))
     described = f"one owner in {shares}, chosen by hash, that no stage was trained on"
-    return marked.withColumn("part", _labelled_or_not(part)).drop("bucket"), described
+    return Holdout(_labelled_or_not(part), described, buckets)
 
 
 def holdout_shares(config: EvaluationConfig) -> int:

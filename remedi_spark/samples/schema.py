@@ -169,6 +169,8 @@ def _canonical(feature: Feature, found: StructField) -> Column:
     from pyspark.sql import functions as F
     from pyspark.sql import types as t
 
+    if feature.kind == "number" and isinstance(found.dataType, t.FractionalType | t.IntegralType):
+        return F.expr(_finite(quoted(found.name)))
     if isinstance(found.dataType, t.StringType) and feature.kind != "category":
         value = F.expr(parsed(quoted(found.name), SPARK_TYPE[feature.kind], comma=_comma(feature, found)))
     else:
@@ -180,8 +182,15 @@ def _canonical(feature: Feature, found: StructField) -> Column:
     if feature.kind == "timestamp":
         return F.unix_micros(value).cast("double") / F.lit(_DAY_SECONDS * 1e6)
     number = value.cast("double")
-    finite = ~F.isnan(number) & (F.abs(number) != F.lit(float("inf")))
-    return F.when(finite, number)
+    return F.when(F.abs(number) < F.lit(float("inf")), number)
+
+
+def _finite(number: str) -> str:
+    """Return SQL of a number as double, null where it is NaN or infinite.
+
+    One comparison alone, for Spark compiles it for every column: to Spark, NaN is above infinity.
+    """
+    return f"CASE WHEN abs(double({number})) < double('Infinity') THEN double({number}) END"
 
 
 def _comma(feature: Feature, found: StructField) -> bool:

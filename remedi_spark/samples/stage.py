@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, TimestampType
 
@@ -30,6 +29,7 @@ from remedi_spark.samples.holdout import holdout_shares
 from remedi_spark.samples.leaks import find_leaks
 from remedi_spark.samples.overlap import shared_keys, without_keys
 from remedi_spark.samples.schema import FeatureContract, infer_features
+from remedi_spark.samples.width import kept_unless_wide
 from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import row_hash
 from remedi_spark.storage.tables import read_table, reads_as_csv
@@ -69,8 +69,8 @@ def run(
     if unusable:
         warn("samples", f"columns of unusable type left out: {', '.join(unusable)}")
     contract = FeatureContract(tuple(features), source.id, source.time)
-    read = _rows(frame, contract, source, source.table, TRAIN).persist(StorageLevel.DISK_ONLY)
-    try:
+    chosen = _rows(frame, contract, source, source.table, TRAIN)
+    with kept_unless_wide(chosen) as read:
         facts, rows = _checked(read, contract, source, config)
         tests = None if source.test is None else _test_frame(workspace, contract, source)
         noted: list[str] = []
@@ -89,8 +89,6 @@ def run(
         # The shuffle makes everything downstream the same however the input was partitioned.
         spread = rows.withColumn(ROW_HASH, row_hash()).repartition(OWNER)
         workspace.tables.overwrite(spread, "samples")
-    finally:
-        read.unpersist()
     workspace.models(FINAL).save("contract", contract.to_dict())
     workspace.models(FINAL).save("dictionary", said or {})
     workspace.models(FINAL).save(WARNINGS, noted)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from pyspark.sql import functions as F
 
 from remedi_spark.cli import main
 from remedi_spark.models.predictors import load_predictor
@@ -61,23 +61,29 @@ def test_every_ablation_is_measured_beside_the_whole(sampled: Path) -> None:
     assert "student_labels_only" in (sampled / "report.html").read_text()
 
 
+def _margins(spark: Any, bundle: Path, table: str, models: Path) -> pd.DataFrame:
+    """Return the out-of-fold rows with the models' own log-odds, as they were before their alignment."""
+    rows = spark.read.format("delta").load(str(bundle / "tables" / table)).orderBy("owner_id").toPandas()
+    for name, lines in ModelStore(models).load("alignment").items():
+        slope, intercept = np.array(lines)[rows["fold"].to_numpy()].T  # fold -1: the last line, of rows of no fold
+        rows[name] = (np.log(rows[name]) - np.log1p(-rows[name]) - intercept) / slope
+    return rows
+
+
 def test_scores_of_sampled_models_are_at_the_true_prior(sampled: Path, spark: Any) -> None:
-    margins = spark.read.format("delta").load(str(sampled / "tables" / "base_margins")).where("part = 'train'")
-    names = [name for name in margins.columns if name in ("lightgbm", "mlp", MEMBER)]
-    assert len(names) == 3
-    means = margins.agg(F.avg("label"), *[F.avg(1 / (1 + F.exp(-F.col(name)))) for name in names]).collect()[0]
-    for name, mean in zip(names, means[1:], strict=True):
-        assert means[0] / 2 < mean < means[0] * 2, f"{name}: without the shift it would be near {5 * means[0]:.2f}"
+    margins = _margins(spark, sampled, "oof_predictions", sampled / "work")
+    train = margins[margins["part"] == "train"]
+    prior = train["label"].mean()
+    for name in ("lightgbm", "mlp", MEMBER):
+        mean = (1 / (1 + np.exp(-train[name]))).mean()
+        assert prior / 2 < mean < prior * 2, f"{name}: without the shift it would be near {5 * prior:.2f}"
 
 
 def test_a_base_model_is_a_part_of_the_student_at_the_true_prior(sampled: Path, spark: Any) -> None:
     bundle = Bundle(load_parts(sampled))
     assert set(bundle.predictors) == {"mlp", MEMBER}
-    tables = {
-        name: spark.read.format("delta").load(str(sampled / "tables" / name)).where("part = 'test'").orderBy("owner_id")
-        for name in ("evaluation_encoded", "evaluation_base_margins")
-    }
-    rows = tables["evaluation_encoded"].limit(60).collect()
+    encoded = spark.read.format("delta").load(str(sampled / "tables" / "evaluation_encoded"))
+    rows = encoded.where("part = 'test'").orderBy("owner_id").limit(60).collect()
     assert len(rows) == 60
     folds = sampled / "work" / "evaluation" / "student" / MEMBER
     assert folds.exists()
@@ -87,7 +93,8 @@ def test_a_base_model_is_a_part_of_the_student_at_the_true_prior(sampled: Path, 
         fitted = stored.load_fitted("student", MEMBER, f"fold_{fold}")
         assert fitted.info["shift"] == pytest.approx(math.log(0.2))
         by_fold.append(load_predictor(fitted)(np.array([[*row["x"], *row["te"][fold]] for row in rows])))
-    expected = [row[MEMBER] for row in tables["evaluation_base_margins"].limit(60).collect()]
+    margins = _margins(spark, sampled, "evaluation_oof_predictions", sampled / "work" / "evaluation")
+    expected = margins.loc[margins["part"] == "test", MEMBER].iloc[:60]
     np.testing.assert_allclose(np.mean(by_fold, axis=0), expected, atol=1e-9)
 
 

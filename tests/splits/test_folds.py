@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from remedi_spark.errors import InputError
-from remedi_spark.samples.folds import assign_folds, inner_validation, require_positives
+from remedi_spark.samples.folds import assign_folds, deal, inner_validation, require_positives
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -61,6 +62,18 @@ def test_another_seed_gives_other_folds(rows: Any) -> None:
 def test_ids_as_text_are_dealt_like_ids_as_numbers(rows: Any) -> None:
     text = rows.withColumn("owner_id", rows["owner_id"].cast("string"))
     assert _folds(text)["fold"].tolist() == _folds(rows)["fold"].tolist()
+
+
+def test_owners_dealt_beside_others_get_the_folds_of_a_deal_of_their_own(rows: Any) -> None:
+    mine = F.col("owner_id") % 3 != 0
+    owners = rows.groupBy("owner_id").agg(F.max(mine).alias("mine"), F.max(mine & (F.col("label") > 0)).alias("rare"))
+    found = owners.select("owner_id", *deal("rare", FOLDS, 1, ("k", "b"), among="mine")).toPandas()
+    alone = _folds(rows.where(mine)).drop_duplicates("owner_id").set_index("owner_id")
+    dealt = found.dropna().set_index("owner_id").loc[alone.index]
+    assert len(found) == 1000
+    assert len(alone) == found["k"].notna().sum() == found["b"].notna().sum()
+    assert dealt["k"].tolist() == alone["fold"].tolist()
+    assert dealt["b"].tolist() == alone["block"].tolist()
 
 
 @pytest.mark.parametrize("share", [0.15, 0.25])

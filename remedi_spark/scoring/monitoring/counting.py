@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from remedi_spark.maths.drift import stability_edges
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.scoring.monitoring.distribution import QUANTILES, Array, Counter, Counts, Distribution
+from remedi_spark.spark.kept import shared
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -34,10 +35,10 @@ def describe(rows: DataFrame, encoder: Encoder, until: str | None) -> Distributi
 
 def count_rows(rows: DataFrame, encoder: Encoder, edges: list[list[float] | None]) -> Counts:
     """Count rows under inside names ``f0 … fn`` over bins, in one pass."""
-    shared = rows.sparkSession.sparkContext.broadcast((encoder.to_dict(), edges))
+    sent = shared(rows.sparkSession, (encoder.to_dict(), edges))
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        tree, local_edges = shared.value
+        tree, local_edges = sent()
         counter = Counter(Encoder.from_dict(tree), local_edges)
         counts = [counter.count(batch.to_pandas()) for batch in batches]
         if counts:
