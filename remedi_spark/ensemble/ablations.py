@@ -26,6 +26,7 @@ from remedi_spark.progress import say, step
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.holdout import TEST, TRAIN
 from remedi_spark.spark.joins import join_rows
+from remedi_spark.spark.kept import kept
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.storage.workspace import FINAL, Workspace
 
@@ -76,19 +77,17 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
     encoder = Encoder.from_dict(workspace.models(phase).load("encoder"))
     encoded = workspace.read(phase, "encoded")
     task = task_of(config, workspace.models(phase))
-    rows = encoded.where(F.col(PART) == TRAIN).withColumn(TARGET, task.target()).cache()
-    plan = FoldFits(
-        encoder.layout, encoder.folds, TARGET, task.loss, prior, rows.count(), config.base_models.validation_share,
-        config.base_models.workers or 1, config.seed * 1000 + 500, task.amounts(),
-        positives=rows.where(F.col(LABEL) > 0).count() if task.binary else 0,
-    )  # fmt: skip
-    try:
+    with kept(encoded.where(F.col(PART) == TRAIN).withColumn(TARGET, task.target())) as rows:
+        counted, positives = rows.agg(F.count("*"), F.count_if(F.col(LABEL) > 0)).collect()[0]
+        plan = FoldFits(
+            encoder.layout, encoder.folds, TARGET, task.loss, prior, counted, config.base_models.validation_share,
+            config.base_models.workers or 1, config.seed * 1000 + 500, task.amounts(),
+            positives=positives if task.binary else 0,
+        )  # fmt: skip
         models = fit_by_fold(
             rows, config.student.enabled, plan,
             lambda name, fold, _: step("ablations", f"{STUDENT}: {name} fold {fold + 1}/{encoder.folds}"),
         )  # fmt: skip
-    finally:
-        rows.unpersist()
     models |= student_members(workspace, config, phase)
     test = encoded.where(F.col(PART) == TEST).select(*CARRIED, "x", "te")
     margins = score_by_fold(test, models, encoder.layout)

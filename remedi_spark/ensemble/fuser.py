@@ -15,6 +15,7 @@ from remedi_spark.config.chain import EXPERTS, FuserConfig
 from remedi_spark.ensemble.relative import Relative, peer_names
 from remedi_spark.models.contract import Array, FitError
 from remedi_spark.models.row_caps import at_most
+from remedi_spark.spark.kept import shared
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_counted
 from remedi_spark.storage.fitted import Fitted
@@ -115,18 +116,22 @@ def _load(payload: bytes) -> dict[str, Any]:
 
 
 def fuse(scores: DataFrame, relative: Relative, fitted: Fitted) -> DataFrame:
-    """Return key columns, ``fuser``, the baselines and the gates for every row of the base models' scores."""
-    shared = scores.sparkSession.sparkContext.broadcast(fitted)
+    """Return key columns, the base models' scores, ``fuser``, the baselines and the gates of every row.
+
+    The scores are handed on, so that whoever compares fuser and base models reads one table.
+    """
+    stored = shared(scores.sparkSession, fitted)
     added = ["fuser", *BASELINES, *[f"gate_{expert}" for expert in EXPERTS]]
-    kept = [scores.schema[name] for name in CARRIED]
-    schema = t.StructType([*kept, *[t.StructField(name, t.DoubleType()) for name in added]])
+    handed_on = [*CARRIED, *relative.models]
+    fields = [scores.schema[name] for name in handed_on]
+    schema = t.StructType([*fields, *[t.StructField(name, t.DoubleType()) for name in added]])
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         score = None
         for batch in batches:
-            score = score or _scorer(shared.value, relative)
-            columns = [batch.column(name) for name in CARRIED] + [pa.array(one) for one in score(batch)]
-            yield pa.RecordBatch.from_arrays(columns, [*CARRIED, *added])
+            score = score or _scorer(stored(), relative)
+            columns = [batch.column(name) for name in handed_on] + [pa.array(one) for one in score(batch)]
+            yield pa.RecordBatch.from_arrays(columns, [*handed_on, *added])
 
     return scores.select(*CARRIED, *_scores_of(relative)).mapInArrow(run, schema)  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from remedi_spark.labels.levels import choose_levels
 from remedi_spark.maths.bootstrap import bootstrap_intervals, paired_bootstrap
 from remedi_spark.maths.calibration import reliability_table
 from remedi_spark.maths.ranking import gains_curve, ranking_metrics
+from remedi_spark.models.contract import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -171,37 +173,48 @@ def _list_facts(frame: pd.DataFrame, k: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def fidelity(rows: DataFrame, student: str, teacher: str, k: int) -> dict[str, float]:
-    """Return the rank correlation of student and teacher, and the share of the top K that they have in common."""
+@dataclass(frozen=True)
+class Fidelity:
+    """How closely the student follows its teacher.
+
+    Attributes:
+        spearman: rank correlation of their scores; None where one of them is constant.
+        top_k_overlap: share of the top K that they have in common.
+        cut: the student's lowest score in its top K.
+    """
+
+    spearman: float | None
+    top_k_overlap: float
+    cut: float
+
+    def measures(self) -> dict[str, float | None]:
+        """Return what ``metrics.json`` shows."""
+        return {"spearman": self.spearman, "top_k_overlap": self.top_k_overlap}
+
+
+def fidelity(rows: DataFrame, student: str, teacher: str, k: int) -> Fidelity:
+    """Return how closely two score columns agree, and where the best ``k`` of the first begin: one task, two numbers a
+    row."""
 
     def work(frame: pd.DataFrame) -> pd.DataFrame:
-        one, other = frame[student].rank(), frame[teacher].rank()
-        top = set(np.argsort(-one.to_numpy(), kind="stable")[:k]) & set(
-            np.argsort(-other.to_numpy(), kind="stable")[:k]
-        )
-        return pd.DataFrame({"spearman": [float(np.corrcoef(one, other)[0, 1])], "overlap": [len(top) / k]})
+        return pd.DataFrame([vars(compare_ranks(frame[student].to_numpy(), frame[teacher].to_numpy(), k))])
 
     together = rows.select(student, teacher, F.lit(0).alias("all")).groupBy("all")
-    first = together.applyInPandas(work, "spearman double, overlap double").collect()[0]
-    return {"spearman": plain(first["spearman"]), "top_k_overlap": first["overlap"]}
+    found = together.applyInPandas(work, "spearman double, top_k_overlap double, cut double").collect()[0]
+    return Fidelity(plain(found["spearman"]), found["top_k_overlap"], found["cut"])
 
 
-def gate_use(rows: DataFrame, experts: list[str], score: str) -> dict[str, Any]:
-    """Return the mean gate of each expert, the mean entropy of a row's gates (divided by ln E), and gates by decile."""
-    gates = [F.col(f"gate_{name}") for name in experts]
-    entropy = sum((-(gate * F.log(F.greatest(gate, F.lit(1e-12)))) for gate in gates), F.lit(0.0))
-    cuts = rows.approxQuantile(score, [i / 10 for i in range(1, 10)], 0.001)
-    above = F.array(*[F.lit(cut) for cut in cuts])
-    decile = F.lit(9) - F.size(F.filter(above, lambda cut: cut < F.col(score)))  # 0: the best tenth
-    means = [F.avg(gate).alias(name) for gate, name in zip(gates, experts, strict=True)]
-    total = rows.agg(*means, F.avg(entropy).alias("entropy")).collect()[0]
-    by_decile = rows.groupBy(decile.alias("decile")).agg(*means).orderBy("decile").collect()
-    return {
-        "names": experts,
-        "mean_weight": [total[name] for name in experts],
-        "entropy": total["entropy"] / math.log(len(experts)),
-        "by_decile": [[row[name] for name in experts] for row in by_decile] if len(by_decile) == 10 else [],
-    }
+def compare_ranks(student: Array, teacher: Array, k: int) -> Fidelity:
+    """Return how closely two scores of the same rows, both (rows,), agree; mean ranks for ties, the first come first.
+
+    Example:
+        >>> compare_ranks(np.array([0.1, 0.2, 0.3]), np.array([1.0, 3.0, 2.0]), k=2)
+        Fidelity(spearman=0.5, top_k_overlap=1.0, cut=0.2)
+    """
+    one, other = pd.Series(student).rank(), pd.Series(teacher).rank()
+    best, top = (np.argsort(-ranked.to_numpy(), kind="stable")[:k] for ranked in (one, other))
+    correlation = plain(float(np.corrcoef(one, other)[0, 1]))
+    return Fidelity(correlation, len({*best.tolist()} & {*top.tolist()}) / k, float(student[best[-1]]))
 
 
 def plain(value: float) -> float | None:

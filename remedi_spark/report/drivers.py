@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,43 +11,84 @@ import pyarrow as pa
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from remedi_spark.columns import OWNER
 from remedi_spark.labels.levels import choose_levels
+from remedi_spark.models.contract import Array
 from remedi_spark.report.explained import WEIGHT
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.bundle import Bundle, BundleParts
 from remedi_spark.scoring.wording import shown
+from remedi_spark.spark.kept import shared
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
 
 LEVELS = 8
 """Levels of a text feature whose mean scores are shown."""
+_EXPLAINED = -1
+"""In the place of a feature's position: the row counts the explained ones."""
 
 
-def importance(canonical: DataFrame, parts: BundleParts) -> list[tuple[str, float]]:
-    """Return each feature's mean absolute contribution in probability, as a share of the sum, largest first.
+@dataclass(frozen=True)
+class Importance:
+    """Shares of the features in what moves the scores, and of whom this was found.
+
+    Attributes:
+        shares: by feature, its mean absolute contribution in probability as a share of the sum, largest first.
+        rows: explained.
+        owners: of these rows.
+    """
+
+    shares: tuple[tuple[str, float], ...]
+    rows: int
+    owners: int
+
+
+def importance(canonical: DataFrame, parts: BundleParts) -> Importance:
+    """Return what drives the scores of a sample.
 
     Args:
-        canonical: a sample of rows ``f0 … fn`` with what each stands for, ``_weight``; only sums leave the tasks.
+        canonical: rows of the sample: owner_id, ``f0 … fn``, and what each stands for, ``_weight``; only sums and how
+            many owners there are leave the tasks.
         parts: the student.
     """
-    shared = canonical.sparkSession.sparkContext.broadcast(parts)
+    stored = shared(canonical.sparkSession, parts)
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         bundle: Bundle | None = None
         for batch in batches:
-            bundle = bundle or Bundle(shared.value)
+            bundle = bundle or Bundle(stored())
             frame = batch.select(bundle.contract.columns).to_pandas()
             sizes = batch.column(WEIGHT).to_numpy() @ np.abs(bundle.explainer.contributions(frame))
-            yield pa.RecordBatch.from_pydict({"position": np.arange(len(sizes)), "size": sizes})
+            yield _parts(sizes, batch.column(OWNER))
 
-    by_task = canonical.mapInArrow(run, "position long, size double")  # type: ignore[arg-type]
-    summed = by_task.groupBy("position").agg(F.sum("size"))
-    sizes: dict[int, float] = dict(summed.collect())
+    hashed = canonical.withColumn(OWNER, F.xxhash64(OWNER))
+    by_task = hashed.mapInArrow(run, f"position long, size double, {OWNER} long")  # type: ignore[arg-type]
+    owners = F.size(F.collect_set(OWNER))
+    summed = by_task.groupBy("position").agg(F.sum("size"), owners).collect()
+    sizes: dict[int, float] = {position: size for position, size, _ in summed}
+    explained = next(((int(size), many) for position, size, many in summed if position == _EXPLAINED), (0, 0))
+    sizes.pop(_EXPLAINED, None)
+    return Importance(_shares(sizes, Bundle(parts).contract.names), *explained)
+
+
+def _parts(sizes: Array, owners: pa.Array) -> pa.RecordBatch:
+    """Return a row a feature with its summed contributions, and a row an explained one with its owner."""
+    rows, features = len(owners), len(sizes)
+    return pa.RecordBatch.from_pydict(
+        {
+            "position": np.concatenate([np.arange(features), np.full(rows, _EXPLAINED)]),
+            "size": np.concatenate([sizes, np.ones(rows)]),
+            OWNER: pa.concat_arrays([pa.nulls(features, pa.int64()), owners]),
+        }
+    )
+
+
+def _shares(sizes: Mapping[int, float], names: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Return each feature's share of the sum, largest first."""
     total = sum(sizes.values()) or 1.0
-    names = Bundle(parts).contract.names
     found = [(names[position], size / total) for position, size in sizes.items()]
-    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+    return tuple(sorted(found, key=lambda pair: (-pair[1], pair[0])))
 
 
 def effects(

@@ -13,45 +13,52 @@ from remedi_spark.spark.partitions import row_hash, uniform
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from remedi_spark.report.outline import Listed
+
 WEIGHT = "_weight"
 _SEED = 7
 _CANDIDATES = 100
 """Candidates for each row that is drawn: beyond, rows are thinned by their hash before owners are looked at."""
-_ACCURACY = 1e-3
 
 
-def draw_rows(rows: DataFrame, score: str, share: float, size: int) -> DataFrame:
+def draw_rows(rows: DataFrame, score: str, listed: Listed, size: int) -> DataFrame:
     """Return the keys of about ``size`` rows, half of them from the list, with ``_weight``.
 
-    From the list (the best ``share`` of the rows by ``score``) and from the rest, every owner gives a row before any
-    gives a second one. A weight says how many rows a drawn one stands for, so that a weighted mean is that of all rows:
-    within an owner (rows / rows drawn), then from the owners drawn to all rows of the list, or of the rest.
+    From the list and from the rest, every owner gives a row before any gives a second one. A weight says how many rows
+    a drawn one stands for, so that a weighted mean is that of all rows: within an owner (rows / rows drawn), then from
+    the owners drawn to all rows of the list, or of the rest.
+
+    Args:
+        rows: key and score of each.
+        score: column of the score.
+        listed: where the list begins, and how many rows it and the rest have.
+        size: how many rows to draw.
     """
-    cuts = rows.approxQuantile(score, [max(0.0, 1.0 - share)], _ACCURACY)
-    counted = rows.groupBy(F.col(score) >= F.lit(cuts[0])).count().collect() if cuts else []
-    parts = [
-        _drawn(rows.where((F.col(score) >= F.lit(cuts[0])) == F.lit(listed)), count, size // 2)
-        for listed, count in counted
-    ]
-    if not parts:
+    if listed.cut is None:
         return rows.select(*KEY, F.lit(1.0).alias(WEIGHT)).limit(0)
-    return parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
+    on_list = F.col(score) >= F.lit(listed.cut)
+    keyed = rows.select(*KEY, row_hash(_SEED).alias("_hash"), on_list.alias("_listed"))
+    counts = F.when(F.col("_listed"), F.lit(listed.on)).otherwise(F.lit(listed.off))
+    return _drawn(keyed.withColumn("_count", counts), size // 2)
 
 
-def _drawn(rows: DataFrame, count: int, size: int) -> DataFrame:
-    """Return ``size`` of ``count`` rows, of as many owners as there are, with weights whose sum is ``count``."""
-    keyed = rows.select(*KEY, row_hash(_SEED).alias("_hash"))
-    if count > _CANDIDATES * size:
-        keyed = keyed.where(_share_of_hash(F.col("_hash")) < _CANDIDATES * size / count)
-    owner = Window.partitionBy(OWNER)
+def _drawn(keyed: DataFrame, size: int) -> DataFrame:
+    """Return ``size`` rows of each part (``_listed``), of as many owners as there are.
+
+    The weights of a part sum to its ``_count``.
+    """
+    few = F.col("_count") <= _CANDIDATES * size
+    keyed = keyed.where(few | (_share_of_hash(F.col("_hash")) < F.lit(_CANDIDATES * size) / F.col("_count")))
+    # One task a part from here on: it has few candidates.
+    part, owner = Window.partitionBy("_listed"), Window.partitionBy("_listed", OWNER)
     turns = keyed.withColumns(
         {"_turn": F.row_number().over(owner.orderBy("_hash", *KEY)), "_rows": F.count("*").over(owner)}
     )
-    drawn = turns.orderBy("_turn", uniform(OWNER, _SEED), *KEY).limit(size)
-    stands_for = F.col("_rows") / F.count("*").over(owner)
-    # At most ``size`` rows: their sum may be taken in one task.
-    scaled = F.col("_own") * F.lit(float(count)) / F.sum("_own").over(Window.partitionBy(F.lit(0)))
-    return drawn.withColumn("_own", stands_for).select(*KEY, scaled.alias(WEIGHT))
+    place = F.row_number().over(part.orderBy("_turn", uniform(OWNER, _SEED), *KEY))
+    drawn = turns.withColumn("_place", place).where(F.col("_place") <= size)
+    drawn = drawn.withColumn("_own", F.col("_rows") / F.count("*").over(owner))
+    scaled = F.col("_own") * F.col("_count").cast("double") / F.sum("_own").over(part)
+    return drawn.select(*KEY, scaled.alias(WEIGHT))
 
 
 def _share_of_hash(hashed: Column) -> Column:

@@ -14,17 +14,18 @@ import yaml
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
-from remedi_spark.columns import KEY, LABEL, OWNER, PART, SNAPSHOT
+from remedi_spark.columns import KEY, OWNER, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import EXPERTS
 from remedi_spark.features.state import read_state
 from remedi_spark.labels.kind import Task, task_of
-from remedi_spark.labels.measures import compare_models, fidelity, gate_use, measure_by, measure_segments
+from remedi_spark.labels.measures import compare_models, fidelity, measure_by, measure_segments
 from remedi_spark.maths.label_scale import score_map_from_dict
 from remedi_spark.progress import run_id, say, side_work
 from remedi_spark.redaction import without_secrets_shown
-from remedi_spark.report.drivers import LEVELS, effects, importance
+from remedi_spark.report.drivers import LEVELS, Importance, effects, importance
 from remedi_spark.report.explained import WEIGHT, draw_rows
+from remedi_spark.report.outline import Outline, outline
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.holdout import TEST
 from remedi_spark.samples.schema import FeatureContract
@@ -35,6 +36,7 @@ from remedi_spark.scoring.monitoring.health import health
 from remedi_spark.scoring.monitoring.history import latest
 from remedi_spark.scoring.monitoring.measures import against_training
 from remedi_spark.spark.joins import join_rows
+from remedi_spark.spark.kept import kept
 from remedi_spark.spark.side_by_side import together
 from remedi_spark.storage.store import ModelStore, write_bytes, write_json
 from remedi_spark.storage.strict_json import finite
@@ -92,21 +94,18 @@ def run(
     phase = facts["measured_phase"]
     models = facts["phases"][phase]["models"]
     task = task_of(config, workspace.models(phase))
-    rows = _test_rows(workspace, phase, task, models, ablations).cache()
-    try:
+    with kept(_test_rows(workspace, phase, task, ablations)) as rows:
         size = task.size(rows)
         k = max(1, math.ceil(config.scores.budget * size["rows"]))
         head = {**size, "k": k, "measured_on": facts["measured_on"]}
         found = _measure(workspace, config, phase, rows, head, _names(task, models, ablations), ablations)
-        metrics = _metrics(label, head, found["models"], config) | task.summary(found["models"])
-        if ablations:
-            metrics["ablations"] = found["ablations"]
-        metrics["fidelity"] = found["fidelity"]
-        metrics |= {"warnings": facts.get("warnings", []), "failed": facts.get("failed", [])}
-        metrics["fits"] = facts["phases"][phase].get("fits", {})
-        report = _report(workspace, config, phase, metrics, found, durations, task)
-    finally:
-        rows.unpersist()
+    metrics = _metrics(label, head, found["models"], config) | task.summary(found["models"])
+    if ablations:
+        metrics["ablations"] = found["ablations"]
+    metrics["fidelity"] = found["fidelity"]
+    metrics |= {"warnings": facts.get("warnings", []), "failed": facts.get("failed", [])}
+    metrics["fits"] = facts["phases"][phase].get("fits", {})
+    report = _report(workspace, config, phase, metrics, found, durations, task)
     metrics = dict(finite(metrics))
     write_json(workspace.bundle / "metrics.json", metrics)
     write_bytes(workspace.bundle / "report.json", report.model_dump_json(indent=1).encode())
@@ -126,13 +125,12 @@ def _measure(
     parts: dict[str, Callable[[], Any]] = {
         "models": lambda: task.measure(rows, {name: F.col(name) for name in names}, k),
         "ablations": lambda: _differences(rows, ablations, k, config.evaluation.bootstrap) if ablations else {},
-        "fidelity": lambda: fidelity(rows, "student", "fuser", k),
-        "experts": lambda: gate_use(rows, list(EXPERTS), "student"),
-        "drivers": lambda: _drivers(workspace, contract, rows, head, listed=counted),
+        "student": lambda: _student(workspace, contract, rows, head, listed=counted),
         "over_time": lambda: _over_time(rows, config.scores.budget, contract) if counted else [],
         "data_health": lambda: _health(workspace, config, contract, phase, rows),
     }
-    return together(parts)
+    found = together(parts)
+    return {**found.pop("student"), **found}
 
 
 def _differences(rows: DataFrame, ablations: Sequence[str], k: int, resamples: int) -> dict[str, Any]:
@@ -156,19 +154,24 @@ def _names(task: Task, models: list[str], ablations: Sequence[str]) -> list[str]
     return [*models, *task.baselines, "fuser", "student", *ablations]
 
 
-def _test_rows(workspace: Workspace, phase: str, task: Task, models: list[str], ablations: Sequence[str]) -> DataFrame:
-    """Return the untouched rows with every model's score: a probability, or an amount."""
-    base = workspace.read(phase, "oof_predictions").where(F.col(PART) == TEST)
-    fused = workspace.read(phase, "fused_scores")
-    student = workspace.read(phase, "student_scores")
-    rows = join_rows(join_rows(base, fused), student)
+def _test_rows(workspace: Workspace, phase: str, task: Task, ablations: Sequence[str]) -> DataFrame:
+    """Return the untouched rows with every model's score, a probability or an amount, and the features."""
+    rows = workspace.read(phase, "student_scores").where(F.col(PART) == TEST)
     if ablations:
         rows = join_rows(rows, workspace.read(phase, "ablation_scores"))
     margins = {name: column for name, column in task.baselines.items() if column != "rank_mean"}
     margins |= {name: name for name in ("fuser", *ablations)}
     scores = {name: task.score(F.col(column)) for name, column in margins.items()}
     calibrate = _calibrated(workspace.models(phase))
-    return rows.withColumns({**scores, "student": calibrate("student")})
+    return join_rows(rows.withColumns({**scores, "student": calibrate("student")}), _features(workspace, phase))
+
+
+def _features(workspace: Workspace, phase: str) -> DataFrame:
+    """Return keys and features of the samples that the test rows are among."""
+    contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
+    # An owner may be in the training table and in a test table of the user's own, with other features.
+    source = F.col("source") == TEST if phase == FINAL else F.col("source") != TEST
+    return workspace.tables.read("samples").where(source).select(*KEY, *contract.columns)
 
 
 def _calibrated(store: ModelStore) -> Any:
@@ -217,8 +220,7 @@ def _report(
         "retention": metrics["retention"],
         "fidelity": found["fidelity"],
         **task.sections(found["models"]),
-        "experts": found["experts"],
-        **found["drivers"],
+        **{name: found[name] for name in ("experts", "importance", "explained", "effects", "segments")},
         "over_time": found["over_time"],
         "data_health": found["data_health"],
         "training_curves": _curves(workspace, phase, config.task),
@@ -237,38 +239,45 @@ def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict
     }  # fmt: skip
 
 
-def _drivers(
+def _student(
     workspace: Workspace, contract: FeatureContract, rows: DataFrame, head: dict[str, Any], *, listed: bool
 ) -> dict[str, Any]:
-    """Return what drives the student; segments by the list of the best ``k`` where there is one to judge."""
-    samples = workspace.tables.read("samples")
-    scored = join_rows(rows.select(*KEY, LABEL, "student"), samples)
-    drawn = draw_rows(rows, "student", head["k"] / head["rows"], EXPLAINED_ROWS).cache()
-    try:
-        explained = drawn.agg(F.count("*").alias("rows"), F.countDistinct(OWNER).alias("owners")).collect()[0].asDict()
-        sample = join_rows(drawn, samples).select(*contract.columns, WEIGHT)
-        ordered = importance(sample, load_parts(workspace.bundle))
-    finally:
-        drawn.unpersist()
-    names = [name for name, _ in ordered]
-    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "effects": lambda: effects(scored, contract, names[:EFFECTS], "student"),
-        "segments": lambda: _segments(scored, contract, names, head["k"]) if listed else [],
+    """Return what there is to know of the student: how it follows its teacher, who decides, and what drives it.
+
+    Segments are by the list of the best ``k`` where there is one to judge.
+    """
+    spread = outline(rows, "student", EXPERTS, head["k"] / head["rows"])
+    first: dict[str, Callable[[], Any]] = {
+        "fidelity": lambda: fidelity(rows, "student", "fuser", head["k"]),
+        "importance": lambda: _importance(workspace, contract, rows, spread),
     }
-    shares = [{"feature": name, "importance": size} for name, size in ordered]
-    return {"importance": shares, "explained": explained, **together(parts)}
+    follows, found = together(first).values()
+    names = [name for name, _ in found.shares]
+    second: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "effects": lambda: effects(rows, contract, names[:EFFECTS], "student"),
+        "segments": lambda: _segments(rows, contract, names, follows.cut) if listed else [],
+    }
+    return {
+        "fidelity": follows.measures(), "experts": spread.gate_use(),
+        "importance": [{"feature": name, "importance": share} for name, share in found.shares],
+        "explained": {"rows": found.rows, "owners": found.owners},
+        **together(second),
+    }  # fmt: skip
 
 
-def _segments(scored: DataFrame, contract: FeatureContract, names: list[str], k: int) -> list[dict[str, Any]]:
+def _importance(workspace: Workspace, contract: FeatureContract, rows: DataFrame, spread: Outline) -> Importance:
+    drawn = draw_rows(rows, "student", spread.listed, EXPLAINED_ROWS)
+    explained = join_rows(rows.select(*KEY, *contract.columns), F.broadcast(drawn))
+    return importance(explained.select(OWNER, *contract.columns, WEIGHT), load_parts(workspace.bundle))
+
+
+def _segments(rows: DataFrame, contract: FeatureContract, names: list[str], cut: float) -> list[dict[str, Any]]:
     """Measure the student by the levels of the strongest text features."""
     columns = dict(zip(contract.names, contract.columns, strict=True))
     texts = {feature.name for feature in contract.features if feature.kind == "category"}
     chosen = {name: F.col(columns[name]) for name in names if name in texts}
     chosen = dict(list(chosen.items())[:SEGMENTS])
-    if not chosen:
-        return []
-    cut = scored.select("student").orderBy(F.desc("student")).limit(k).agg(F.min("student")).collect()[0][0]
-    return measure_segments(scored, F.col("student"), chosen, cut, LEVELS)
+    return measure_segments(rows, F.col("student"), chosen, cut, LEVELS) if chosen else []
 
 
 def _over_time(rows: DataFrame, budget: float, contract: FeatureContract) -> list[dict[str, Any]]:
@@ -294,8 +303,7 @@ def _health(
     if parts.distribution is None:
         return None
     distribution = Distribution.from_dict(parts.distribution)
-    samples = join_rows(rows.select(*KEY), workspace.tables.read("samples"))
-    now = count_rows(samples, Encoder.from_dict(parts.encoder), distribution.edges)
+    now = count_rows(rows, Encoder.from_dict(parts.encoder), distribution.edges)
     # What is shipped has learned from the measured rows too, unless they came in a table of their own.
     then = replace(distribution if phase == FINAL else distribution.without(now), score_edges=[], score_counts=[])
     drift = list(against_training(now, then, contract.names, config.monitoring))

@@ -7,7 +7,7 @@ distributed. So the figures that :mod:`remedi_spark.scoring.monitoring` judges c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
@@ -30,6 +29,7 @@ from remedi_spark.scoring.monitoring.counting import add_up
 from remedi_spark.scoring.monitoring.distribution import Counter, Counts, Distribution
 from remedi_spark.scoring.scores_schema import COMMENTS, NAMES
 from remedi_spark.spark.joins import join_rows
+from remedi_spark.spark.kept import kept, shared
 from remedi_spark.spark.ranking import add_rank
 from remedi_spark.storage.tables import reads_as_csv
 
@@ -50,6 +50,7 @@ class Batch:
         scored: owner_id, snapshot_date, score; and the tasks' counts, in rows without a key.
         canonical: owner_id, snapshot_date, f0 … fn.
         parts: of the bundle.
+        held: what keeps the rows until it is closed.
     """
 
     table: str
@@ -57,6 +58,7 @@ class Batch:
     scored: DataFrame
     canonical: DataFrame
     parts: BundleParts
+    held: ExitStack
 
     def counts(self) -> tuple[Counts, Distribution] | None:
         """Return how the rows are distributed, and how the training rows were; None when the bundle does not know."""
@@ -84,8 +86,7 @@ class Batch:
 
     def free(self) -> None:
         """Let the executors forget the rows."""
-        self.scored.unpersist()
-        self.canonical.unpersist()
+        self.held.close()
 
 
 def published(ranked: DataFrame, model_version: str, moment: datetime, run_id: str) -> DataFrame:
@@ -123,13 +124,11 @@ def open_batch(frame: DataFrame, parts: BundleParts, *, table: str) -> Batch:
         InputError: a key or a feature is missing, null, duplicated or of another type than in training.
     """
     contract = Encoder.from_dict(parts.encoder).contract
-    canonical = _canonical(frame, contract, table).persist(StorageLevel.DISK_ONLY)
-    try:
+    with ExitStack() as stack:
+        canonical = stack.enter_context(kept(_canonical(frame, contract, table), on_disk=True))
         rows = check_keys(canonical, table, contract.id_column, contract.time_column)
-    except Exception:
-        canonical.unpersist()
-        raise
-    return Batch(table, rows, _scored(canonical, parts).persist(StorageLevel.DISK_ONLY), canonical, parts)
+        scored = stack.enter_context(kept(_scored(canonical, parts), on_disk=True))
+        return Batch(table, rows, scored, canonical, parts, stack.pop_all())
 
 
 def score_canonical(rows: DataFrame, parts: BundleParts) -> DataFrame:
@@ -149,7 +148,7 @@ def _canonical(frame: DataFrame, contract: FeatureContract, table: str) -> DataF
 
 def _scored(rows: DataFrame, parts: BundleParts) -> DataFrame:
     """Return keys and score; at the end of each task's rows one more with its counts."""
-    shared = rows.sparkSession.sparkContext.broadcast(parts)
+    stored = shared(rows.sparkSession, parts)
     schema = _schema(rows, f"score double, {_COUNTS} binary")
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -157,7 +156,7 @@ def _scored(rows: DataFrame, parts: BundleParts) -> DataFrame:
         counter: Counter | None = None
         counts: list[Any] = []
         for batch in batches:
-            bundle = bundle or _load(shared.value)
+            bundle = bundle or _load(stored())
             counter = counter or _counter(bundle)
             frame = batch.select(bundle.contract.columns).to_pandas()
             scores = bundle.score(frame)
@@ -176,12 +175,12 @@ def _scored(rows: DataFrame, parts: BundleParts) -> DataFrame:
 
 def _explained(rows: DataFrame, parts: BundleParts, top: int) -> DataFrame:
     """Return keys and reasons of rows with their scores."""
-    shared = rows.sparkSession.sparkContext.broadcast(parts)
+    stored = shared(rows.sparkSession, parts)
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         bundle: Bundle | None = None
         for batch in batches:
-            bundle = bundle or _load(shared.value)
+            bundle = bundle or _load(stored())
             frame = batch.select(bundle.contract.columns).to_pandas()
             keys, scores = [batch.column(key) for key in KEY], batch.column("score").to_numpy()
             yield pa.RecordBatch.from_arrays([*keys, _reasons(bundle, frame, top, scores)], [*KEY, "reasons"])

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from remedi_spark.report.drivers import LEVELS, effects
+from remedi_spark.report.drivers import LEVELS, _parts, _shares, effects
 from remedi_spark.samples.schema import Feature, FeatureContract
 
 CONTRACT = FeatureContract(
@@ -71,3 +72,15 @@ def test_a_rare_level_that_moves_the_score_has_a_place(spark: Any) -> None:
     assert "gold" in found["values"]
     assert len(found["values"]) == LEVELS
     assert found["rows"] == sorted(found["rows"], reverse=True)
+
+
+def test_contributions_are_shares_of_their_sum_largest_first() -> None:
+    assert _shares({0: 1.0, 2: 3.0, 1: 1.0}, ["b", "a", "c"]) == (("c", 0.6), ("a", 0.2), ("b", 0.2))
+    assert _shares({0: 0.0}, ["b"]) == (("b", 0.0),)
+
+
+def test_a_task_gives_its_sums_and_the_owners_behind_them() -> None:
+    found = _parts(np.array([0.25, 0.5]), pa.array([7, 7, 9], pa.int64())).to_pydict()
+    assert found == {
+        "position": [0, 1, -1, -1, -1], "size": [0.25, 0.5, 1.0, 1.0, 1.0], "owner_id": [None, None, 7, 7, 9]
+    }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,16 @@ import pytest
 
 from remedi_spark.labels.levels import choose_levels
 from remedi_spark.report.explained import WEIGHT, draw_rows
+from remedi_spark.report.outline import outline
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 OWNERS, SNAPSHOTS, SIZE = 300, 30, 600
+
+
+def _drawn(rows: DataFrame, share: float, size: int) -> pd.DataFrame:
+    return draw_rows(rows, "student", outline(rows, "student", [], share).listed, size).toPandas()
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +35,8 @@ def table() -> pd.DataFrame:
 
 def test_few_owners_of_many_snapshots(spark: Any, table: pd.DataFrame) -> None:
     rows = spark.createDataFrame(table).repartition(3)
-    drawn = draw_rows(rows, "student", 0.075, SIZE).toPandas()
-    again = draw_rows(rows.repartition(2), "student", 0.075, SIZE).toPandas()
+    drawn = _drawn(rows, 0.075, SIZE)
+    again = _drawn(rows.repartition(2), 0.075, SIZE)
     by_key = [one.set_index(["owner_id", "snapshot_date"])[WEIGHT].sort_index() for one in (drawn, again)]
     pd.testing.assert_series_equal(*by_key)
     assert len(drawn) == SIZE
@@ -44,7 +52,7 @@ def test_few_owners_of_many_snapshots(spark: Any, table: pd.DataFrame) -> None:
 @pytest.mark.parametrize(("rows", "size"), [(40, 600), (20_000, 100)])
 def test_small_and_large_tables(spark: Any, rows: int, size: int) -> None:
     frame = spark.range(rows).selectExpr("id AS owner_id", "CAST(NULL AS DATE) AS snapshot_date", "id % 17 AS student")
-    drawn = draw_rows(frame, "student", 0.1, size).toPandas()
+    drawn = _drawn(frame, 0.1, size)
     assert len(drawn) == min(rows, size)
     assert drawn[WEIGHT].sum() == pytest.approx(rows)
     assert drawn["owner_id"].is_unique
@@ -52,8 +60,8 @@ def test_small_and_large_tables(spark: Any, rows: int, size: int) -> None:
 
 def test_a_table_of_one_score_and_an_empty_one(spark: Any) -> None:
     frame = spark.range(50).selectExpr("id AS owner_id", "CAST(NULL AS DATE) AS snapshot_date", "0.5D AS student")
-    assert draw_rows(frame, "student", 0.1, 20).count() == 10
-    assert draw_rows(frame.limit(0), "student", 0.1, 20).count() == 0
+    assert len(_drawn(frame, 0.1, 20)) == 10
+    assert len(_drawn(frame.limit(0), 0.1, 20)) == 0
 
 
 def test_levels_that_matter_have_room_beside_the_frequent_ones(spark: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from pyspark.sql import functions as F
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, brier_score_loss, ndcg_score, roc_auc_score
 
-from remedi_spark.labels.measures import fidelity, gate_use, measure_by, measure_models, measure_segments
+from remedi_spark.labels.measures import compare_ranks, fidelity, measure_by, measure_models, measure_segments
+from remedi_spark.report.outline import Group, Listed, Outline, outline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -141,27 +143,53 @@ def test_a_segment_that_nobody_lists_has_recall_0_and_no_lift(spark: SparkSessio
 
 def test_fidelity_is_spearman_and_the_shared_top(frame: Any, table: pd.DataFrame) -> None:
     found = fidelity(frame, "student", "teacher", K)
-    assert found["spearman"] == pytest.approx(spearmanr(table["student"], table["teacher"]).statistic)
+    assert found.spearman == pytest.approx(spearmanr(table["student"], table["teacher"]).statistic)
     shared = set(table["student"].nlargest(K).index) & set(table["teacher"].nlargest(K).index)
-    assert found["top_k_overlap"] == pytest.approx(len(shared) / K)
+    assert found.top_k_overlap == pytest.approx(len(shared) / K)
+    assert found.cut == np.sort(table["student"])[-K]
     same = fidelity(frame.withColumn("copy", F.exp("teacher")), "copy", "teacher", K)
-    assert same == {"spearman": pytest.approx(1.0), "top_k_overlap": 1.0}
+    assert same.measures() == {"spearman": pytest.approx(1.0), "top_k_overlap": 1.0}
+
+
+def test_ranks_of_a_constant_score_agree_with_nothing() -> None:
+    found = compare_ranks(np.array([0.5, 0.5, 0.5]), np.array([1.0, 2.0, 3.0]), k=1)
+    assert (found.spearman, found.top_k_overlap, found.cut) == (None, 0.0, 0.5)
+    with_ties = compare_ranks(np.array([1.0, 1.0, 0.0]), np.array([3.0, 1.0, 2.0]), k=2)
+    assert with_ties.spearman == pytest.approx(spearmanr([1, 1, 0], [3, 1, 2]).statistic)
+    assert (with_ties.top_k_overlap, with_ties.cut) == (0.5, 1.0)
 
 
 def test_gates_are_averaged_over_all_and_by_decile(frame: Any, table: pd.DataFrame) -> None:
     experts = ["one", "two", "three"]
     gates = table[[f"gate_{name}" for name in experts]]
-    found = gate_use(frame, experts, "teacher")
+    spread = outline(frame, "teacher", experts, K / ROWS)
+    found = spread.gate_use()
     np.testing.assert_allclose(found["mean_weight"], gates.mean())
     assert found["entropy"] == pytest.approx(-(gates * np.log(gates)).sum(axis=1).mean() / np.log(3))
     by_decile = np.array(found["by_decile"])
     assert by_decile.shape == (10, 3)
     np.testing.assert_allclose(by_decile.sum(axis=1), 1)
+    assert spread.listed.on == (table["teacher"] >= spread.cut).sum()
+    assert abs(spread.listed.on - K) <= 1e-3 * ROWS + 1
+    assert spread.listed.on + spread.listed.off == ROWS
 
 
 def test_deciles_start_with_the_best(spark: SparkSession) -> None:
     rows = [(float(i), float(i >= 900), float(i < 900)) for i in range(1000)]
     frame = spark.createDataFrame(rows, "teacher double, gate_top double, gate_rest double")
-    by_decile = np.array(gate_use(frame, ["top", "rest"], "teacher")["by_decile"])
+    by_decile = np.array(outline(frame, "teacher", ["top", "rest"], 0.1).gate_use()["by_decile"])
     assert by_decile[0, 0] > 0.85, "cuts are quantiles to within a hundredth"
     assert by_decile[2:, 0].max() == 0
+
+
+def test_groups_add_up_to_means_and_the_list() -> None:
+    groups = tuple(Group(i, i == 0, 2, (0.5 + i / 10, 1.5 - i / 10), math.log(2)) for i in range(10))
+    split = (Group(0, False, 1, (1.0, 0.0), 0.0), *groups)
+    spread = Outline(("a", "b"), 0.7, split)
+    assert spread.listed == Listed(0.7, 2, 19)
+    found = spread.gate_use()
+    assert found["mean_weight"] == pytest.approx([10.5 / 21, 10.5 / 21])
+    assert found["entropy"] == pytest.approx(10 / 21)
+    assert found["by_decile"][0] == pytest.approx([1.5 / 3, 1.5 / 3])
+    assert found["by_decile"][3] == pytest.approx([0.4, 0.6])
+    assert Outline(("a", "b"), 0.7, groups[:9]).gate_use()["by_decile"] == [], "no rows in the last decile"
