@@ -76,7 +76,7 @@ def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> dict[
     by_shot = shot_metrics(
         labels, scores, edges=shots.label_edges(), train_counts=shots.counts, many=shots.many, few=shots.few
     )
-    owners = pd.factorize(frame[OWNER])[0]
+    owners = np.unique(frame[OWNER].to_numpy(), return_inverse=True)[1]  # in an order of their own
     share, value = value_curve(labels, scores, GAINS_POINTS)
     return {
         "metrics": {name: plain(value) for name, value in metrics.items()},

@@ -76,7 +76,7 @@ def _measure(frame: pd.DataFrame, k: int, resamples: int, probability: bool) -> 
         metrics |= dict.fromkeys(_CALIBRATION)
     measured: dict[str, Any] = {"metrics": metrics, "gains": [share.tolist(), recall.tolist()], "intervals": {}}
     if resamples:
-        owners = pd.factorize(frame[OWNER])[0]
+        owners = frame[OWNER].to_numpy()
         found = bootstrap_intervals(labels, scores, k, metrics=_INTERVALS, n_resamples=resamples, groups=owners)
         measured["intervals"] = {name: [plain(low), plain(high)] for name, (low, high) in found.items()}
     if probability and scores.min() >= 0 and scores.max() <= 1:
@@ -103,7 +103,7 @@ def compare_models(
     long = rows.select(_owner_number(), LABEL, F.explode(F.array(*both)).alias("both")).select(OWNER, LABEL, "both.*")
 
     def work(frame: pd.DataFrame) -> pd.DataFrame:
-        owners = pd.factorize(frame[OWNER])[0]
+        owners = frame[OWNER].to_numpy()
         labels, one, other = (frame[name].to_numpy() for name in (LABEL, "one", "other"))
         found = paired_bootstrap(labels, one, other, k, metric, n_resamples=resamples, groups=owners)
         return pd.DataFrame({"pair": [frame["pair"].iloc[0]], "found": [json.dumps([plain(x) for x in found])]})

@@ -186,7 +186,8 @@ def _codes(groups: npt.ArrayLike, rows: int) -> IntArray:
     named = np.asarray(groups)
     if named.shape != (rows,):
         raise InputError(f"groups: found shape {named.shape}, expected one group a row, shape ({rows},)")
-    codes, _ = pd.factorize(named, use_na_sentinel=False)
+    # In an order of their own: the same resamples are drawn however the rows arrive.
+    codes, _ = pd.factorize(named, sort=True, use_na_sentinel=False)
     return codes.astype(np.int64)
 
 

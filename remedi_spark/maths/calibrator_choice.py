@@ -73,7 +73,7 @@ def _stratified_folds(y: FloatArray, groups: npt.ArrayLike | None, folds: int, s
     named = np.arange(len(y)) if groups is None else np.asarray(groups)
     if named.shape != y.shape:
         raise InputError(f"groups: found shape {named.shape}, expected one group a row, shape {y.shape}")
-    codes, names = pd.factorize(named, use_na_sentinel=False)
+    codes, names = pd.factorize(named, sort=True, use_na_sentinel=False)
     positive = np.bincount(codes, weights=y, minlength=len(names)) > 0
     folds = min(folds, int(positive.sum()), int((~positive).sum()))
     if folds < 2:

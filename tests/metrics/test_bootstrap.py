@@ -98,6 +98,19 @@ def test_same_seed_same_interval():
     assert first == second != other
 
 
+def test_the_order_of_rows_changes_no_interval():
+    labels, scores = planted(3)
+    groups = np.random.default_rng(0).integers(-(2**62), 2**62, 700)[np.arange(len(labels)) % 700]
+    order = np.random.default_rng(1).permutation(len(labels))
+    found = bootstrap_intervals(labels, scores, 150, n_resamples=50, groups=groups)
+    assert bootstrap_intervals(labels[order], scores[order], 150, n_resamples=50, groups=groups[order]) == found
+    paired = paired_bootstrap(labels, scores, scores**2, 150, "ap", n_resamples=50, groups=groups)
+    moved = paired_bootstrap(
+        labels[order], scores[order], scores[order] ** 2, 150, "ap", n_resamples=50, groups=groups[order]
+    )
+    assert moved == paired
+
+
 def test_one_class_only_gives_nan():
     assert np.isnan(bootstrap_intervals([0, 0], [1, 2], 1, metrics=["ap"], n_resamples=5)["ap"]).all()
     assert np.isnan(bootstrap_intervals([], [], 1, metrics=["ap"], n_resamples=5)["ap"]).all()
