@@ -20,7 +20,7 @@ from remedi_spark.ensemble.fuser import fit_fuser, fuse, fuser_inputs
 from remedi_spark.ensemble.student_parts import student_members
 from remedi_spark.labels.kind import task_of
 from remedi_spark.models.contract import TARGET
-from remedi_spark.models.cross_fit import FoldFits, fit_by_fold, mean_margin
+from remedi_spark.models.cross_fit import FoldFits, cross_fit, mean_margin
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.progress import say, step
 from remedi_spark.samples.encoder import Encoder
@@ -84,10 +84,11 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
             config.base_models.workers or 1, config.seed * 1000 + 500, task.amounts(),
             positives=positives if task.binary else 0,
         )  # fmt: skip
-        models = fit_by_fold(
+        fits = cross_fit(
             rows, config.student.enabled, plan,
-            lambda name, fold, _: step("ablations", f"{STUDENT}: {name} fold {fold + 1}/{encoder.folds}"),
+            lambda name, fold, *_: step("ablations", f"{STUDENT}: {name} fold {fold + 1}/{encoder.folds}"),
         )  # fmt: skip
+    models = fits.whole().by_name(encoder.folds)
     models |= student_members(workspace, config, phase)
     test = encoded.where(F.col(PART) == TEST).select(*CARRIED, "x", "te")
     margins = score_by_fold(test, models, encoder.layout)

@@ -8,12 +8,9 @@ never saw its owner; any other row by the mean of the fold models.
 
 from __future__ import annotations
 
-import itertools
 import math
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,15 +20,14 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
-from remedi_spark.errors import InputError, cause
+from remedi_spark.ensemble.stored_fits import StoredFits
+from remedi_spark.errors import InputError
 from remedi_spark.labels.kind import task_of
 from remedi_spark.models.contract import TARGET, FitError
-from remedi_spark.models.cross_fit import FoldFits, fit_fold
+from remedi_spark.models.cross_fit import FoldFits
 from remedi_spark.models.fit_facts import fit_facts, weak_members
 from remedi_spark.models.predict import score_by_fold
-from remedi_spark.models.registry import depends_on_workers
-from remedi_spark.progress import say, step, warn
-from remedi_spark.redaction import redact
+from remedi_spark.progress import say, warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
 from remedi_spark.samples.folds import BLOCK, deal, require_positives
@@ -44,7 +40,6 @@ from remedi_spark.spark.kept import kept
 from remedi_spark.spark.partitions import slots, uniform
 from remedi_spark.spark.side_by_side import together
 from remedi_spark.storage.fitted import Fitted
-from remedi_spark.storage.ledger import Unit
 from remedi_spark.storage.store import checksums, read_json
 from remedi_spark.storage.workspace import FINAL, HOLDOUT, WARNINGS, Workspace
 
@@ -273,52 +268,11 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[
         count, settings.validation_share, workers, config.seed * 1000, task.amounts(),
         seconds=config.spark.unit_seconds, positives=positives,
     )  # fmt: skip
-    store, ledger = workspace.models(phase.name), workspace.ledger
     order = sorted(models, key=lambda name: not _long(models[name]))
-    todo = _not_done(workspace, phase.name, {name: models[name] for name in order}, plan)
-
-    ended = itertools.count(1)
-
-    def fit(rows: DataFrame, unit: tuple[str, int]) -> tuple[str, str | None]:
-        name, fold = unit
-        done, key = todo[unit]
-        started = time.monotonic()
-        try:
-            fitted = fit_fold(rows, models[name], plan, fold)
-            store.save_fitted(fitted, "base_models", name, f"fold_{fold}")
-            ledger.record(done, key, time.monotonic() - started)
-            told = f"{phase.name}: {name} fold {fold + 1}/{settings.folds}: {_size(fitted)}"
-            step("base-models", told, done=next(ended), total=len(todo))
-        except InputError:
-            raise
-        except Exception as error:  # any failure of one native fit must not lose the others
-            return name, redact(f"fold {fold}: {cause(error)}")
-        return name, None
-
-    with kept(rows) as held, ThreadPoolExecutor(parallel) as pool:
-        failures = {name: reason for name, reason in pool.map(partial(fit, held), todo) if reason}
+    fits = StoredFits(workspace, phase.name, "base-models", ("encoded",))
+    with kept(rows) as held:
+        failures = fits.fit(held, {name: models[name] for name in order}, plan, parallel=parallel)
     return _survivors(list(models), failures, settings.on_failure), failures
-
-
-def _not_done(
-    workspace: Workspace, phase: str, models: dict[str, ModelConfig], plan: FoldFits
-) -> dict[tuple[str, int], tuple[Unit, str]]:
-    """Return the fits (model, fold) that the ledger does not know as done, each with its unit and key."""
-    todo = {}
-    encoded = workspace.tables.stamp(workspace.name(phase, "encoded"))
-    for name, model in models.items():
-        known = replace(plan, seconds=None, workers=plan.workers if depends_on_workers(model) else 1)
-        made_from = [encoded, model.model_dump(mode="json"), asdict(known)]
-        for fold in range(plan.folds):
-            files = [f"base_models/{name}/fold_{fold}.*"]
-            unit = workspace.unit(f"base-models/{phase}/{name}/{fold}", made_from, phase=phase, files=files)
-            key = workspace.ledger.key(unit)
-            if not workspace.ledger.stands(unit, key):
-                todo[name, fold] = unit, key
-    fits = len(models) * plan.folds
-    if len(todo) < fits:
-        say("base-models", f"{phase}: {fits - len(todo)} of {fits} fits done before, skipped")
-    return todo
 
 
 def _survivors(names: list[str], failures: dict[str, str], on_failure: str) -> list[str]:
@@ -359,11 +313,6 @@ def _long(model: ModelConfig) -> bool:
     return model.categories if model.kind == "catboost" else model.kind not in ("lightgbm", "xgboost")
 
 
-def _size(fitted: Fitted) -> str:
-    unit = "trees" if "trees" in fitted.info else "epochs"
-    return f"{fitted.info[unit]} {unit}"
-
-
 def _prior_after_sampling(prior: float, negatives: float) -> float:
     """Return the share of positives when a share of the negatives is kept: focal boosting starts from it."""
     return prior / (prior + (1 - prior) * negatives)
@@ -391,10 +340,8 @@ def _predict(workspace: Workspace, config: Config, phase: _Phase, names: list[st
     what the shift leaves of them the alignment brings to the prior.
     """
     store = workspace.models(phase.name)
-    models: dict[str, Sequence[Fitted]] = {
-        name: [store.load_fitted("base_models", name, f"fold_{k}") for k in range(phase.encoder.folds)]
-        for name in names
-    }
+    fits = StoredFits(workspace, phase.name, "base-models", ("encoded",))
+    models: dict[str, Sequence[Fitted]] = {**fits.load(names, phase.encoder.folds)}
     encoded = workspace.read(phase.name, "encoded")
     margins = score_by_fold(encoded.select(*CARRIED, "x", "te"), models, phase.encoder.layout)
     shift = math.log(config.base_models.negatives)

@@ -10,7 +10,6 @@ Writes ``student_scores``: the columns of ``fused_scores``, and every row's ``st
 
 from __future__ import annotations
 
-import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -18,12 +17,13 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, PART, ROW_HASH
 from remedi_spark.config import Config
+from remedi_spark.ensemble.stored_fits import StoredFits
 from remedi_spark.ensemble.student_parts import student_members, student_parts
 from remedi_spark.labels.kind import task_of
-from remedi_spark.models.contract import TARGET
-from remedi_spark.models.cross_fit import FoldFits, fit_by_fold, mean_margin
+from remedi_spark.models.contract import TARGET, FitError
+from remedi_spark.models.cross_fit import FoldFits, mean_margin
 from remedi_spark.models.predict import score_by_fold
-from remedi_spark.progress import say, step
+from remedi_spark.progress import say
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.folds import BLOCK
 from remedi_spark.samples.holdout import TEST, TRAIN
@@ -87,14 +87,10 @@ def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> d
         label=LABEL if mixes_labels else None, label_weight=settings.label_weight if mixes_labels else 0.0,
         seconds=config.spark.unit_seconds,
     )  # fmt: skip
-    count = itertools.count(1)
-
-    def keep(name: str, fold: int, fitted: Fitted) -> None:
-        store.save_fitted(fitted, "student", name, f"fold_{fold}")
-        told = f"{phase}: {name} fold {fold + 1}/{folds}"
-        step("student", told, done=next(count), total=len(settings.enabled) * folds)
-
-    models = fit_by_fold(rows, settings.enabled, plan, keep)
+    fits = StoredFits(workspace, phase, "student", ("encoded", "fused_scores"))
+    if failed := fits.fit(rows, settings.enabled, plan):
+        raise FitError(f"parts of the student could not be fitted, the others are kept: {failed}")
+    models: dict[str, Sequence[Fitted]] = {**fits.load(list(settings.enabled), folds)}
     for name, fitted in student_members(workspace, config, phase).items():
         models[name] = fitted
         for fold, one in enumerate(fitted):

@@ -11,7 +11,6 @@ adds up.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,10 +23,10 @@ from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.labels.counts import amount_column, bin_column, weight_column
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
-from remedi_spark.models.cross_fit import FoldFits, fit_fold
+from remedi_spark.models.cross_fit import FoldFits, cross_fit
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.spark.kept import kept
-from remedi_spark.spark.partitions import slots, uniform
+from remedi_spark.spark.partitions import uniform
 from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
@@ -100,12 +99,11 @@ def _trials(
         kind: rows.withColumn(WEIGHT, row_weight(density, F.col(plan.target), zeros_apart=zeros_apart))
         for kind, density in densities.items()
     }
-    units = [(kind, fold) for kind in kinds for fold in range(folds)]
-    with ThreadPoolExecutor(slots(rows.sparkSession)) as pool:
-        fitted = list(pool.map(lambda unit: fit_fold(weighted[unit[0]], TRIAL, plan, unit[1]), units))
+    todo = [(kind, fold) for kind in kinds for fold in range(folds)]
+    fits = cross_fit(weighted, dict.fromkeys(kinds, TRIAL), plan, lambda *_: None, todo=todo).whole()
     # The other folds' places are filled, but none of their rows is scored.
     models: dict[str, Sequence[Fitted]] = {
-        kind: [fitted[i * folds + min(fold, folds - 1)] for fold in range(plan.folds)] for i, kind in enumerate(kinds)
+        kind: [fits.fitted[kind, min(fold, folds - 1)] for fold in range(plan.folds)] for kind in kinds
     }
     unseen = rows.where(F.col(FOLD) < folds).select(FOLD, LABEL, plan.target, "x", "te")
     return _errors(score_by_fold(unseen, models, plan.layout), densities, scale, plan.target)

@@ -1,9 +1,10 @@
-"""Fit several models fold by fold, as many fits side by side as there are slots."""
+"""The one loop that fits models fold by fold, as many fits side by side as there are slots."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import ModelConfig
-from remedi_spark.errors import cause, doing
-from remedi_spark.models.contract import AMOUNT, ROW_WEIGHT, TARGET, VALID, Amounts, TrainingSet, X
+from remedi_spark.errors import InputError, cause, doing
+from remedi_spark.models.contract import AMOUNT, ROW_WEIGHT, TARGET, VALID, Amounts, FitError, TrainingSet, X
 from remedi_spark.models.net import LABELS
 from remedi_spark.models.registry import learner_for
 from remedi_spark.progress import warn
+from remedi_spark.redaction import redact
 from remedi_spark.samples.folds import inner_validation
 from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.partitions import slots
@@ -124,22 +126,70 @@ def _inputs(layout: Layout, model: ModelConfig, fold: int) -> Column:
     return F.concat(*parts)
 
 
-def fit_by_fold(
-    rows: DataFrame, models: dict[str, ModelConfig], plan: FoldFits, on_fit: Callable[[str, int, Fitted], None]
-) -> dict[str, Sequence[Fitted]]:
-    """Fit every model for every fold left out, side by side; return them by name. ``on_fit`` sees each as it ends."""
-    units = [(name, fold) for name in models for fold in range(plan.folds)]
+@dataclass(frozen=True)
+class Fits:
+    """What a loop of fits has made: models by name and fold left out, and by name why a model has none."""
 
-    def fit(unit: tuple[str, int]) -> Fitted:
+    fitted: dict[tuple[str, int], Fitted]
+    failed: dict[str, str]
+
+    def whole(self) -> Fits:
+        """Return the fits if none has failed.
+
+        Raises:
+            FitError: names what failed, and why.
+        """
+        if self.failed:
+            raise FitError(f"these models could not be fitted: {self.failed}")
+        return self
+
+    def by_name(self, folds: int) -> dict[str, Sequence[Fitted]]:
+        """Return the models of each name, one a fold."""
+        names = dict.fromkeys(name for name, _ in self.fitted)
+        return {name: [self.fitted[name, fold] for fold in range(folds)] for name in names}
+
+
+def cross_fit(
+    rows: DataFrame | Mapping[str, DataFrame], models: Mapping[str, ModelConfig], plan: FoldFits,
+    keep: Callable[[str, int, Fitted, float], None], *, todo: Sequence[tuple[str, int]] | None = None,
+    parallel: int | None = None,
+) -> Fits:  # fmt: skip
+    """Fit models for folds left out, side by side; a fit that fails loses no other.
+
+    Args:
+        rows: what they are fitted on, or by name.
+        models: what to fit.
+        plan: how.
+        keep: is told each fit as it ends: name, fold, the model, seconds.
+        todo: the pairs of name and fold to fit, in order; None: all.
+        parallel: how many at once; None: as many as there are slots for.
+
+    Raises:
+        InputError: a fit says that the input is wrong; the others under way end first.
+    """
+    units = [(name, fold) for name in models for fold in range(plan.folds)] if todo is None else list(todo)
+    frames = rows if isinstance(rows, Mapping) else dict.fromkeys(models, rows)
+
+    def fit(unit: tuple[str, int]) -> Fitted | str:
         name, fold = unit
-        with doing(fit=f"{name} fold {fold}"):
-            fitted = fit_fold(rows, models[name], plan, fold)
-        on_fit(name, fold, fitted)
+        started = time.monotonic()
+        try:
+            with doing(fit=f"{name} fold {fold}"):
+                fitted = fit_fold(frames[name], models[name], plan, fold)
+            keep(name, fold, fitted, time.monotonic() - started)
+        except InputError:
+            raise
+        except Exception as error:  # whatever ends one native fit
+            return redact(f"fold {fold}: {cause(error)}")
         return fitted
 
-    with ThreadPoolExecutor(max(1, slots(rows.sparkSession) // plan.workers)) as pool:
-        fitted = list(pool.map(fit, units))
-    return {name: fitted[i * plan.folds : (i + 1) * plan.folds] for i, name in enumerate(models)}
+    if not units:
+        return Fits({}, {})
+    spark = frames[units[0][0]].sparkSession
+    with ThreadPoolExecutor(parallel or max(1, slots(spark) // plan.workers)) as pool:
+        found = dict(zip(units, pool.map(fit, units), strict=True))
+    failed = {name: made for (name, _), made in found.items() if isinstance(made, str)}
+    return Fits({unit: made for unit, made in found.items() if isinstance(made, Fitted)}, failed)
 
 
 def mean_margin(models: Sequence[str]) -> Any:

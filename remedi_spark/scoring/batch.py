@@ -31,6 +31,7 @@ from remedi_spark.scoring.scores_schema import COMMENTS, NAMES
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.kept import kept, shared
 from remedi_spark.spark.ranking import add_rank
+from remedi_spark.spark.schemas import data_type
 from remedi_spark.storage.tables import reads_as_csv
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _explained(rows: DataFrame, parts: BundleParts, top: int) -> DataFrame:
 
 def _schema(rows: DataFrame, added: str) -> t.StructType:
     keys = [t.StructField(name, rows.schema[name].dataType) for name in KEY]
-    return t.StructType([*keys, *t._parse_datatype_string(added).fields])  # type: ignore[attr-defined]
+    return t.StructType([*keys, *data_type(added).fields])
 
 
 def _load(parts: BundleParts) -> Bundle:

@@ -13,6 +13,7 @@ from remedi_spark.labels.weights import Errors, best_weights, row_weight, try_we
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.maths.lds import width_edges
+from remedi_spark.models import cross_fit
 from remedi_spark.models.cross_fit import FoldFits, fit_fold
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.samples.layout import Layout, Slot
@@ -85,7 +86,7 @@ def test_rows_of_the_folds_left_out_are_judged_by_models_that_never_saw_them(
         judged.append(({row["fold"] for row in rows.select("fold").distinct().collect()}, by_place))
         return score_by_fold(rows, models, layout)
 
-    monkeypatch.setattr(label_weights, "fit_fold", fit)
+    monkeypatch.setattr(cross_fit, "fit_fold", fit)
     monkeypatch.setattr(label_weights, "score_by_fold", score)
     try_weights(*trial(spark, *world(True)), zeros_apart=False)
     [(folds, by_place)] = judged
