@@ -8,29 +8,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import LABEL, PART, WEIGHT
-from remedi_spark.config import Config
-from remedi_spark.config.chain import ModelConfig
+from remedi_spark.columns import LABEL, PART
 from remedi_spark.labels.alignment import align, binned_margins, binned_rows, fit_alignment, log_odds
-from remedi_spark.labels.kind import Measured
+from remedi_spark.labels.kind import Measured, Task
 from remedi_spark.labels.measures import measure_models
 from remedi_spark.maths.calibrator_choice import best_calibrator
 from remedi_spark.maths.label_scale import ScoreMap
-from remedi_spark.models.contract import Amounts, Array
+from remedi_spark.models.contract import Array
 from remedi_spark.samples.holdout import TRAIN
-from remedi_spark.samples.layout import Layout
-from remedi_spark.storage.store import ModelStore
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """See :class:`remedi_spark.labels.kind.Task`."""
-
-    config: Config
-    store: ModelStore
 
     binary: ClassVar[bool] = True
     loss: ClassVar[str] = "logistic"
@@ -38,33 +31,14 @@ class Classification:
     baselines: ClassVar[dict[str, str]] = {"mean": "mean", "rank_mean": "rank_mean", "stack_lr": "stack_lr"}
     only_rank: ClassVar[tuple[str, ...]] = ("rank_mean",)
     """Baselines whose scores are no probabilities."""
-    files: ClassVar[tuple[str, ...]] = ()
 
     def rare_above(self, labelled: DataFrame) -> float:
         """Return 0: positives are rare."""
         return 0.0
 
-    def measure_labels(self, train: DataFrame) -> None:
-        """Store nothing: a 0/1 label needs no scale."""
-
-    def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:
-        """Store nothing: a row has its own weight."""
-
     def target(self) -> Column:
         """Return the label."""
         return F.col(LABEL)
-
-    def weight(self) -> Column:
-        """Return the row's own weight."""
-        return F.col(WEIGHT)
-
-    def members(self, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
-        """Return all that are switched on."""
-        return {name: model for name, model in models.items() if model.enabled}
-
-    def amounts(self) -> Amounts | None:
-        """Return None."""
-        return None
 
     def predictions(self, margins: DataFrame, names: list[str]) -> DataFrame:
         """Bring every model to the true prior by what the other folds tell."""

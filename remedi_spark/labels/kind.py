@@ -7,9 +7,14 @@ published, and how that is judged.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.maths.label_scale import ScoreMap
@@ -24,8 +29,12 @@ Measured = dict[str, dict[str, Any]]
 """By model: ``metrics``, ``intervals`` and what else the task measures."""
 
 
-class Task(Protocol):
-    """One kind of label, in one phase of one run."""
+@dataclass(frozen=True)
+class Task(ABC):
+    """One kind of label, in one phase of one run. What most kinds need not say has a default here."""
+
+    config: Config
+    store: ModelStore
 
     binary: ClassVar[bool]
     """Labels are 0 or 1."""
@@ -35,18 +44,17 @@ class Task(Protocol):
     """What owners with a rare label are called."""
     baselines: ClassVar[dict[str, str]]
     """Baselines worth measuring, each with its column of ``fused_scores``."""
-    files: ClassVar[tuple[str, ...]]
+    files: ClassVar[tuple[str, ...]] = ()
     """What :meth:`measure_labels` and :meth:`choose_weights` store."""
 
+    @abstractmethod
     def rare_above(self, labelled: DataFrame) -> float:
         """Return the label above which rows are rare: folds and test share are even in them."""
-        ...
 
-    def measure_labels(self, train: DataFrame) -> None:
+    def measure_labels(self, train: DataFrame) -> None:  # noqa: B027 - most kinds need nothing
         """Measure and store what the training labels must tell before anything is learned."""
-        ...
 
-    def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:
+    def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:  # noqa: B027 - likewise
         """Settle and store the weights of rows where that takes trial fits.
 
         Args:
@@ -54,59 +62,58 @@ class Task(Protocol):
             layout: of the encoded rows.
             rows: how many there are.
         """
-        ...
 
+    @abstractmethod
     def target(self) -> Column:
         """Return what models learn, over ``label``."""
-        ...
 
     def weight(self) -> Column:
         """Return the row weight of every fit, over ``weight`` and ``label``."""
-        ...
+        return F.col(WEIGHT)
 
     def members(self, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
         """Return the base models that suit the labels."""
-        ...
+        return {name: model for name, model in models.items() if model.enabled}
 
     def amounts(self) -> Amounts | None:
         """Return what learners of amounts need beside the target; None for 0/1 labels."""
-        ...
+        return None
 
+    @abstractmethod
     def predictions(self, margins: DataFrame, names: list[str]) -> DataFrame:
         """Turn the models' own margins into comparable scores: probabilities at the true prior, or amounts."""
-        ...
 
+    @abstractmethod
     def margin(self) -> Callable[[Array], Array]:
         """Return the way from scores to margins, for arrays."""
-        ...
 
+    @abstractmethod
     def score(self, margin: Column) -> Column:
         """Return the score of a margin, before any calibration."""
-        ...
 
+    @abstractmethod
     def lesson(self, label_weight: float) -> Column:
         """Return what the student learns by squared error, over ``fuser`` (the teacher's margin) and ``label``."""
-        ...
 
+    @abstractmethod
     def score_map(self, teacher: DataFrame) -> ScoreMap:
         """Return the way from the student's margin to its published score; ``teacher`` holds out-of-fold margins."""
-        ...
 
+    @abstractmethod
     def size(self, rows: DataFrame) -> dict[str, Any]:
         """Return the counts of the measured rows that open ``metrics.json``."""
-        ...
 
+    @abstractmethod
     def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
         """Measure every model on the untouched rows."""
-        ...
 
+    @abstractmethod
     def summary(self, measured: Measured) -> dict[str, Any]:
         """Return the task's own parts of ``metrics.json``."""
-        ...
 
+    @abstractmethod
     def sections(self, measured: Measured) -> dict[str, Any]:
         """Return the task's own parts of the report."""
-        ...
 
 
 def task_of(config: Config, store: ModelStore) -> Task:

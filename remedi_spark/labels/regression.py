@@ -15,13 +15,12 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL
-from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.config.regression import ZERO_INFLATED
 from remedi_spark.labels.amount_measures import Shots, measure_amounts
 from remedi_spark.labels.classification import gains, ratio
 from remedi_spark.labels.counts import amount_column, count_labels, fit_scale, margin_column
-from remedi_spark.labels.kind import Measured
+from remedi_spark.labels.kind import Measured, Task
 from remedi_spark.labels.weights import Errors, best_weights, row_weight, try_weights
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale, ScoreMap
@@ -31,7 +30,6 @@ from remedi_spark.models.nets.smoothing import FeatureSmoothing
 from remedi_spark.progress import say
 from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.quantiles import quantiles
-from remedi_spark.storage.store import ModelStore
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -42,11 +40,8 @@ _RARE = (0.95, 0.9, 0.75, 0.5, 0.0)
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(Task):
     """See :class:`remedi_spark.labels.kind.Task`."""
-
-    config: Config
-    store: ModelStore
 
     binary: ClassVar[bool] = False
     loss: ClassVar[str] = "mse"
