@@ -56,7 +56,7 @@ def main() -> None:
         if job.returncode:
             raise SystemExit(f"exit code {job.returncode}: see {folder / 'job.log'}")
         found.append(json.loads(out.strip().splitlines()[-1]))
-    _tell(*found)
+    _warn_of(*found)
     one, two = (_scores(given.out / f"workers{workers}") for workers in (1, 2))
     print(f"scores differ by at most {np.abs(one - two).max():.1e}")
 
@@ -78,7 +78,7 @@ def _owners(rows: int) -> pd.DataFrame:
     return frame
 
 
-def _tell(one: dict[str, float], two: dict[str, float]) -> None:
+def _warn_of(one: dict[str, float], two: dict[str, float]) -> None:
     print(f"{'':<16}{'one worker':>12}{'two':>10}{'ratio':>8}")
     for name, seconds in one.items():
         print(f"{name:<16}{seconds:>10.1f} s{two[name]:>8.1f} s{seconds / two[name]:>8.2f}")

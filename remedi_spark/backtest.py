@@ -23,7 +23,7 @@ from remedi_spark import chain, opening
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
 from remedi_spark.flow import FEATURES, STAGES
-from remedi_spark.progress import say
+from remedi_spark.progress import log
 from remedi_spark.report.page.backtest import MEASURES, render_backtest
 from remedi_spark.report.page.formatting import metric
 from remedi_spark.running import run_stages
@@ -96,7 +96,7 @@ def _backtest(workspace: Workspace, config: Config, origins: int, every_days: in
     }  # fmt: skip
     write_json(workspace.home / "backtest.json", finite(tree))
     write_bytes(workspace.home / "backtest.html", render_backtest(tree).encode())
-    say("backtest", str(workspace.home / "backtest.html"))
+    log("backtest", str(workspace.home / "backtest.html"))
     return tree
 
 
@@ -168,7 +168,7 @@ def _measures(metrics: dict[str, Any], model: str) -> dict[str, list[float | Non
 def _run_origin(
     workspace: Workspace, config: Config, folder: Path, day: date, embargo: timedelta, settings: Any
 ) -> None:
-    say("backtest", f"origin {day}")
+    log("backtest", f"origin {day}")
     tables = Tables(workspace.tables.spark, str(folder / "rows"))
     frame = workspace.tables.read("owner_features").where(F.col(LABEL).isNotNull())
     slices = Unit("rows", settings, writes=("train", "test"))  # kept from an origin that was killed

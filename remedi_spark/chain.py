@@ -56,7 +56,7 @@ def run(config: Config, *, force: bool = False) -> dict[str, Any]:
         explain(STAGES, workspace, config.label_name(), config.root)
         _do((FEATURES, SAMPLES, *_LEARNING), workspace, config)
         _do((_scored_by(config.scores.model or workspace.bundle),), workspace, config)
-        return _judged(workspace, config, config.label_name())
+        return _measured(workspace, config, config.label_name())
 
 
 def train(
@@ -71,7 +71,7 @@ def train(
         about = [asdict(source), contents(spark, source)]
         entrance = FROM_TABLE.given(about, source=source)
         _do((entrance, *_LEARNING), workspace, config)
-        return _judged(workspace, config, source.label)
+        return _measured(workspace, config, source.label)
 
 
 def run_verb(verb: str, config: Config, *, force: bool = False) -> None:
@@ -101,7 +101,7 @@ def backfill(config: Config, wanted: str) -> None:
     scores.run(workspace, config, parts=parts, snapshots=scores.snapshots_within(workspace, wanted))
 
 
-def judge(workspace: Workspace, config: Config, label: str, *, ablate: bool = False) -> dict[str, Any]:
+def report(workspace: Workspace, config: Config, label: str, *, ablate: bool = False) -> dict[str, Any]:
     """Measure again and publish the report with the model that it is about; return ``metrics.json``.
 
     With ``ablate``, what each part of the method adds is measured as well.
@@ -115,7 +115,7 @@ def judge(workspace: Workspace, config: Config, label: str, *, ablate: bool = Fa
         if ablate:
             _do((ABLATIONS,), workspace, config)
         measured = ablations.names(config) if ablate else ()
-        return _judged(workspace.forced(), config, label, measured)
+        return _measured(workspace.forced(), config, label, measured)
 
 
 def _do(stages: Sequence[Stage], workspace: Workspace, config: Config) -> None:
@@ -127,7 +127,7 @@ def _scored_by(model: str | Path) -> Stage:
     return SCORES.given([parts.model_version, scores_schema.VERSION], parts=parts)
 
 
-def _judged(workspace: Workspace, config: Config, label: str, measured: Sequence[str] = ()) -> dict[str, Any]:
+def _measured(workspace: Workspace, config: Config, label: str, measured: Sequence[str] = ()) -> dict[str, Any]:
     _do((REPORT.given([label], label=label, measured=measured),), workspace, config)
     publish(workspace, config)
     metrics: dict[str, Any] = workspace.models(FINAL).load("metrics")

@@ -1,4 +1,4 @@
-"""``remedi doctor``: what is wrong with this machine, session, configuration and table, and the setting that mends it.
+"""``remedi doctor``: what is wrong with this machine, session, configuration and table, and the setting that fixes it.
 
 Every check returns one finding. ``preflight`` runs those that cost nothing before each run: a failure stops it before
 anything is written, a warning is said once.
@@ -61,7 +61,7 @@ def preflight(spark: SparkSession, config: Config, root: str) -> None:
     """Warn of what may go wrong, and stop before anything is written when something surely will.
 
     Raises:
-        InputError: with the first failure and how to mend it.
+        InputError: with the first failure and how to fix it.
     """
     for finding in [*_settings(spark, config), _writable(root)]:
         if finding.state == "fail":

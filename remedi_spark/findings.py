@@ -10,7 +10,7 @@ State = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found, and the setting that mends it."""
+    """What one check found, and the setting that fixes it."""
 
     state: State
     what: str

@@ -81,7 +81,7 @@ def log_to_stderr(level: int = logging.INFO, style: str | None = None) -> None:
     LOGGER.propagate = False
 
 
-def say(stage: str, message: str, **facts: object) -> None:
+def log(stage: str, message: str, **facts: object) -> None:
     """Report an event of a stage; ``facts`` are further fields of a JSON log."""
     LOGGER.info(message, extra={"stage": stage, "facts": facts})
 
@@ -102,7 +102,7 @@ def warn_at_end(stage: str, message: str) -> None:
     _at_end.append(message)
 
 
-def say_at_end() -> None:
+def log_at_end() -> None:
     """Repeat what :func:`warn_at_end` was told: the last lines are all that many a scheduler's mail shows."""
     told, _at_end[:] = list(_at_end), []
     for message in told:
@@ -129,7 +129,7 @@ def timed(stage: str, durations: dict[str, float]) -> Iterator[None]:
     """Announce a stage, and store the seconds it took under its name."""
     terminals = [handler for handler in LOGGER.handlers if isinstance(handler, Terminal)]
     if not terminals:
-        say(stage, "started")
+        log(stage, "started")
     for terminal in terminals:
         terminal.begin(stage)
     start = time.monotonic()
@@ -140,10 +140,10 @@ def timed(stage: str, durations: dict[str, float]) -> Iterator[None]:
         for terminal in terminals:
             terminal.end()
     durations[stage] = round(time.monotonic() - start, 1)
-    say(stage, f"done in {durations[stage]:.1f} s", seconds=durations[stage])
+    log(stage, f"done in {durations[stage]:.1f} s", seconds=durations[stage])
 
 
-def tell_failure(error: BaseException, command: str) -> None:
+def log_failure(error: BaseException, command: str) -> None:
     """Report a failure: stage, unit, cause and the command that goes on where it stopped."""
     facts = failure_facts(error)
     where = ", ".join(f"{name} {value}" for name, value in facts.items()) or "before the first stage"

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 from remedi_spark.config import Config
 from remedi_spark.features.expressions import word
-from remedi_spark.progress import say, side_work, timed
+from remedi_spark.progress import log, side_work, timed
 from remedi_spark.stage import Stage, files, tables
 from remedi_spark.storage.ledger import LEDGER, Unit
 from remedi_spark.storage.scope import Scope
@@ -33,11 +33,11 @@ def explain(stages: Sequence[Stage], workspace: Workspace, question: str, root: 
     """Say, where nothing has run yet, what is about to happen and where its results will be."""
     if workspace.tables.exists(LEDGER):
         return
-    say("first run", f"who comes first? {question}")
+    log("first run", f"who comes first? {question}")
     for stage in stages:
-        say("first run", f"{stage.name}: {stage.does}")
+        log("first run", f"{stage.name}: {stage.does}")
     where = f"tables below {root}, model and report.html below {workspace.home}"
-    say("first run", f"{where}; killed at any moment, the same command goes on")
+    log("first run", f"{where}; killed at any moment, the same command goes on")
 
 
 def phased_tables(chain: Sequence[Stage]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def test_json_lines_carry_run_stage_and_facts(
     monkeypatch.setenv(progress.RUN_ID_VARIABLE, "job-17")
     progress.begin_run()
     progress.log_to_stderr(style="json")
-    progress.say("scores", "ten owners of Łódź", rows=10)
+    progress.log("scores", "ten owners of Łódź", rows=10)
     progress.warn("scores", "look")
     with progress.timed("student", {}):
         pass
@@ -52,7 +52,7 @@ def test_a_failure_names_stage_unit_cause_and_how_to_go_on(style: str, capsys: p
     with pytest.raises(RuntimeError) as raised, progress.timed("student", {}), doing(unit="student"):
         raise RuntimeError(spark_says)
     capsys.readouterr()
-    progress.tell_failure(raised.value, "remedi run --config 'a b.yaml'")
+    progress.log_failure(raised.value, "remedi run --config 'a b.yaml'")
     told = capsys.readouterr().err
     if style == "json":
         (event,) = events(told)

@@ -27,7 +27,7 @@ def watched() -> Iterator[Console]:
 def test_steps_pass_and_the_rest_stays(watched: Console, capsys: pytest.CaptureFixture[str]) -> None:
     durations: dict[str, float] = {}
     with progress.timed("base-models", durations):
-        progress.say("samples", "10 rows of [id]")
+        progress.log("samples", "10 rows of [id]")
         for fit in range(1, 4):
             progress.step("base-models", f"fold {fit}/3", done=fit, total=3)
         progress.warn("base-models", "xgboost left out")

@@ -1,6 +1,6 @@
 """The ``remedi`` command: one verb a task, one Python function behind every verb.
 
-Exit codes: 0 done; 2 the input or the configuration is wrong (one line says what to mend); 1 anything else.
+Exit codes: 0 done; 2 the input or the configuration is wrong (one line says what to fix); 1 anything else.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def report(
             workspace, label = opening.open_workspace(settings), settings.label_name()
         else:
             workspace, settings, label = opening.reopen(model)
-        metrics = chain.judge(workspace, settings, label, ablate=ablations)
+        metrics = chain.report(workspace, settings, label, ablate=ablations)
         if not as_json:
             print_ablations(metrics)
         path = workspace.home / "report.html"
@@ -289,7 +289,7 @@ for verb in (simulate, doctor, config):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; this is the entry point of ``remedi`` and of the scripts in ``jobs/``."""
-    from remedi_spark.progress import begin_run, log_to_stderr, say_at_end, tell_failure
+    from remedi_spark.progress import begin_run, log_at_end, log_failure, log_to_stderr
 
     given = sys.argv[1:] if arguments is None else arguments
     begin_run()
@@ -303,7 +303,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise
     except SystemExit as stop:  # how every command ends
         if not stop.code:
-            say_at_end()
+            log_at_end()
         raise
     except InputError as error:
         _refuse(str(error))
@@ -314,7 +314,7 @@ def main(arguments: list[str] | None = None) -> None:
         message = _input_error_behind(error)
         if message is not None:
             _refuse(message)
-        tell_failure(error, shlex.join(["remedi", *given]))
+        log_failure(error, shlex.join(["remedi", *given]))
         sys.exit(1)
 
 

@@ -30,7 +30,7 @@ _MEANING = {
     "42501": "the user may not do this; grant it, or take another user",
     "53100": "the server's disk is full; make room and run again",
     "53400": "a limit of the server was reached; raise it and run again",
-    "58030": "the server cannot write to its disk; mend it and run again",
+    "58030": "the server cannot write to its disk; fix it and run again",
     "57P01": "the server ended the connection; run again",
     "42809": "something else has this name; move it away, or name another with --table",
     "42P07": "something else has this name; move it away, or name another with --table",

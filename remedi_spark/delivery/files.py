@@ -27,7 +27,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.delivery.selection import Selection, reasons_as_text
 from remedi_spark.errors import InputError
-from remedi_spark.progress import say
+from remedi_spark.progress import log
 from remedi_spark.scoring import scores_schema as data_contract
 from remedi_spark.spark import files
 from remedi_spark.spark.capabilities import capabilities
@@ -89,7 +89,7 @@ def export_files(
         with suppress(OSError):
             mark.unlink(missing_ok=True)
     _tidy(out, before.get("former"), keep={folder.name, before.get("folder")})
-    say("export", f"{selection.count} rows in {len(manifest['files'])} files of {folder}")
+    log("export", f"{selection.count} rows in {len(manifest['files'])} files of {folder}")
     return manifest
 
 

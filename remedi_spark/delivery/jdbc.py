@@ -17,7 +17,7 @@ from remedi_spark.delivery.postgres import Target
 from remedi_spark.delivery.selection import Selection, reasons_as_text
 from remedi_spark.delivery.texts import without_zero, zero_counts
 from remedi_spark.errors import InputError
-from remedi_spark.progress import say, warn
+from remedi_spark.progress import log, warn
 from remedi_spark.spark.errors import SPARK_ERRORS
 from remedi_spark.spark.jdbc import DRIVER, Connection
 
@@ -54,7 +54,7 @@ def export_jdbc(selection: Selection, database: Database, table: str) -> int:
                 touched = _merge(connection, target, staging, selection.count)
     finally:
         connection.close()
-    say("export", f"{selection.count} rows in {target.name()}, {touched} of them new, changed or removed")
+    log("export", f"{selection.count} rows in {target.name()}, {touched} of them new, changed or removed")
     return touched
 
 

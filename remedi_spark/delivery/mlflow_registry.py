@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from remedi_spark.config import Config
-from remedi_spark.progress import run_id, say, side_work
+from remedi_spark.progress import log, run_id, side_work
 from remedi_spark.redaction import without_secrets_shown
 from remedi_spark.scoring.bundle import BundleParts, load_parts
 from remedi_spark.scoring.open_model import BUNDLE, CHAMPION, require_mlflow
@@ -36,7 +36,7 @@ def log_run(bundle: Path, config: Config, metrics: dict[str, Any]) -> str:
         for name in _SHOWN:
             mlflow.log_artifact(str(bundle / name))
         version = _register(bundle, parts, config.mlflow.model)
-    say("mlflow", f"{config.mlflow.model} version {version} is the {CANDIDATE} (model {parts.model_version})")
+    log("mlflow", f"{config.mlflow.model} version {version} is the {CANDIDATE} (model {parts.model_version})")
     return version
 
 

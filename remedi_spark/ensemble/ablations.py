@@ -22,7 +22,7 @@ from remedi_spark.labels.kind import task_of
 from remedi_spark.models.contract import TARGET
 from remedi_spark.models.cross_fit import FoldFits, cross_fit, mean_margin
 from remedi_spark.models.predict import score_by_fold
-from remedi_spark.progress import say, step
+from remedi_spark.progress import log, step
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.holdout import TEST, TRAIN
 from remedi_spark.spark.joins import join_rows
@@ -69,7 +69,7 @@ def _fused(workspace: Workspace, config: Config, phase: str, name: str, settings
         train, relative, inputs, settings, loss=task.loss, folds=config.base_models.folds,
         seed=config.seed, rows=about["rows"], prior=about["prior"],
     )  # fmt: skip
-    say("ablations", name)
+    log("ablations", name)
     return fuse(rows.where(F.col(PART) == TEST), relative, fitted).select(*CARRIED, F.col("fuser").alias(name))
 
 

@@ -27,7 +27,7 @@ from remedi_spark.models.contract import TARGET, FitError
 from remedi_spark.models.cross_fit import FoldFits
 from remedi_spark.models.fit_facts import fit_facts, weak_members
 from remedi_spark.models.predict import score_by_fold
-from remedi_spark.progress import say, warn
+from remedi_spark.progress import log, warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
 from remedi_spark.samples.folds import BLOCK, deal, require_positives
@@ -237,7 +237,7 @@ def _prepare(
         until = str(sums["until"]) if isinstance(sums["until"], date) else None
         writes["distribution"] = lambda: store.save("distribution", describe(train, encoder, until).to_dict())
     together(writes)
-    say(
+    log(
         "base-models",
         f"{phase}: {sums[0]} training rows, {rare_owners} {task.rare_owners}, {encoder.layout.width} inputs",
     )

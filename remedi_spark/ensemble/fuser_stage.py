@@ -19,7 +19,7 @@ from remedi_spark.ensemble.base_scores import GRIDS, base_scores, peer_columns, 
 from remedi_spark.ensemble.fuser import fit_fuser, fuse, fuser_inputs
 from remedi_spark.ensemble.peers import quantile_grids
 from remedi_spark.labels.kind import task_of
-from remedi_spark.progress import say
+from remedi_spark.progress import log
 from remedi_spark.samples.holdout import TRAIN
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.side_by_side import side_by_side
@@ -58,4 +58,4 @@ def _train(workspace: Workspace, config: Config, phase: str, about: Mapping[str,
         )  # fmt: skip
     store.save_fitted(fitted, "fuser", "fuser")
     workspace.write(phase, "fused_scores", fuse(scores, relative, fitted))
-    say("fuser", f"{phase}: {len(inputs)} inputs, best check by head {fitted.info['best_step']}")
+    log("fuser", f"{phase}: {len(inputs)} inputs, best check by head {fitted.info['best_step']}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.models.cross_fit import FoldFits, cross_fit
 from remedi_spark.models.registry import depends_on_workers
-from remedi_spark.progress import say, step
+from remedi_spark.progress import log, step
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.ledger import Unit
 from remedi_spark.storage.workspace import Workspace
@@ -69,11 +69,11 @@ class StoredFits:
                 called = f"{self.stage}/{self.phase}/{name}/{fold}"
                 unit = workspace.unit(called, made_from, phase=self.phase, files=files)
                 key = workspace.ledger.key(unit)
-                if not workspace.ledger.stands(unit, key):
+                if not workspace.ledger.is_done(unit, key):
                     todo[name, fold] = unit, key
         fits = len(models) * plan.folds
         if len(todo) < fits:
-            say(self.stage, f"{self.phase}: {fits - len(todo)} of {fits} fits done before, skipped")
+            log(self.stage, f"{self.phase}: {fits - len(todo)} of {fits} fits done before, skipped")
         return todo
 
 

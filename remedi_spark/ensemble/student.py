@@ -23,7 +23,7 @@ from remedi_spark.labels.kind import task_of
 from remedi_spark.models.contract import TARGET, FitError
 from remedi_spark.models.cross_fit import FoldFits, mean_margin
 from remedi_spark.models.predict import score_by_fold
-from remedi_spark.progress import say
+from remedi_spark.progress import log
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.folds import BLOCK
 from remedi_spark.samples.holdout import TEST, TRAIN
@@ -59,7 +59,7 @@ def run(workspace: Workspace, config: Config) -> None:
 def _distil(workspace: Workspace, config: Config, phase: str, fitting: threading.Lock) -> None:
     task = task_of(config, workspace.models(phase))
     rows = join_rows(workspace.read(phase, "encoded"), workspace.read(phase, "fused_scores"))
-    with kept(rows.withColumn(TARGET, task.lesson(config.student.label_weight))) as taught:
+    with kept(rows.withColumn(TARGET, task.student_target(config.student.label_weight))) as taught:
         _calibrate(workspace, task, phase, taught)
         # The fits of one phase fill the slots; those of another would spend their time limit waiting.
         with fitting:
@@ -74,7 +74,7 @@ def _calibrate(workspace: Workspace, task: Task, phase: str, rows: DataFrame) ->
     """Fit the way from margin to score on the teacher's out-of-fold margins."""
     score_map = task.score_map(rows.where(F.col(PART) == TRAIN))
     workspace.models(phase).save("calibration", score_map.to_dict())
-    say("student", f"{phase}: calibrated by {type(score_map).__name__}")
+    log("student", f"{phase}: calibrated by {type(score_map).__name__}")
 
 
 def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> dict[str, Sequence[Fitted]]:

@@ -52,7 +52,7 @@ def with_past(tables: Tables, partials: Mapping[str, Partials], kept: Kept) -> d
     }
 
 
-def bring_up(
+def update_past(
     tables: Tables, blueprint: Blueprint, partials: Mapping[str, Partials], kept: Kept, snapshot: dt.date
 ) -> dict[str, Any]:
     """Write the pasts that are far behind what the windows of a snapshot do not reach; return what is kept then."""

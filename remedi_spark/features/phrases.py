@@ -21,7 +21,7 @@ class Phrase:
     unit: str = ""
     """What is counted (``days``), said after the usual value."""
 
-    def say(self, value: str | None) -> str:
+    def sentence(self, value: str | None) -> str:
         """Return the sentence for a value as text, None for null."""
         text = self.none if value is None else self.one if value == "1" else self.many
         return re.sub(r"\{?\{value\}\}?", lambda found: value or "" if found[0] == VALUE else found[0][1:-1], text)

@@ -68,7 +68,7 @@ def check_schema(frame: DataFrame, contract: Contract, where: str) -> None:
             raise InputError(f"{where}: column {name!r} is of type {found}, but the contract promises {wanted}")
 
 
-def judged(
+def checked(
     frame: DataFrame,
     table: Source | Attributes,
     entity: str,
@@ -111,7 +111,7 @@ def judged(
 
 
 def good_rows(judged_rows: DataFrame) -> DataFrame:
-    """Return the rows that keep the contract, with the columns that :func:`judged` was given."""
+    """Return the rows that keep the contract, with the columns that :func:`checked` was given."""
     return judged_rows.filter(F.size(REASONS) == 0).drop(REASONS, DAY, KNOWN)
 
 

@@ -14,7 +14,7 @@ from remedi_spark.features.build import Blueprint, assemble, compute_partials, p
 from remedi_spark.features.changes import changed_rows
 from remedi_spark.features.event_days import event_calendar
 from remedi_spark.features.label import relabel
-from remedi_spark.features.past_tables import bring_up, still_true, with_past
+from remedi_spark.features.past_tables import still_true, update_past, with_past
 from remedi_spark.features.quality import Findings, good_rows, refuse_stale
 from remedi_spark.features.refresh import (
     SnapshotWork,
@@ -29,9 +29,9 @@ from remedi_spark.features.state import State, Touched, write_state
 from remedi_spark.features.tables import (
     OWNER_FEATURES,
     FeatureRun,
+    check,
     find_all,
     finish,
-    judge,
     load_tables,
     new_state,
     refuse_bad,
@@ -41,7 +41,7 @@ from remedi_spark.features.tables import (
     write_quarantine,
 )
 from remedi_spark.features.windows import Partials
-from remedi_spark.progress import say, warn
+from remedi_spark.progress import log, warn
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.storage.own_names import own_names
 
@@ -72,7 +72,7 @@ def refresh(job: FeatureRun, state: State) -> State | None:
     if state.pending is not None:
         touched = touched.merged(Touched(**state.pending))
     if touched == Touched() and state.pending is None:
-        say("features", "nothing has changed")
+        log("features", "nothing has changed")
         return finish(job, replace(state, mode="unchanged"), unchanged=state.counts)
     return None if config.refresh == "full" else _apply(job, state, changed, touched)
 
@@ -88,7 +88,7 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
     refuse_bad(job, findings, total)
     if needs_everything(touched, state, findings, config):
         return None
-    checked = {name: judge(job, name, frames[name], frames) for name in frames}
+    checked = {name: check(job, name, frames[name], frames) for name in frames}
     good = {name: good_rows(rows) for name, rows in checked.items()}
     lookups = state.restored_lookups()
     before = prepare(tables.spark, config, good, bounds=state.event_bounds, lookups=lookups)
@@ -113,7 +113,7 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
     for name, rows in new.items():
         write_quarantine(job, name, rows, frames[name].columns, findings[name], whole=False)
     if work.build:
-        past = bring_up(tables, blueprint, kept, past, min(work.build))
+        past = update_past(tables, blueprint, kept, past, min(work.build))
     _write_snapshots(tables, blueprint, with_past(tables, kept, past), work)
     _say_work(touched, work)
     touched_days = {str(day) for day in work.days}
@@ -144,11 +144,11 @@ def _judge_changed(
     job: FeatureRun, name: str, rows: DataFrame, frames: Mapping[str, DataFrame], touched: Touched
 ) -> DataFrame:
     if name not in job.config.sources:
-        return judge(job, name, rows, frames)
+        return check(job, name, rows, frames)
     source = job.config.sources[name]
     if source.contract.unique:  # an earlier copy of a new row may stand anywhere
-        return in_days(judge(job, name, frames[name], frames), source, touched.known.get(name, ["9999-12-31"]))
-    return judge(job, name, enrich(job.tables.spark, rows, source, job.where(name)), frames)
+        return in_days(check(job, name, frames[name], frames), source, touched.known.get(name, ["9999-12-31"]))
+    return check(job, name, enrich(job.tables.spark, rows, source, job.where(name)), frames)
 
 
 def _write_snapshots(tables: Tables, blueprint: Blueprint, kept: Mapping[str, Partials], work: SnapshotWork) -> None:
@@ -172,7 +172,7 @@ def _write_snapshots(tables: Tables, blueprint: Blueprint, kept: Mapping[str, Pa
 
 def _say_work(touched: Touched, work: SnapshotWork) -> None:
     days = sum(len(days) for days in touched.known.values())
-    say(
+    log(
         "features",
         f"refreshed: {days} days of partials, {len(work.build)} snapshots, {len(work.relabel)} labels,"
         f" {len(work.drop)} snapshots dropped",

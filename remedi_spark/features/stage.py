@@ -17,7 +17,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.build import assemble, compute_partials, prepare
 from remedi_spark.features.dictionary import dictionary_frame
 from remedi_spark.features.event_days import calendar_of
-from remedi_spark.features.past_tables import bring_up
+from remedi_spark.features.past_tables import update_past
 from remedi_spark.features.quality import good_rows
 from remedi_spark.features.refresh_stage import refresh
 from remedi_spark.features.sources import check_agreement
@@ -26,11 +26,11 @@ from remedi_spark.features.tables import (
     DICTIONARY,
     OWNER_FEATURES,
     FeatureRun,
+    check,
     declared_tables,
     find_all,
     fingerprint_of,
     finish,
-    judge,
     load_tables,
     new_state,
     partial_names,
@@ -121,7 +121,7 @@ def _build_all(job: FeatureRun) -> State:
     tables, config = job.tables, job.config
     frames = load_tables(job)
     check_agreement(config, frames)
-    checked = {name: judge(job, name, frames[name], frames) for name in frames}
+    checked = {name: check(job, name, frames[name], frames) for name in frames}
     findings = find_all(job, checked)
     refuse_bad(job, findings, findings)
     calendar = calendar_of((day for found in findings.values() for day in found.days), job.today)
@@ -146,6 +146,6 @@ def _build_all(job: FeatureRun) -> State:
     }
     if config.refresh == "incremental":
         following = blueprint.grid.days[-1] + dt.timedelta(days=blueprint.grid.every)
-        writes["past"] = lambda: bring_up(tables, blueprint, partials, {}, following)
+        writes["past"] = lambda: update_past(tables, blueprint, partials, {}, following)
     done = together(writes)
     return finish(job, replace(state, past=done.get("past", {})))

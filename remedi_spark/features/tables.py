@@ -15,7 +15,7 @@ from remedi_spark.features.changes import Fingerprint, fingerprint
 from remedi_spark.features.dictionary import with_comments
 from remedi_spark.features.event_days import Bounds
 from remedi_spark.features.expressions import sql_literal, word
-from remedi_spark.features.quality import Findings, find, judged, quarantined, refuse, refuse_stale
+from remedi_spark.features.quality import Findings, checked, find, quarantined, refuse, refuse_stale
 from remedi_spark.features.sources import KNOWN
 from remedi_spark.features.state import State, run_id, write_state
 from remedi_spark.features.windows import Partials
@@ -64,9 +64,9 @@ def declared_tables(config: FeaturesConfig) -> dict[str, Source | Attributes]:
     return {**config.sources, **config.attributes}
 
 
-def judge(job: FeatureRun, name: str, frame: DataFrame, others: Mapping[str, DataFrame]) -> DataFrame:
+def check(job: FeatureRun, name: str, frame: DataFrame, others: Mapping[str, DataFrame]) -> DataFrame:
     """Return the rows of a table with the reasons for which each breaks the contract."""
-    return judged(frame, job.declared[name], job.config.entity, job.where(name), others, job.today)
+    return checked(frame, job.declared[name], job.config.entity, job.where(name), others, job.today)
 
 
 def find_all(job: FeatureRun, judged_rows: Mapping[str, DataFrame]) -> dict[str, Findings]:

@@ -54,7 +54,7 @@ class Classification(Task):
         """Return the probability of log-odds."""
         return 1 / (1 + F.exp(-margin))
 
-    def lesson(self, label_weight: float) -> Column:
+    def student_target(self, label_weight: float) -> Column:
         """Return the teacher's log-odds; the label enters a net's loss on its own."""
         return F.col("fuser")
 

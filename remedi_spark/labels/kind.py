@@ -92,7 +92,7 @@ class Task(ABC):
         """Return the score of a margin, before any calibration."""
 
     @abstractmethod
-    def lesson(self, label_weight: float) -> Column:
+    def student_target(self, label_weight: float) -> Column:
         """Return what the student learns by squared error, over ``fuser`` (the teacher's margin) and ``label``."""
 
     @abstractmethod

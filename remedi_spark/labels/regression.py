@@ -27,7 +27,7 @@ from remedi_spark.maths.label_scale import LabelScale, ScoreMap
 from remedi_spark.models.contract import TARGET, Amounts, Array
 from remedi_spark.models.cross_fit import FoldFits
 from remedi_spark.models.nets.smoothing import FeatureSmoothing
-from remedi_spark.progress import say
+from remedi_spark.progress import log
 from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.quantiles import quantiles
 
@@ -102,7 +102,7 @@ class Regression(Task):
         tried = {name: asdict(found) for name, found in errors.items()}
         self.store.save(WEIGHTS, {"kind": kind, "tried": tried})
         weights = f"row weights {kind}, from {min(chosen.weights):.2g} to {max(chosen.weights):.2g}"
-        say("base-models", f"label: {self._labels['zeros']:.0%} zeros, {weights}{_beside(errors, kind)}")
+        log("base-models", f"label: {self._labels['zeros']:.0%} zeros, {weights}{_beside(errors, kind)}")
 
     def target(self) -> Column:
         """Return the standardised label."""
@@ -135,7 +135,7 @@ class Regression(Task):
         """Return the amount."""
         return amount_column(self.scale, margin)
 
-    def lesson(self, label_weight: float) -> Column:
+    def student_target(self, label_weight: float) -> Column:
         """Return the teacher's margin, mixed with the label's where there is one.
 
         The squared error on the mixture differs by a constant from that share of the squared errors on each.

@@ -1,4 +1,4 @@
-"""Checks of the arrays that metrics and weights take, with messages that say what to mend."""
+"""Checks of the arrays that metrics and weights take, with messages that say what to fix."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from remedi_spark.features.state import read_state
 from remedi_spark.labels.kind import Task, task_of
 from remedi_spark.labels.measures import compare_models, fidelity, measure_by, measure_segments
 from remedi_spark.maths.label_scale import score_map_from_dict
-from remedi_spark.progress import run_id, say, side_work
+from remedi_spark.progress import log, run_id, side_work
 from remedi_spark.redaction import without_secrets_shown
 from remedi_spark.report.drivers import LEVELS, Importance, effects, importance
 from remedi_spark.report.explained import WEIGHT, draw_rows
@@ -110,7 +110,7 @@ def run(
     write_json(workspace.bundle / "metrics.json", metrics)
     write_bytes(workspace.bundle / "report.json", report.model_dump_json(indent=1).encode())
     render_report(workspace.bundle)
-    say("report", str(workspace.home / "report.html"))
+    log("report", str(workspace.home / "report.html"))
     return metrics
 
 

@@ -21,7 +21,7 @@ from remedi_spark.config import Config
 from remedi_spark.config.regression import learner_without_negatives
 from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import phrases
-from remedi_spark.progress import say, warn
+from remedi_spark.progress import log, warn
 from remedi_spark.samples.checks import RowFacts, check_rows
 from remedi_spark.samples.flat import FlatTable, key_columns, require_roles
 from remedi_spark.samples.folds import require_positives
@@ -93,7 +93,7 @@ def run(
     workspace.models(FINAL).save("dictionary", said or {})
     workspace.models(FINAL).save(WARNINGS, noted)
     positive = f"{facts.positives} positive, " if _binary(config) else ""
-    say("samples", f"{facts.rows} rows, {positive}{len(contract.features)} features")
+    log("samples", f"{facts.rows} rows, {positive}{len(contract.features)} features")
     return SamplesSummary(facts.rows, facts.labelled, facts.positives, len(contract.features))
 
 
@@ -152,7 +152,7 @@ def _checked(
     facts = _check(rows, contract, source, config)
     if not facts.weightless:
         return facts, rows
-    say("samples", f"table {source.table}: {facts.weightless} rows of weight 0 left out")
+    log("samples", f"table {source.table}: {facts.weightless} rows of weight 0 left out")
     rows = rows.where(F.col(WEIGHT) > 0)
     return _check(rows, contract, source, config), rows
 
@@ -227,7 +227,7 @@ def _drop_constants(
     """Leave out features with one value and no null; renumber the others."""
     names = [contract.names[i] for i in sorted(constant)]
     if names:
-        say("samples", f"constant columns left out: {', '.join(map(repr, names))}")
+        log("samples", f"constant columns left out: {', '.join(map(repr, names))}")
     kept = [i for i in range(len(contract.features)) if i not in constant]
     if not kept:
         raise InputError(

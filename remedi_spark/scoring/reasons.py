@@ -62,13 +62,13 @@ class Explainer:
         contributions = self.contributions(canonical, scores)
         strongest = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :top]
         sizes = np.take_along_axis(contributions, strongest, axis=1).tolist()
-        contract, say = self._bundle.contract, self._bundle.wording.say
+        contract, sentence = self._bundle.contract, self._bundle.wording.sentence
         names, columns = contract.names, contract.columns
         values = {j: canonical[columns[j]].tolist() for j in np.unique(strongest)}
 
         def reason(i: int, j: int, size: float) -> Reason:
             value = values[j][i]
-            return Reason(names[j], _text(value), size, say(j, value))
+            return Reason(names[j], _text(value), size, sentence(j, value))
 
         return [
             [reason(i, j, size) for j, size in zip(*row, strict=True)]

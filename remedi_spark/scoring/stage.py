@@ -19,13 +19,13 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.errors import InputError, cause
-from remedi_spark.progress import run_id, say, side_work, warn
+from remedi_spark.progress import log, run_id, side_work, warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.batch import Batch, scored_batch
 from remedi_spark.scoring.bundle import BundleParts
 from remedi_spark.scoring.monitoring.history import MONITORING, after_training, earlier, realised, rows_before, to_frame
-from remedi_spark.scoring.monitoring.measures import Measure, Scored, against_training, row_counts, tell
+from remedi_spark.scoring.monitoring.measures import Measure, Scored, against_training, in_words, row_counts
 from remedi_spark.scoring.open_model import load_model
 from remedi_spark.storage.outputs import beside, check_output, write_table
 from remedi_spark.storage.own_names import own_names
@@ -62,7 +62,7 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
                 scores = batch.ranked(config.scores, monitor.moment, run_id())
                 tables.overwrite(scores, "scores", where=where, partition_by=(SNAPSHOT,))
                 monitor.done(past=not total)
-            say("scores", f"{batch.rows} owners of snapshot {day}")
+            log("scores", f"{batch.rows} owners of snapshot {day}")
             total += batch.rows
     if tables.in_catalog:
         offer_latest(tables)
@@ -153,7 +153,7 @@ class _Monitor:
         if self._open.refused:
             self._found.append(self._open)
         self._open.refuse()
-        _tell(self._open.worst, self._tables.location(self._name))
+        _warn_of(self._open.worst, self._tables.location(self._name))
 
     def _scored(self, batch: Batch, day: date | None, counts: Counts, distribution: Distribution) -> Scored:
         limits, parts = self._config.monitoring, batch.parts
@@ -185,7 +185,7 @@ class _Monitor:
             with self._aside("measuring past scores"):
                 found = self._realised(date.fromisoformat(self._open.snapshot[:10]))
                 self._open.measures.extend(found)
-                _tell([one for one in found if one.state != "ok"], self._tables.location(self._name))
+                _warn_of([one for one in found if one.state != "ok"], self._tables.location(self._name))
 
     def _aside(self, what: str) -> AbstractContextManager[None]:
         advice = f"see {self._tables.location(self._name)}; --set monitoring.enabled=false does without"
@@ -197,9 +197,9 @@ def _label_days(config: Config) -> int:
     return 0 if config.features is None else config.features.label.gap_days + config.features.label.horizon_days
 
 
-def _tell(worst: Sequence[Measure], where: str) -> None:
+def _warn_of(worst: Sequence[Measure], where: str) -> None:
     if worst:
-        named = "; ".join(tell(one) for one in worst[:TOLD])
+        named = "; ".join(in_words(one) for one in worst[:TOLD])
         more = f"; and {len(worst) - TOLD} more" if len(worst) > TOLD else ""
         warn("monitoring", f"{named}{more} (all in {where})")
 

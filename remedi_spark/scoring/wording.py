@@ -33,9 +33,9 @@ class Wording:
         self._encoder, self._distribution = encoder, distribution
         self._phrases = [Phrase(**phrases[name]) if name in phrases else plain(name) for name in encoder.contract.names]
 
-    def say(self, feature: int, value: Any) -> str:
+    def sentence(self, feature: int, value: Any) -> str:
         """Return a sentence about the value of a feature under inside names (a number of days for a date)."""
-        sentence = self._phrases[feature].say(shown(value, self._encoder.contract.features[feature].kind))
+        sentence = self._phrases[feature].sentence(shown(value, self._encoder.contract.features[feature].kind))
         usual = self._usual[feature]
         return sentence if usual is None else f"{sentence}, {usual}"
 

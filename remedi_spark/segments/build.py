@@ -10,7 +10,7 @@ from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.features.build import build_owner_features, read_tables
 from remedi_spark.features.sources import as_events
-from remedi_spark.progress import say
+from remedi_spark.progress import log
 from remedi_spark.segments.history import segment_rows
 from remedi_spark.storage.own_names import as_stored
 
@@ -47,5 +47,5 @@ def build_segment_rows(tables: Tables, config: Config) -> str:
     rows = segment_rows(events, history, snapshots, features.label.horizon_days, features.label.gap_days)
     tables.overwrite(rows.join(owners, [OWNER, SNAPSHOT]), SEGMENT_ROWS)
     found = tables.read(SEGMENT_ROWS)
-    say("adapt", f"{found.count()} rows of {found.select('segment').distinct().count()} segments")
+    log("adapt", f"{found.count()} rows of {found.select('segment').distinct().count()} segments")
     return tables.location(SEGMENT_ROWS)

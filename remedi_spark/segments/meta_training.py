@@ -21,7 +21,7 @@ from remedi_spark.columns import FOLD, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config.adapt import AdaptConfig
 from remedi_spark.errors import InputError
 from remedi_spark.models.contract import FitError
-from remedi_spark.progress import say, warn
+from remedi_spark.progress import log, warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder, matrix
 from remedi_spark.samples.layout import Layout
@@ -128,7 +128,7 @@ def _require_slots(spark: SparkSession, workers: int) -> None:
 
 def _report(catalog: Catalog) -> None:
     sizes = f"{len(catalog.train)} to learn from, {len(catalog.validation)} to tune on, {len(catalog.test)} untouched"
-    say("adapt", f"segments: {sizes}, {len(catalog.refused)} refused")
+    log("adapt", f"segments: {sizes}, {len(catalog.refused)} refused")
     for name, reason in list(catalog.refused.items())[:20]:
         warn("adapt", f"segment {name!r} refused: {reason}")
 

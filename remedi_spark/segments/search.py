@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from remedi_spark.config.adapt import AdaptConfig
-from remedi_spark.progress import say
+from remedi_spark.progress import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def search(config: AdaptConfig, measure: Callable[[AdaptConfig], float], seed: i
 
     def objective(trial: optuna.Trial) -> float:
         found = measure(with_values(_short(config), _suggest(trial, config)))
-        say("adapt", f"trial {trial.number + 1} of {config.search.trials}: AP {found:.4f} {trial.params}")
+        log("adapt", f"trial {trial.number + 1} of {config.search.trials}: AP {found:.4f} {trial.params}")
         if math.isnan(found):
             raise optuna.TrialPruned
         return found

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from remedi_spark.errors import InputError
-from remedi_spark.progress import say
+from remedi_spark.progress import log
 from remedi_spark.reading.paths import is_remote
 from remedi_spark.simulation import behaviour as b
 from remedi_spark.simulation.draws import Draws
@@ -89,7 +89,7 @@ def simulate(spark: SparkSession, world: World, out: str) -> dict[str, int]:
     for name, frame in build(spark, world).items():
         tables.overwrite(frame, name)
         rows[name] = tables.read(name).count()
-        say("simulate", f"{name}: {rows[name]} rows")
+        log("simulate", f"{name}: {rows[name]} rows")
     if not tables.in_catalog:
         (Path(out) / SETTINGS).write_text(json.dumps(asdict(world), indent=2), encoding="utf-8")
     return rows

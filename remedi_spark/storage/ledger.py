@@ -22,7 +22,7 @@ from pyspark.errors import AnalysisException
 
 from remedi_spark.environment import environment
 from remedi_spark.errors import doing
-from remedi_spark.progress import run_id, say, warn
+from remedi_spark.progress import log, run_id, warn
 from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.storage.store import checksums
 from remedi_spark.version import __version__
@@ -70,8 +70,8 @@ class Ledger:
     def once(self, unit: Unit, work: Callable[[], object]) -> bool:
         """Do the work unless it is done; tell whether it was done now. Whoever calls this flushes in the end."""
         key = self.key(unit)
-        if self.stands(unit, key):
-            say(unit.name.split("/")[0], f"{unit.name}: done before, skipped (--force does it again)")
+        if self.is_done(unit, key):
+            log(unit.name.split("/")[0], f"{unit.name}: done before, skipped (--force does it again)")
             return False
         started = time.monotonic()
         with doing(unit=unit.name):
@@ -85,7 +85,7 @@ class Ledger:
         made_from = [environment(self.tables.spark), unit.name, unit.settings, stamps]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
 
-    def stands(self, unit: Unit, key: str) -> bool:
+    def is_done(self, unit: Unit, key: str) -> bool:
         """Tell whether the unit was done with this key, and what it wrote is as it was left."""
         known = {made for done, made in self._load().get(unit.name, ()) if done == key}
         return not self.force and bool(known) and self._made(unit) in known

@@ -45,20 +45,20 @@ COUNTED = {
 
 def test_levels_numbers_and_days_beside_what_is_usual() -> None:
     wording = _wording(("South", "North"), COUNTED)
-    assert wording.say(0, "North") == "region is North, usual: South"
-    assert wording.say(0, None) == "region is not known, usual: South"
-    assert wording.say(1, 12.3) == "visits is 12.3, usual: 4"
-    assert wording.say(2, 20484.0) == "since is 2026-01-31, usual: none"
-    assert _wording((NULL_LEVEL, "North")).say(0, "North") == "region is North, usual: none"
+    assert wording.sentence(0, "North") == "region is North, usual: South"
+    assert wording.sentence(0, None) == "region is not known, usual: South"
+    assert wording.sentence(1, 12.3) == "visits is 12.3, usual: 4"
+    assert wording.sentence(2, 20484.0) == "since is 2026-01-31, usual: none"
+    assert _wording((NULL_LEVEL, "North")).sentence(0, "North") == "region is North, usual: none"
 
 
 def test_a_phrase_of_the_dictionary_is_used() -> None:
     phrase = {"many": "{value} visits", "one": "{value} visit", "none": "no visit known", "unit": "days"}
     wording = _wording(("South",), COUNTED, visits=phrase)
-    said = [wording.say(1, value) for value in (2.0, 1.0, NONE)]
+    said = [wording.sentence(1, value) for value in (2.0, 1.0, NONE)]
     assert said == [f"{what}, usual: 4 days" for what in ("2 visits", "1 visit", "no visit known")]
 
 
 def test_without_the_training_rows_bins_no_usual_number_is_said() -> None:
     wording = _wording(())
-    assert [wording.say(0, "a"), wording.say(1, 2.0)] == ["region is a", "visits is 2"]
+    assert [wording.sentence(0, "a"), wording.sentence(1, 2.0)] == ["region is a", "visits is 2"]

@@ -16,7 +16,7 @@ from remedi_spark.config import load_config
 from remedi_spark.delivery import mlflow_example as example
 from remedi_spark.delivery import mlflow_registry as registry
 from remedi_spark.flow import STUDENT
-from remedi_spark.progress import begin_run, say_at_end
+from remedi_spark.progress import begin_run, log_at_end
 from remedi_spark.samples.schema import Feature
 from remedi_spark.scoring import stage as scores
 from remedi_spark.storage.store import ModelStore
@@ -76,7 +76,7 @@ def test_mlflow_down_leaves_the_training_finished(
     begin_run()
     monkeypatch.setattr(registry, "log_run", _broken)
     registry.log_if_possible(Path("model"), load_config(), {})
-    say_at_end()
+    log_at_end()
     told = capfd.readouterr().err
     assert "logging to MLflow failed" in told
     assert "remedi promote" in told

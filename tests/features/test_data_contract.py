@@ -17,7 +17,7 @@ from remedi_spark.config.loading import merge
 from remedi_spark.errors import InputError
 from remedi_spark.features import stage as features
 from remedi_spark.features.build import build_owner_features, prepare
-from remedi_spark.features.quality import find, good_rows, judged, quarantined
+from remedi_spark.features.quality import checked, find, good_rows, quarantined
 from remedi_spark.storage.tables import Tables
 from tests.interpreted import compiled
 
@@ -78,7 +78,7 @@ def test_every_bad_row_is_set_aside_and_every_good_one_kept(spark: SparkSession)
     mixed = pd.concat([good, bad]).sample(frac=1, random_state=1).astype({"owner": "Int64"})
     tables, config = frames(spark, mixed), declared()
     source = config.sources["events"]
-    rows = judged(tables["events"], source, config.entity, "features.sources.events", tables, TODAY)
+    rows = checked(tables["events"], source, config.entity, "features.sources.events", tables, TODAY)
     found = find(rows, source, "events")
     assert found.rows == len(mixed)
     assert found.failed == len(bad)
@@ -112,7 +112,7 @@ def test_every_bad_row_is_set_aside_and_every_good_one_kept(spark: SparkSession)
 def test_a_contract_that_does_not_fit_is_one_line(spark: SparkSession, contract: dict[str, Any], message: str) -> None:
     tables, config = frames(spark, good_events()), declared(**contract)
     with pytest.raises(InputError, match=message):
-        judged(tables["events"], config.sources["events"], config.entity, "features.sources.events", tables, TODAY)
+        checked(tables["events"], config.sources["events"], config.entity, "features.sources.events", tables, TODAY)
 
 
 def test_the_stage_counts_quarantines_and_refuses(spark: SparkSession, tmp_path: Path) -> None:
@@ -170,19 +170,19 @@ def test_times_as_text_are_read_in_their_zone_and_never_half(spark: SparkSession
     frame = spark.createDataFrame(rows, "owner int, at string, kind string")
     config = plain(sources={"events": {"arrival_time": None}})
     source = config.sources["events"]
-    dated = judged(frame, source, "owner", "events", {}, None)
+    dated = checked(frame, source, "owner", "events", {}, None)
     days = {row["owner"]: row["__day"] for row in dated.collect()}
     assert days == {1: dt.date(2024, 2, 2), 2: dt.date(2024, 2, 1), 3: None}
     assert find(dated, source, "events").reasons == {"no time in at": 1}
     half = frame.union(spark.createDataFrame([(4, "2024-02-01 10:00:00", "a")], frame.schema))
     with pytest.raises(InputError, match="column 'at' mixes time zones: 2 times carry one and 1 do not"):
-        find(judged(half, source, "owner", "events", {}, None), source, "events")
+        find(checked(half, source, "owner", "events", {}, None), source, "events")
 
 
 def test_a_declared_zone_moves_days(spark: SparkSession) -> None:
     frame = spark.sql("SELECT 1 AS owner, TIMESTAMP_NTZ '2024-02-01 00:30:00' AS at, 'a' AS kind")
     config = plain(sources={"events": {"arrival_time": None, "time_zone": "Europe/Berlin"}})
-    dated = judged(frame, config.sources["events"], "owner", "events", {}, None)
+    dated = checked(frame, config.sources["events"], "owner", "events", {}, None)
     assert dated.collect()[0]["__day"] == dt.date(2024, 1, 31)
 
 

@@ -55,13 +55,13 @@ def test_a_category_that_looks_like_a_placeholder_is_filled_in_once() -> None:
 
 
 def test_a_name_that_looks_like_a_value_is_said_as_it_is() -> None:
-    assert plain("{value}").say("3") == "{value} is 3"
-    assert plain("{value}").say(None) == "{value} is not known"
-    assert plain("{{value}}").say("3") == "{{value}} is 3"
-    assert described("a {value}", None, "x", "{value}").say(None) == "a {value}: not known ({value})"
+    assert plain("{value}").sentence("3") == "{value} is 3"
+    assert plain("{value}").sentence(None) == "{value} is not known"
+    assert plain("{{value}}").sentence("3") == "{{value}} is 3"
+    assert described("a {value}", None, "x", "{value}").sentence(None) == "a {value}: not known ({value})"
     phrase = aggregated("count", ("visit to {value}", "visits to {parent} {value}"), None, (28,))
-    assert phrase.say("2") == "2 visits to {parent} {value} in the last 28 days"
-    assert phrase.say("1") == "1 visit to {value} in the last 28 days"
+    assert phrase.sentence("2") == "2 visits to {parent} {value} in the last 28 days"
+    assert phrase.sentence("1") == "1 visit to {value} in the last 28 days"
 
 
 TREE: dict[str, Any] = {

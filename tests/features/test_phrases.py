@@ -41,7 +41,7 @@ def test_every_aggregate_is_said(aggregate: str) -> None:
     windows = () if aggregate in EVER else (7, 28) if aggregate == "trend" else (28,)
     of = "seconds" if "seconds" in many else None
     phrase = aggregated(aggregate, ("visit", "visits"), of, windows, "calls")
-    assert (phrase.say("3"), phrase.say("1"), phrase.say(None)) == (many, one or many.replace("3", "1"), none)
+    assert (phrase.sentence("3"), phrase.sentence("1"), phrase.sentence(None)) == (many, one or many.replace("3", "1"), none)
 
 
 def test_the_usual_value_names_days_and_nothing_else() -> None:
@@ -52,14 +52,14 @@ def test_the_usual_value_names_days_and_nothing_else() -> None:
 
 def test_a_part_of_a_total_and_a_total_are_said_with_what_is_added_up() -> None:
     share = aggregated("share", ("visit", "visits"), "EUR", (28,), "calls")
-    assert share.say("0.5") == f"share of visits in EUR of calls {WEEKS}: 0.5"
+    assert share.sentence("0.5") == f"share of visits in EUR of calls {WEEKS}: 0.5"
     trend = aggregated("trend", ("visit", "visits"), "EUR", (7, 28))
-    assert trend.say(None) == "no EUR of visits in the last 28 days"
+    assert trend.sentence(None) == "no EUR of visits in the last 28 days"
 
 
 def test_a_line_of_the_dictionary_without_a_sentence_is_said_by_its_words() -> None:
     gap = Entry("gap", "largest gap", "visits", "60 days", "days", "fewer than two visits").phrase
-    assert gap.say("1") == "largest gap within 60 days: 1 day"
-    assert gap.say(None) == "largest gap within 60 days: not known (fewer than two visits)"
+    assert gap.sentence("1") == "largest gap within 60 days: 1 day"
+    assert gap.sentence(None) == "largest gap within 60 days: not known (fewer than two visits)"
     assert gap.usual("3") == "usual: 3 days"
-    assert Entry("r", "a over b", "ratio", None, "ratio", "b is 0").phrase.say("2.5") == "a over b: 2.5"
+    assert Entry("r", "a over b", "ratio", None, "ratio", "b is 0").phrase.sentence("2.5") == "a over b: 2.5"

@@ -23,7 +23,7 @@ CONFIG = Path(__file__).parents[2] / "conf" / "complete_journey.yaml"
 
 def test_every_stage_is_explained_once(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(running, "say", lambda stage, message: said.append(f"{stage}: {message}"))
+    monkeypatch.setattr(running, "log", lambda stage, message: said.append(f"{stage}: {message}"))
     workspace = Workspace(Tables(spark, str(tmp_path)), tmp_path / "model")
     config = load_config(CONFIG)
     explain(STAGES, workspace, config.label_name(), str(tmp_path))

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.errors import InputError
 from remedi_spark.features.build import prepare
-from remedi_spark.features.quality import find, judged
+from remedi_spark.features.quality import checked, find
 from remedi_spark.simulation.draws import Draws
 from remedi_spark.simulation.recall import expected_best_recall, recall_share
 from remedi_spark.simulation.world import World, build, simulate
@@ -110,7 +110,7 @@ def test_bad_rows_are_added_and_the_contract_finds_each_of_them(
     tables = sources(world) | {"service": dirty["service_visits"]}
     good = world["service_visits"].count()
     source = config.sources["service"]
-    rows = judged(tables["service"], source, config.entity, "service", tables, dt.date(2026, 1, 1))
+    rows = checked(tables["service"], source, config.entity, "service", tables, dt.date(2026, 1, 1))
     found = find(rows, source, "service")
     assert found.rows - found.failed == good
     assert found.failed == pytest.approx(0.05 * good, rel=0.2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from remedi_spark.scoring.monitoring.measures import Measure, tell
+from remedi_spark.scoring.monitoring.measures import Measure, in_words
 
 
 def health(
@@ -28,7 +28,7 @@ def health(
     for one in measures:
         if one.part == "feature" and one.metric in ("null_share", "psi"):
             features.setdefault(one.name, {})[one.metric] = one.value
-    beyond = [f"Beyond its limit: {tell(one)}" for one in measures if one.state != "ok"]
+    beyond = [f"Beyond its limit: {in_words(one)}" for one in measures if one.state != "ok"]
     return {
         "inputs": [*sources, {"name": compared, "rows": rows}],
         "features": [{"feature": name, **found} for name, found in features.items()],

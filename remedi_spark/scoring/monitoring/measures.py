@@ -68,13 +68,13 @@ class Scored:
             more = f" (and {len(stopping) - 1} more)" if len(stopping) > 1 else ""
             setting = _setting(one)
             raise InputError(
-                f"table {self.table}{f', snapshot {self.snapshot}' if self.snapshot else ''}: {tell(one)}{more}; beyond"
-                f" monitoring.{setting}_stop, so that scores were not replaced; mend the input, train again, or accept"
-                f" it once with --set monitoring.{setting}_stop=null"
+                f"table {self.table}{f', snapshot {self.snapshot}' if self.snapshot else ''}: {in_words(one)}{more};"
+                f" beyond monitoring.{setting}_stop, so that scores were not replaced; fix the input, train again, or"
+                f" accept it once with --set monitoring.{setting}_stop=null"
             )
 
 
-def tell(measure: Measure) -> str:
+def in_words(measure: Measure) -> str:
     """Say what was measured, in words."""
     value = "n/a" if measure.value is None else f"{measure.value:.3g}"
     return f"{measure.name}: {_WORDS.get(measure.metric, measure.metric)} {value}"

@@ -11,7 +11,7 @@ from remedi_spark.running import durations_of
 from remedi_spark.storage.workspace import Workspace
 
 
-def judge(workspace: Workspace, config: Config, *, label: str, measured: Sequence[str] = ()) -> None:
+def measure(workspace: Workspace, config: Config, *, label: str, measured: Sequence[str] = ()) -> None:
     """Write the report on the untouched rows; ``measured`` names ablations that it shows."""
     seconds = durations_of(workspace)
     metrics = report.run(workspace, config, label=label, durations=seconds, ablations=measured)
