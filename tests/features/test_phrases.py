@@ -41,7 +41,8 @@ def test_every_aggregate_is_said(aggregate: str) -> None:
     windows = () if aggregate in EVER else (7, 28) if aggregate == "trend" else (28,)
     of = "seconds" if "seconds" in many else None
     phrase = aggregated(aggregate, ("visit", "visits"), of, windows, "calls")
-    assert (phrase.sentence("3"), phrase.sentence("1"), phrase.sentence(None)) == (many, one or many.replace("3", "1"), none)
+    said = phrase.sentence("3"), phrase.sentence("1"), phrase.sentence(None)
+    assert said == (many, one or many.replace("3", "1"), none)
 
 
 def test_the_usual_value_names_days_and_nothing_else() -> None:
