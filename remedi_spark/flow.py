@@ -68,7 +68,7 @@ SCORES = Stage(
 )  # fmt: skip
 REPORT = Stage(
     "report", "report", "How good the list is, on untouched rows: metrics.json and report.html.", "measuring:measure",
-    reads=("oof_predictions", "fused_scores", "student_scores", "monitoring"), looks_at=("*",),
+    reads=("student_scores", "monitoring"), looks_at=("*",),
     writes=("metrics.json", "report.html", "report.json"),
     settings=("evaluation", "scores", "student", "base_models", "task", "regression", "mlflow"), sees=("*",),
     publishes=True,
