@@ -15,21 +15,21 @@ from dataclasses import replace
 from remedi_spark.stage import Stage
 
 FEATURES = Stage(
-    "features", "features", "Point-in-time owner features and labels, from events and owner attributes.",
+    "features", "features", "Point-in-time owner features and labels, from events.",
     "features.stage:refresh_all",
     writes=("owner_features", "feature_dictionary", "quarantine", "feature_state", "{source}", "{source}_daily",
             "{source}_values", "{source}_past"),
     settings=("features",), resumes=True,
 )  # fmt: skip
 SAMPLES = Stage(
-    "samples", "base-models", "Checked rows under inside names, from owner features or any table.",
+    "samples", "base-models", "Checked rows, from owner features or any table.",
     "samples.stage:from_owner_features", reads=("owner_features", "feature_dictionary"),
     writes=("samples", "contract.json", "dictionary.json", "warnings.json"), settings=("task", "evaluation.train_from"),
     sees=("evaluation.test_share", "base_models", "student", "regression"), unseals=True,
 )  # fmt: skip
 FROM_TABLE = replace(SAMPLES, function="samples.stage:from_table", reads=())
 BASE_MODELS = Stage(
-    "base-models", "base-models", "Folds of diverse base models, and out-of-fold predictions of every row.",
+    "base-models", "base-models", "Folds of diverse base models, and their predictions.",
     "ensemble.base_models:run", reads=("samples", "contract.json", "warnings.json"),
     writes=("encoded", "oof_predictions", "phases.json", "encoder.json", "training.json",
             "distribution.json", "labels.json", "label_weights.json", "alignment.json", "base_models/*.json"),
@@ -39,7 +39,7 @@ BASE_MODELS = Stage(
     sees=("student", "base_models"), each_phase=True, resumes=True, unseals=True,
 )  # fmt: skip
 FUSER = Stage(
-    "fuser", "fuser", "The fuser: relative features of the predictions, and a mixture of experts that reads them.",
+    "fuser", "fuser", "Relative features, and the fuser that reads them.",
     "ensemble.fuser_stage:run", reads=("oof_predictions", "samples"),
     looks_at=("contract.json", "phases.json", "labels.json", "label_weights.json", "alignment.json"),
     writes=("fused_scores", "quantile_grids.json", "fuser/fuser.*"),
@@ -47,7 +47,7 @@ FUSER = Stage(
     unseals=True,
 )  # fmt: skip
 STUDENT = Stage(
-    "student", "student", "One student, distilled from the fuser, that reads raw features; calibrated.",
+    "student", "student", "One student, distilled from the fuser; calibrated.",
     "ensemble.student:run",
     reads=("encoded", "fused_scores"),
     looks_at=("samples", "contract.json", "phases.json", "encoder.json", "training.json", "labels.json",
@@ -62,12 +62,12 @@ SEAL = Stage(
     publishes=True,
 )  # fmt: skip
 SCORES = Stage(
-    "scores", "scores", "Scores of the latest snapshot, by the published model; with --snapshot, of others (backfill).",
+    "scores", "scores", "Scores of the latest snapshot, by the published model.",
     "scoring.stage:run", reads=("owner_features",), writes=("scores", "monitoring"),
     settings=("scores", "monitoring"), sees=("features", "task"),
 )  # fmt: skip
 REPORT = Stage(
-    "report", "report", "How good the list is, on untouched rows: metrics.json and report.html.", "measuring:measure",
+    "report", "report", "How good the list is on untouched rows; the report.", "measuring:measure",
     reads=("student_scores", "monitoring"), looks_at=("*",),
     writes=("metrics.json", "report.html", "report.json"),
     settings=("evaluation", "scores", "student", "base_models", "task", "regression", "mlflow"), sees=("*",),
@@ -86,5 +86,5 @@ def verbs() -> dict[str, list[Stage]]:
 
 
 def verb_help(verb: str) -> str:
-    """Return what a verb does, in sentences."""
-    return " ".join(stage.does for stage in verbs()[verb])
+    """Return what a verb does, in sentences: first the stage that it is named after."""
+    return " ".join(stage.does for stage in sorted(verbs()[verb], key=lambda stage: stage.name != verb))

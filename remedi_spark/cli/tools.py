@@ -52,7 +52,7 @@ def doctor(
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with machine, settings or data. Each line names the setting that fixes it.
+    """Check machine, settings and data. Each line names the setting that fixes it.
 
     Example: remedi doctor --table owners.parquet --label bought --id owner_id
     """

@@ -118,7 +118,7 @@ def scores(
         str | None, typer.Option(metavar="DAY[..DAY]", help="Score these snapshots instead of the latest.")
     ] = None,
 ) -> None:
-    """Stage 6: score the latest snapshot. With --snapshot, others (backfill).
+    """Score the latest snapshot. With --snapshot, others (backfill).
 
     Example: remedi scores --config conf/complete_journey.yaml --snapshot 2017-11-01..2017-12-31
     """
@@ -144,7 +144,7 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Stage 7: measure on untouched rows, write report.html. With --model, rebuild it from what was stored.
+    """Measure on untouched rows, write report.html. With --model, rebuild it from what was stored.
 
     Example: remedi report --model run/complete_journey/model --ablations
     """
@@ -188,7 +188,7 @@ def backtest(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train and judge the chain at rolling origins. A rerun skips those that are finished.
+    """Train and measure the chain at rolling origins. A rerun skips those that are finished.
 
     Example: remedi backtest --config conf/complete_journey.yaml --origins 6
     """
