@@ -59,7 +59,7 @@ STUDENT = Stage(
 SEAL = Stage(
     "seal", "student", "The bundle: what a score depends on, with checksums.",
     "ensemble.student_parts:seal", looks_at=("phases.json",), sees=("student", "base_models.folds"), resumes=True,
-    publishes=True,
+    timed=False, publishes=True,
 )  # fmt: skip
 SCORES = Stage(
     "scores", "scores", "Scores of the latest snapshot, by the published model.",

@@ -25,7 +25,7 @@ def run_stages(stages: Sequence[Stage], chain: Sequence[Stage], workspace: Works
     for verb, group in itertools.groupby(stages, lambda stage: stage.verb):
         with making(workspace, config, verb, order) if verb in order else nullcontext():
             for stage in group:
-                with _timed(workspace, stage):
+                with _timed(workspace, stage) if stage.timed else nullcontext():
                     _run(stage, workspace, config, phased_tables(chain))
 
 

@@ -38,6 +38,8 @@ class Stage:
     """It knows by itself what of its work is done: its parts are units of the ledger, or it has a state of its own."""
     unseals: bool = False
     """What it writes is part of the bundle, which is whole again when the last such stage has ended."""
+    timed: bool = True
+    """How long it takes is worth knowing."""
     publishes: bool = False
     """After it, readers are given what has been made."""
     about: Any = None
