@@ -3,7 +3,7 @@
     python -m benchmarks.fixed_cost --trainings 3
 
 The first is that of a fresh session, the others those of one that is warm. Printed for each: seconds by the clock, and
-of CPU of the JVM, of this process and of Spark's Python workers.
+of CPU of the JVM, of this process and of Spark's Python workers; Spark jobs, and commits to Delta tables.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from remedi_spark.cli import main as remedi
 from remedi_spark.config.spark import SparkConfig
@@ -35,18 +36,25 @@ def main() -> None:
         table = Path(folder) / "owners.parquet"
         world().to_parquet(table, coerce_timestamps="us")
         for number in range(given.trainings):
-            before = time.monotonic(), _cpu(java), time.process_time(), _workers()
+            before = time.monotonic(), _cpu(java), time.process_time(), _workers(), _jobs(spark)
             try:
                 remedi(train_arguments(table, Path(folder) / f"model{number}", *WITH_ADDITIVE))
             except SystemExit as end:
                 if end.code:
                     raise
-            after = time.monotonic(), _cpu(java), time.process_time(), _workers()
+            after = time.monotonic(), _cpu(java), time.process_time(), _workers(), _jobs(spark)
+            commits = len([*(Path(folder) / f"model{number}").rglob("_delta_log/*.json")])
             spent = [late - early for early, late in zip(before, after, strict=True)]
             lines.append(
-                "training {}: {:.1f} s; CPU: JVM {:.1f}, driver {:.1f}, workers {:.1f} s".format(number, *spent)
+                "training {}: {:.1f} s; CPU: JVM {:.1f}, driver {:.1f}, workers {:.1f} s; {:.0f} jobs, {}"
+                " commits".format(number, *spent, commits)
             )
     print("\n".join(lines))
+
+
+def _jobs(spark: Any) -> float:
+    """Return how many jobs the session has run so far."""
+    return float(spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs())
 
 
 def _workers() -> float:
