@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import FOLD, LABEL, OWNER
+from remedi_spark.columns import FOLD, OWNER
 from remedi_spark.errors import InputError
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column
 
 BLOCK = "block"
 """Stratified number of an owner inside its fold; decides who validates (see :func:`inner_validation`)."""
@@ -19,20 +19,13 @@ MIN_POSITIVE_OWNERS = 4
 """Positive owners that a fold needs: fewer cannot train, stop and judge a model."""
 
 
-def assign_folds(rows: DataFrame, folds: int, seed: int, above: float = 0.0) -> DataFrame:
-    """Add ``fold`` (0 … folds-1) and ``block`` by owner.
-
-    Positive owners (any row with a label above ``above``) are dealt round robin in the order of a hash, so that folds
-    differ by at most one of them; all others go by their hash.
-    """
-    owners = rows.groupBy(OWNER).agg(F.max(F.col(LABEL) > above).alias("positive"))
-    return rows.join(owners.select(OWNER, *deal("positive", folds, seed)), OWNER)
-
-
 def deal(
     positive: str, folds: int, seed: int, names: tuple[str, str] = (FOLD, BLOCK), *, among: str | None = None
 ) -> list[Column]:
-    """Return fold and block of a frame with one row an owner, as :func:`assign_folds` gives them.
+    """Return fold (0 … folds-1) and block of a frame with one row an owner.
+
+    Positive owners are dealt round robin in the order of a hash, so that folds differ by at most one of them; all
+    others go by their hash.
 
     Args:
         positive: boolean column.

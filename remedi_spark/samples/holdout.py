@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
-from remedi_spark.columns import LABEL, OWNER, PART, ROW_HASH, SNAPSHOT
+from remedi_spark.columns import LABEL, OWNER, ROW_HASH, SNAPSHOT
 from remedi_spark.config.chain import EvaluationConfig
 from remedi_spark.errors import InputError
 from remedi_spark.progress import warn
@@ -41,17 +41,6 @@ class Holdout:
         if self.owners is None:
             return rows.withColumn(BUCKET, F.lit(None).cast("int"))
         return rows.join(self.owners, OWNER, "left")
-
-
-def split_holdout(
-    samples: DataFrame, config: EvaluationConfig, seed: int, above: float = 0.0, *, both: bool = False
-) -> tuple[DataFrame, str]:
-    """Add ``part`` (train, test, unlabelled, dropped) and say in one sentence how the test rows were chosen.
-
-    See :func:`choose_holdout`.
-    """
-    chosen = choose_holdout(samples, config, seed, above, both=both)
-    return chosen.with_buckets(samples).withColumn(PART, chosen.part).drop(BUCKET), chosen.description
 
 
 def choose_holdout(

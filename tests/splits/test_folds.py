@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from remedi_spark.errors import InputError
-from remedi_spark.samples.folds import assign_folds, deal, inner_validation, require_positives
+from remedi_spark.samples.folds import deal, inner_validation, require_positives
+from tests.splits.parting import assign_folds
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

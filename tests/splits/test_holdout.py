@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.config.chain import EvaluationConfig
 from remedi_spark.errors import InputError
-from remedi_spark.samples.holdout import split_holdout
+from tests.splits.parting import split_holdout
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
