@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A lazy session: tests that need no Spark do not pay for it."""
     from remedi_spark.config.spark import SparkConfig
-    from remedi_spark.spark.session import POSTGRESQL, get_session
+    from remedi_spark.spark.session import get_session
 
     scratch: Path = tmp_path_factory.mktemp("spark")
     settings = {
@@ -49,9 +49,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         **SMALL,
     }
     # Two slots: enough for two-worker fits. Two shuffle partitions: test data is tiny.
-    config = SparkConfig(
-        master="local[2]", driver_memory="2g", shuffle_partitions=2, packages=(POSTGRESQL,), settings=settings
-    )
+    config = SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, settings=settings)
     session = get_session(config)
     yield session
     session.stop()

@@ -22,7 +22,9 @@ def export(
     format_: Annotated[
         str | None, typer.Option("--format", metavar="parquet|csv", help="Of the files; default: parquet.")
     ] = None,
-    jdbc: Annotated[str | None, typer.Option(metavar="URL", help="jdbc:postgresql://HOST:PORT/DATABASE.")] = None,
+    jdbc: Annotated[
+        str | None, typer.Option(metavar="URL", help="postgresql://HOST:PORT/DATABASE, also with jdbc: before.")
+    ] = None,
     table: Annotated[str, typer.Option(help="TABLE or SCHEMA.TABLE in the database.")] = "scores",
     snapshot: Annotated[
         str, typer.Option(metavar="latest|all|DAY[..DAY]", help="Which snapshots to hand over.")
@@ -40,7 +42,7 @@ def export(
     Exactly one of --out, --jdbc and --onnx says where to. User and password of the database come from the environment:
     REMEDI_JDBC_USER and REMEDI_JDBC_PASSWORD.
 
-    Example: remedi export --scores run/owners/scores --jdbc jdbc:postgresql://warehouse:5432/crm --table public.scores
+    Example: remedi export --scores run/owners/scores --jdbc postgresql://warehouse:5432/crm --table public.scores
     """
     if sum(one is not None for one in (out, jdbc, onnx)) != 1:
         raise InputError("expected exactly one of --out (a folder of files), --jdbc (a database) and --onnx (a file)")
@@ -87,10 +89,10 @@ def _to_database(
 ) -> dict[str, Any]:
     from remedi_spark.delivery.connection import Database
     from remedi_spark.delivery.jdbc import export_jdbc
-    from remedi_spark.spark.session import POSTGRESQL
 
-    database = Database.from_environment(jdbc)  # before Spark starts: a wrong URL is told at once
-    selection = _select(scores, snapshot, config, [f"spark.packages=[{POSTGRESQL}]", *(overrides or [])])
+    database = Database.from_environment(jdbc)
+    database.parameters()  # before Spark starts: a wrong URL and a missing psycopg are reported at once
+    selection = _select(scores, snapshot, config, overrides)
     return {"table": table, "rows": selection.count, "changed": export_jdbc(selection, database, table)}
 
 

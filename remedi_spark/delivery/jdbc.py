@@ -1,4 +1,4 @@
-"""Scores into PostgreSQL: staged by the executors in batches, then brought in by one transaction.
+"""Scores into PostgreSQL: copied by the executors into a staging table, then brought in by one transaction.
 
 Killed at any moment and repeated, it ends in the same state: until the one commit the target is as it was, after it
 all rows are there; a repetition finds them and changes nothing. A session lock keeps two exports to a table apart.
@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING
 
 from remedi_spark.delivery.connection import Database, connect, refusals
 from remedi_spark.delivery.postgres import Target
+from remedi_spark.delivery.postgres_session import Session, copier, driver
 from remedi_spark.delivery.selection import Selection, reasons_as_text
 from remedi_spark.delivery.texts import without_zero, zero_counts
 from remedi_spark.errors import InputError
 from remedi_spark.progress import log, warn
-from remedi_spark.spark.errors import SPARK_ERRORS
-from remedi_spark.spark.jdbc import DRIVER, Connection
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-BATCH_ROWS = 5_000
-"""Rows of one round trip."""
 CONNECTIONS = 8
 """Tasks that write at once, at most."""
 
@@ -43,14 +40,14 @@ def export_jdbc(selection: Selection, database: Database, table: str) -> int:
     """
     _require_one_run(selection)
     target = Target.of(table, selection.rows, timed=selection.timed)
-    connection = connect(selection.rows.sparkSession, database)
+    connection = connect(database)
     staging = f"_staging_{uuid.uuid4().hex[:8]}"
     try:
         with refusals(database.url):
             _lock(connection, target)
             _prepare(connection, target)
             with _staging(connection, target, staging):
-                _stage(_held(selection), database, target.name(staging))
+                _stage(_held(selection), database, target.copy(staging))
                 touched = _merge(connection, target, staging, selection.count)
     finally:
         connection.close()
@@ -81,7 +78,7 @@ def _held(selection: Selection) -> DataFrame:
 
 
 @contextmanager
-def _staging(connection: Connection, target: Target, suffix: str) -> Iterator[None]:
+def _staging(connection: Session, target: Target, suffix: str) -> Iterator[None]:
     """Make the staging table; remove it in the end, if it was this run that made it."""
     with connection.transaction():
         for statement in target.create_staging(suffix):
@@ -89,18 +86,18 @@ def _staging(connection: Connection, target: Target, suffix: str) -> Iterator[No
     try:
         yield
     finally:
-        with suppress(*SPARK_ERRORS):
+        with suppress(driver().Error):
             connection.execute(f"DROP TABLE IF EXISTS {target.name(suffix)}")
 
 
-def _lock(connection: Connection, target: Target) -> None:
+def _lock(connection: Session, target: Target) -> None:
     """Refuse a second export to the table; the server lets go of the lock when the session ends, however it ends."""
     taken = connection.rows(f"SELECT pg_try_advisory_lock(hashtext('remedi export'), hashtext('{target.name()}'))")
     if not taken[0][0]:
         raise InputError(f"target {target.name()}: another export writes to it; wait until it has ended")
 
 
-def _prepare(connection: Connection, target: Target) -> None:
+def _prepare(connection: Session, target: Target) -> None:
     """Check or make the target; remove what killed exports have left."""
     found = connection.rows(target.describe())
     if found:
@@ -117,7 +114,7 @@ def _prepare(connection: Connection, target: Target) -> None:
         connection.execute(f'DROP TABLE IF EXISTS "{target.schema}"."{name}"')
 
 
-def _renewed(connection: Connection, target: Target) -> list[str]:
+def _renewed(connection: Session, target: Target) -> list[str]:
     """Return the statements that a table of loads of an earlier version needs."""
     if not connection.rows(target.describe_loads()):
         return []
@@ -127,16 +124,14 @@ def _renewed(connection: Connection, target: Target) -> list[str]:
     return target.renew_loads(key[0][0] if key else "")
 
 
-def _stage(rows: DataFrame, database: Database, staging: str) -> None:
-    options = {
-        **database.properties(), "url": database.url, "dbtable": staging, "driver": DRIVER,
-        "batchsize": str(BATCH_ROWS), "numPartitions": str(CONNECTIONS),
-        "reWriteBatchedInserts": "true",
-    }  # fmt: skip
-    reasons_as_text(rows).write.format("jdbc").options(**options).mode("append").save()
+def _stage(rows: DataFrame, database: Database, copy: str) -> None:
+    """Copy the rows into the staging table; a task that Spark repeats may leave its rows there twice."""
+    copy_rows = copier(database.parameters(), copy)
+    copied = reasons_as_text(rows).coalesce(CONNECTIONS).mapInArrow(copy_rows, "rows bigint")  # type: ignore[arg-type]
+    copied.collect()
 
 
-def _merge(connection: Connection, target: Target, staging: str, expected: int) -> int:
+def _merge(connection: Session, target: Target, staging: str, expected: int) -> int:
     """Bring the staged rows in by one transaction; return how many rows of the target it touched."""
     with connection.transaction():
         touched = connection.execute(target.upsert(staging)) + connection.execute(target.delete_stale(staging))

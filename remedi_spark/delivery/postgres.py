@@ -138,6 +138,10 @@ class Target:
             f"COMMENT ON TABLE {self.name(suffix)} IS '{STAGING}'",
         ]
 
+    def copy(self, suffix: str) -> str:
+        """Return the statement by which a task fills the staging table, from CSV."""
+        return f"COPY {self.name(suffix)} ({_listed(self.types)}) FROM STDIN (FORMAT csv)"
+
     def left_staging(self) -> str:
         """Return the query for the names of staging tables that killed exports to this table have left."""
         return (

@@ -26,8 +26,6 @@ PACKAGES = (
     "io.delta:delta-spark_2.12:3.3.3",
     "com.microsoft.azure:synapseml-lightgbm_2.12:1.1.3",
 )
-POSTGRESQL = "org.postgresql:postgresql:42.7.14"
-"""Only ``remedi export --jdbc`` needs it: its session brings it by ``spark.packages``."""
 SUPPORTED_JAVA = (8, 11, 17)
 Settings = dict[str, bool | float | int | str | None]
 

@@ -219,7 +219,7 @@ def test_wrong_password_and_server_down_and_wrong_names(
     refused(postgres.url.replace("/postgres", "/nothing"), "no such database")
     refused(postgres.url, "no such schema", target="nowhere.scores")
     refused(postgres.url, "expected TABLE or SCHEMA.TABLE", target="a; DROP TABLE b")
-    refused("jdbc:mysql://host/db", "expected jdbc:postgresql:")
+    refused("jdbc:mysql://host/db", "expected postgresql:")
     refused(postgres.url + "?user=remedi&password=wr0ng-secret", PASSWORD)
     refused(postgres.url + "?sslmode=verify-full&sslPassword=wr0ng-secret", PASSWORD)
     monkeypatch.setenv(PASSWORD, "wr0ng-secret")
