@@ -19,11 +19,11 @@ from remedi_spark.findings import Finding, State
 from remedi_spark.progress import warn
 from remedi_spark.reading.paths import is_remote
 from remedi_spark.samples.examine import examine_roles
+from remedi_spark.spark.builds import Build, build_of
 from remedi_spark.spark.capabilities import capabilities, dynamic_allocation, is_local, setting
 from remedi_spark.spark.jvm import jar_of, runtime
 from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import slots
-from remedi_spark.spark.session import PACKAGES, SUPPORTED_JAVA
 from remedi_spark.storage.places import local_name
 from remedi_spark.storage.tables import is_catalog_name, read_table
 
@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 
     from remedi_spark.config import Config
 
-CLASSES = {
-    "Delta": "io.delta.tables.DeltaTable",
-    "SynapseML": "com.microsoft.azure.synapse.ml.lightgbm.LightGBMClassifier",
-}
+DELTA_CLASS = "io.delta.tables.DeltaTable"
+SYNAPSEML_CLASS = "com.microsoft.azure.synapse.ml.lightgbm.LightGBMClassifier"
 BYTES_A_VALUE = 40
 """Assumed, not measured: a feature value as a double, copied by Arrow, by the learner and into its histogram."""
 CELLS_OF_A_TASK = 100_000_000
@@ -75,32 +73,49 @@ def _check(good: bool, what: str, found: str, fix: str) -> Finding:
 
 
 def _session(spark: SparkSession) -> Iterator[Finding]:
-    yield _check(spark.version.startswith("3.5."), "Spark", spark.version, "expected 3.5; pip install pyspark==3.5.*")
-    if capabilities(spark).has_jvm:
-        yield from _jvm(spark)
+    try:
+        build = build_of(spark.version)
+    except InputError as error:
+        found, fix = str(error).removeprefix("Spark: found ").split(", ", maxsplit=1)
+        yield Finding("fail", "Spark", found, fix)
     else:
+        yield Finding("ok", "Spark", spark.version)
+        if capabilities(spark).has_jvm:
+            yield from _jvm(spark, build)
+    if not capabilities(spark).has_jvm:
         yield Finding("ok", "JVM", "the server's, out of reach over Spark Connect (not looked at)")
     yield _python(spark)
 
 
-def _jvm(spark: SparkSession) -> Iterator[Finding]:
+def _jvm(spark: SparkSession, build: Build) -> Iterator[Finding]:
     found = runtime(spark)
     numbers = found.java.split(".")
     major = int(numbers[1] if numbers[0] == "1" else numbers[0])
-    yield _check(major in SUPPORTED_JAVA, "Java", found.java, f"expected one of {SUPPORTED_JAVA}; set JAVA_HOME")
-    yield _check(found.scala.startswith("2.12"), "Scala", found.scala, "expected 2.12; use a runtime built for it")
-    for name, package in zip(CLASSES, PACKAGES, strict=True):
-        yield _jar(spark, name, CLASSES[name], package)
+    fits = f"expected one of {', '.join(map(str, build.java))} for Spark {build.spark}; set JAVA_HOME"
+    yield _check(major in build.java, "Java", found.java, fits)
+    fits = f"expected {build.scala} for Spark {build.spark}; use a runtime built for it"
+    yield _check(found.scala.startswith(build.scala), "Scala", found.scala, fits)
+    yield _delta_jar(jar_of(spark, DELTA_CLASS), build)
+    yield _synapseml_jar(jar_of(spark, SYNAPSEML_CLASS), build)
 
 
-def _jar(spark: SparkSession, name: str, class_name: str, package: str) -> Finding:
-    file = jar_of(spark, class_name)
+def _delta_jar(file: str | None, build: Build) -> Finding:
+    fits = f"{build.delta_artifact}:{build.delta}.*"
     if file is None:
-        return Finding("fail", f"{name} jar", "not on the class path", f"add --packages {package}")
-    version = package.rsplit(":", 1)[1]
-    if version in file:
-        return Finding("ok", f"{name} jar", file)
-    return Finding("warn", f"{name} jar", file, f"tested with {version}; add --packages {package}")
+        return Finding("fail", "Delta jar", "not on the class path", f"add --packages {fits}")
+    if f"-{build.delta}." in file:
+        return Finding("ok", "Delta jar", file)
+    return Finding("warn", "Delta jar", file, f"Spark {build.spark} was tested with {fits}")
+
+
+def _synapseml_jar(file: str | None, build: Build) -> Finding:
+    if file is not None:
+        return Finding("ok", "SynapseML jar", file)
+    if build.synapseml is None:
+        what = f"none, as usual on Spark {build.spark}: LightGBM fits by its own library"
+        return Finding("ok", "SynapseML jar", what)
+    fix = f"add --packages {build.synapseml}"
+    return Finding("warn", "SynapseML jar", "none: LightGBM fits by its own library only", fix)
 
 
 def _python(spark: SparkSession) -> Finding:

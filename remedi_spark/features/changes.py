@@ -22,15 +22,15 @@ from remedi_spark.reading.parquet_files import AS_WRITTEN, read_parquet
 from remedi_spark.reading.parquet_files import ENDINGS as PARQUET
 from remedi_spark.reading.paths import data_files, is_remote, local_path
 from remedi_spark.spark.capabilities import capabilities
+from remedi_spark.spark.delta import detail, history, path_identifier
 from remedi_spark.spark.files import stat
 from remedi_spark.spark.names import column
 from remedi_spark.storage.catalog_names import quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
 from remedi_spark.storage.definitions import definition
-from remedi_spark.storage.tables import is_catalog_name
+from remedi_spark.storage.tables import is_catalog_name, is_delta
 
 if TYPE_CHECKING:
-    from delta.tables import DeltaTable
     from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config.features import Location
@@ -49,10 +49,10 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
         return {"files": {location.package: [stat.st_size, stat.st_mtime_ns]}}
     name = location.table or location.path or ""
     if _is_delta(spark, name):
-        table = _delta_table(spark, name)
+        table = _identifier(name)
         listed = None if _is_named(name) else last_listed_change(name)
-        version, _ = listed or last_change(table.history(LOOKED_AT))
-        return {"delta": table.detail().collect()[0]["id"], "version": version}
+        version, _ = listed or last_change(history(spark, table, LOOKED_AT))
+        return {"delta": detail(spark, table)["id"], "version": version}
     if not _is_named(name) and not is_remote(name):
         # Listed here: a table that pyarrow reads has no input files for Spark.
         stats = {str(file): file.stat() for file in data_files(local_path(name), (*PARQUET, *CSV))}
@@ -97,9 +97,8 @@ def _aligned(rows: DataFrame, frame: DataFrame) -> DataFrame:
 
 def _delta_rows(spark: SparkSession, location: Location, before: Fingerprint, now: Fingerprint) -> DataFrame | None:
     name = location.table or location.path or ""
-    table = _delta_table(spark, name)
-    detail = table.detail().collect()[0]
-    properties: dict[str, str] = detail["properties"]
+    about = detail(spark, _identifier(name))
+    properties: dict[str, str] = about["properties"]
     first = before["version"] + 1
     if properties.get(_CDF) == "true":
         feed = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
@@ -108,20 +107,20 @@ def _delta_rows(spark: SparkSession, location: Location, before: Fingerprint, no
             return rows.drop(*CHANGE_COLUMNS)
         except AnalysisException:  # the feed was switched on later than that
             return None
-    history = table.history().filter(f"version >= {first}").orderBy("version").collect()
-    operations = [commit["operation"] for commit in history]
+    commits = history(spark, _identifier(name)).filter(f"version >= {first}").orderBy("version").collect()
+    operations = [commit["operation"] for commit in commits]
     # Files that were put together before anything was added are the old rows.
     tidied = next((at for at, operation in enumerate(operations) if operation not in TIDYING), len(operations))
-    appended = all(commit["isBlindAppend"] or commit["operation"] in _SAME_FILES for commit in history[tidied:])
+    appended = all(commit["isBlindAppend"] or commit["operation"] in _SAME_FILES for commit in commits[tidied:])
     # Without a commit for every version (the log was cleaned up), or with renamed columns, files tell too little.
-    complete = bool(history) and len(history) == history[-1]["version"] - before["version"]
+    complete = bool(commits) and len(commits) == commits[-1]["version"] - before["version"]
     if not appended or not complete or "delta.columnMapping.mode" in properties:
         return None
     frame = read_location(spark, location, "")
     old = spark.read.format("delta").option("versionAsOf", before["version"] + tidied)
     old_frame = old.table(name) if _is_named(name) else old.load(name)
     added = sorted(set(frame.inputFiles()) - set(old_frame.inputFiles()))
-    return _read_files(spark, frame, added, detail["location"])
+    return _read_files(spark, frame, added, about["location"])
 
 
 def _read_files(spark: SparkSession, frame: DataFrame, files: list[str], base: str) -> DataFrame:
@@ -140,23 +139,22 @@ def _is_named(name: str) -> bool:
 
 
 def _is_delta(spark: SparkSession, name: str) -> bool:
-    from delta.tables import DeltaTable
-
     if not _is_named(name):
-        return bool(DeltaTable.isDeltaTable(spark, name))
+        return is_delta(spark, name)
     try:
         kind = spark.catalog.getTable(name).tableType
     except AnalysisException:
         return False
     if kind in ("VIEW", "TEMPORARY"):
         return False
-    return bool(spark.sql(f"DESCRIBE DETAIL {quoted_name(name)}").collect()[0]["format"] == "delta")
+    return bool(detail(spark, quoted_name(name))["format"] == "delta")
 
 
-def _delta_table(spark: SparkSession, name: str) -> DeltaTable:
-    from delta.tables import DeltaTable
-
-    return DeltaTable.forName(spark, quoted_name(name)) if _is_named(name) else DeltaTable.forPath(spark, name)
+def _identifier(name: str) -> str:
+    """Return what SQL calls a Delta table."""
+    if _is_named(name):
+        return quoted_name(name)
+    return path_identifier(name if is_remote(name) else str(local_path(name)))
 
 
 def _file_stat(spark: SparkSession, file: str) -> list[int]:

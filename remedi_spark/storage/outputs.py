@@ -14,7 +14,7 @@ from remedi_spark.storage.csv_output import CSV_OPTIONS, flat, without_formulas
 from remedi_spark.storage.places import local_name
 from remedi_spark.storage.replacing import beside as new_beside
 from remedi_spark.storage.replacing import recover, replace_folder, replace_remote
-from remedi_spark.storage.tables import Tables, is_catalog_name, is_csv
+from remedi_spark.storage.tables import Tables, is_catalog_name, is_csv, is_delta
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -90,9 +90,7 @@ def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
 
 
 def _is_result(spark: SparkSession, path: Path, columns: tuple[str, ...]) -> bool:
-    from delta.tables import DeltaTable
-
-    if DeltaTable.isDeltaTable(spark, str(path)):
+    if is_delta(spark, str(path)):
         return set(columns) <= set(spark.read.format("delta").load(str(path)).columns)
     kind = "csv" if is_csv(str(path)) else "parquet"
     if not any(path.glob(f"*.{kind}")):

@@ -19,6 +19,7 @@ from remedi_spark.reading.csv_files import read_csv
 from remedi_spark.reading.parquet_files import ENDINGS as PARQUET
 from remedi_spark.reading.parquet_files import read_parquet
 from remedi_spark.reading.paths import data_files, is_remote, kind_of_file, local_path
+from remedi_spark.spark.delta import history, is_delta_address, overtaken, path_identifier
 from remedi_spark.spark.errors import SPARK_ERRORS
 from remedi_spark.storage.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, Commit, last_change, last_listed_change
@@ -67,7 +68,7 @@ class Tables:
         self._require_read(name)
         if self.in_catalog:
             return self.spark.catalog.tableExists(self.location(name))
-        return _is_delta(self.spark, self.location(name))
+        return is_delta(self.spark, self.location(name))
 
     def read(self, name: str) -> DataFrame:
         """Read a table that an earlier stage wrote."""
@@ -88,16 +89,13 @@ class Tables:
         return f"{version} of {when.isoformat()}"
 
     def _last_change(self, name: str) -> Commit:
-        from delta.tables import DeltaTable
-
         self._require_read(name)
         where = self.location(name)
         if not self.in_catalog and (listed := last_listed_change(where)):
             return listed
         with sound_log(where):
-            if self.in_catalog:  # by SQL: forName refuses names of three parts on open-source Spark
-                return last_change(self.spark.sql(f"DESCRIBE HISTORY {where} LIMIT {LOOKED_AT}"))
-            return last_change(DeltaTable.forPath(self.spark, where).history(LOOKED_AT))
+            table = where if self.in_catalog else path_identifier(_absolute(where))
+            return last_change(history(self.spark, table, LOOKED_AT))
 
     def append(self, frame: DataFrame, name: str) -> None:
         """Add rows, and columns that the table does not have yet, in one commit."""
@@ -142,7 +140,9 @@ class Tables:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return write()
-            except _conflicts() as conflict:
+            except SPARK_ERRORS as conflict:
+                if not overtaken(conflict):
+                    raise
                 if attempt == ATTEMPTS:
                     raise RuntimeError(
                         f"table {self.location(name)}: another run wrote to it during each of {ATTEMPTS} attempts;"
@@ -175,18 +175,6 @@ def sound_log(where: str) -> Iterator[None]:
         if message is None:
             raise
         raise InputError(message) from error
-
-
-def _conflicts() -> tuple[type[Exception], ...]:
-    """Return Delta's exceptions for a commit that another one has overtaken; in Python they have no common class."""
-    from delta import exceptions
-
-    return (
-        exceptions.DeltaConcurrentModificationException, exceptions.ConcurrentWriteException,
-        exceptions.MetadataChangedException, exceptions.ProtocolChangedException,
-        exceptions.ConcurrentAppendException, exceptions.ConcurrentDeleteReadException,
-        exceptions.ConcurrentDeleteDeleteException, exceptions.ConcurrentTransactionException,
-    )  # fmt: skip
 
 
 def read_table(
@@ -243,7 +231,7 @@ def _read(spark: SparkSession, table: str, as_text: Collection[str], roles: Coll
         raise InputError(f"table {table}: no such file or folder; check the path")
     if is_csv(table):
         return read_csv(spark, table, as_text=as_text, roles=roles)
-    if _is_delta(spark, table):
+    if is_delta(spark, table):
         with sound_log(table):
             return spark.read.format("delta").load(table)
     if remote or table.rstrip("/").lower().endswith(PARQUET) or _holds(table, PARQUET):
@@ -267,13 +255,17 @@ def _what_it_is(path: Path) -> str:
     return f"; the file is {kind}" if kind else ""
 
 
-def _is_delta(spark: SparkSession, path: str) -> bool:
-    from delta.tables import DeltaTable
+def is_delta(spark: SparkSession, path: str) -> bool:
+    """Whether there is a Delta table in a folder; a log without a single commit is none."""
+    if is_remote(path):
+        with sound_log(path):
+            return is_delta_address(spark, path)
+    log = local_path(path) / "_delta_log"
+    return log.is_dir() and any(file.name[:20].isdigit() for file in log.iterdir())
 
-    if not is_remote(path) and not (local_path(path) / "_delta_log").exists():
-        return False
-    with sound_log(path):
-        return bool(DeltaTable.isDeltaTable(spark, path))
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else str(local_path(path))
 
 
 def _holds(table: str, endings: tuple[str, ...]) -> bool:

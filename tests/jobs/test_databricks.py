@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from remedi_spark.cli.verbs import app
 from remedi_spark.flow import verbs
-from remedi_spark.spark.session import PACKAGES
+from remedi_spark.spark.builds import BUILDS
 
 ROOT = Path(__file__).parents[2]
 TREE: dict[str, Any] = yaml.safe_load((ROOT / "databricks.yml").read_text())
@@ -59,7 +59,7 @@ def test_the_runtime_and_jar_are_those_that_the_package_is_built_for(job: Job) -
         for lib in task.libraries
         if getattr(lib, "maven", None)
     }
-    assert jars == {package for package in PACKAGES if "synapseml" in package}  # the runtime has Delta
+    assert jars == {build.synapseml for build in BUILDS if build.spark == "3.5"}  # the runtime has Delta
 
 
 def test_every_variable_and_parameter_that_is_used_is_declared() -> None:
