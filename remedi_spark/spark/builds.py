@@ -32,7 +32,7 @@ BUILDS = (
     Build("4.0", "2.13", (17, 21), "4.0", "io.delta:delta-spark_2.13"),
     Build("4.1", "2.13", (17, 21), "4.1", "io.delta:delta-spark_4.1_2.13"),
 )  # fmt: skip
-"""Those that were tried (docs/platforms.md)."""
+"""Those that were tried."""
 
 
 def build_of(spark: str) -> Build:
