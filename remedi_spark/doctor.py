@@ -19,7 +19,7 @@ from remedi_spark.findings import Finding, State
 from remedi_spark.progress import warn
 from remedi_spark.reading.paths import is_remote
 from remedi_spark.samples.examine import examine_roles
-from remedi_spark.spark.builds import Build, build_of
+from remedi_spark.spark.builds import Build, expected, find_build
 from remedi_spark.spark.capabilities import capabilities, dynamic_allocation, is_local, setting
 from remedi_spark.spark.jvm import jar_of, runtime
 from remedi_spark.spark.names import column
@@ -73,17 +73,12 @@ def _check(good: bool, what: str, found: str, fix: str) -> Finding:
 
 
 def _session(spark: SparkSession) -> Iterator[Finding]:
-    try:
-        build = build_of(spark.version)
-    except InputError as error:
-        found, fix = str(error).removeprefix("Spark: found ").split(", ", maxsplit=1)
-        yield Finding("fail", "Spark", found, fix)
-    else:
-        yield Finding("ok", "Spark", spark.version)
-        if capabilities(spark).has_jvm:
-            yield from _jvm(spark, build)
+    build = find_build(spark.version)
+    yield _check(build is not None, "Spark", spark.version, expected())
     if not capabilities(spark).has_jvm:
         yield Finding("ok", "JVM", "the server's, out of reach over Spark Connect (not looked at)")
+    elif build is not None:
+        yield from _jvm(spark, build)
     yield _python(spark)
 
 
