@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 import typer
-from quality_sets import CATEGORIES, DEMO_HORIZON, FLAT, prepare
+from quality_sets import CATEGORIES, DEMO_HORIZON, FLAT, PARTED, prepare
 from sklearn.metrics import average_precision_score
 
 from remedi_spark.config import Config, load_config
@@ -41,6 +41,7 @@ Array = npt.NDArray[np.float64]
 KEYS = ("owner_id", "snapshot_date", "label")
 LATER = 0.25
 """Share of a training part that is put aside to develop on."""
+KNOWN = (*FLAT, *PARTED, *CATEGORIES)
 app = typer.Typer(add_completion=False, help=__doc__, rich_markup_mode=None)
 
 
@@ -83,7 +84,7 @@ def split(name: str, data: Path | None, work: Path, seed: int, cap: int) -> tupl
         cut = days[int(len(days) * (1 - LATER))]
         early = rows["snapshot_date"] <= cut - pd.Timedelta(days=DEMO_HORIZON)
         train, test = rows[early], rows[rows["snapshot_date"] > cut]
-    elif FLAT[name].order:
+    elif name in FLAT and FLAT[name].order:
         cut = int(len(rows) * (1 - LATER))
         train, test = rows.iloc[:cut], rows.iloc[cut:]
     else:
@@ -243,8 +244,8 @@ def main(
     for seed in map(int, seeds.split(",")):
         config = load_config(None, [*(overrides or []), f"seed={seed}"])
         for name in sets.split(","):
-            if name not in (*FLAT, *CATEGORIES):
-                raise SystemExit(f"--sets: no set {name!r}; expected some of {', '.join((*FLAT, *CATEGORIES))}")
+            if name not in KNOWN:
+                raise SystemExit(f"--sets: no set {name!r}; expected some of {', '.join(KNOWN)}")
             train, test = split(name, data, work, seed, cap)
             try_set(name, encode(train, test, config), config)
 

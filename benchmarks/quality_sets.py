@@ -66,6 +66,13 @@ CATEGORIES = {
     "automotive": "AUTOMOTIVE PRODUCTS",
     "floral": "FLORAL-FRESH CUT",
 }
+PARTED = (
+    "health_cross_sell", "bookbinders", "otp_response", "powerco_churn", "motor_claims17", "travel_insurance",
+    "vehicle_fraud", "ul_surrender", "starbucks_promo", "tuango",
+)  # fmt: skip
+"""Flat tables of other companies below ``more/``, each with ``label``, ``owner_id`` and ``part``: train or test."""
+DATED = ("ul_surrender", "vehicle_fraud")
+"""Those of them that have a ``snapshot_date``."""
 NAMES = (*CATEGORIES, *FLAT)
 
 
@@ -79,7 +86,8 @@ def prepare(name: str, seed: int, data: Path | None, work: Path) -> Split:
         work: where files go.
     """
     folder = work / f"{name}_{seed}"
-    split = Split(folder / "train.parquet", folder / "test.parquet", "snapshot_date" if name in CATEGORIES else None)
+    dated = name in CATEGORIES or name in DATED
+    split = Split(folder / "train.parquet", folder / "test.parquet", "snapshot_date" if dated else None)
     if split.test.exists():
         return split
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +96,7 @@ def prepare(name: str, seed: int, data: Path | None, work: Path) -> Split:
     else:
         if data is None:
             raise SystemExit(f"set {name!r} is read from a folder; name it with --data")
-        train, test = _flat(FLAT[name], data, seed)
+        train, test = _parted(name, data) if name in PARTED else _flat(FLAT[name], data, seed)
     train.to_parquet(split.train, index=False)
     test.to_parquet(split.test, index=False)
     return split
@@ -105,9 +113,7 @@ def _flat(source: FlatSet, data: Path, seed: int) -> tuple[pd.DataFrame, pd.Data
     order = None if source.order is None else table[source.order].to_numpy()
     named = [name for name in (source.owner, source.order) if name]
     table = table.drop(columns=[*source.drop, *named])
-    for column in table.columns:
-        if pd.api.types.is_bool_dtype(table[column]) or pd.api.types.is_integer_dtype(table[column]):
-            table[column] = table[column].astype("float64")
+    table = _as_floats(table)
     table.insert(0, "label", label.astype("int64").to_numpy())
     table.insert(0, "owner_id", owner.astype(str).to_numpy())
     if order is not None:
@@ -118,6 +124,24 @@ def _flat(source: FlatSet, data: Path, seed: int) -> tuple[pd.DataFrame, pd.Data
     held = np.random.default_rng(seed).choice(owners, int(len(owners) * TEST_SHARE), replace=False)
     mine = table["owner_id"].isin(held)
     return table[~mine], table[mine]
+
+
+def _parted(name: str, data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    table = pd.read_parquet(data / "more" / f"{name}.parquet")
+    if len(table) > LARGEST:
+        table = table.sample(LARGEST, random_state=0).sort_index().reset_index(drop=True)
+    label, test = table["label"].astype("int64"), table["part"] == "test"
+    table = _as_floats(table.drop(columns=["part", "label"])).assign(label=label)
+    if name in DATED:
+        table["snapshot_date"] = pd.to_datetime(table["snapshot_date"].astype(str)).dt.date
+    return table[~test], table[test]
+
+
+def _as_floats(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with whole numbers and booleans as floats."""
+    whole = [name for name in table.columns if pd.api.types.is_bool_dtype(table[name]) or
+             pd.api.types.is_integer_dtype(table[name])]  # fmt: skip
+    return table.astype(dict.fromkeys(whole, "float64"))
 
 
 def _demo(category: str, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -43,6 +43,10 @@ class EncodingConfig(Section):
     min_rows: int = Field(default=20, ge=1)
     """Training rows that a level needs to be kept; rarer ones count as unseen. A model thus holds no name, address or
     plate of single owners."""
+    max_passing: float = Field(default=0.2, ge=0, le=1)
+    """With a time: a category column is not read if its levels come and go, so that this share of the latest quarter of
+    the training rows holds levels that the earlier rows lack, beyond what is so by chance. What a level of the past
+    says is lost on rows to score, and misleads. 1: read every column."""
     max_codes: int = Field(default=28, ge=2)
     """Columns with at most this many levels are also given to the models as categories (SynapseML crashes far above
     it); columns with more are seen through their target encoding and frequency."""

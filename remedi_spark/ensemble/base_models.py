@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 
+_LATEST = 0.25
+"""Share of the training rows, the latest, in which levels must still be known."""
+
+
 @dataclass(frozen=True)
 class _Phase:
     name: str
@@ -74,7 +78,7 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
         fits = fit_facts(_infos(workspace, name, names, config.base_models.folds))
         facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names, "fits": fits}
         facts["failed"] += [{"model": model, "phase": name, "reason": reason} for model, reason in failed.items()]
-    facts["warnings"] += _said_of_members(config, facts)
+    facts["warnings"] += [*_said_of_columns(workspace, contract), *_said_of_members(config, facts)]
     facts |= {"measured_on": measured.description, "measured_phase": FINAL if own_test else HOLDOUT}
     workspace.models(FINAL).save("phases", facts)
     return facts
@@ -90,6 +94,19 @@ def _noted(workspace: Workspace) -> list[str]:
     """Return what an earlier stage has noted for the user."""
     store = workspace.models(FINAL)
     return list(store.load(WARNINGS)) if store.has(WARNINGS) else []
+
+
+def _said_of_columns(workspace: Workspace, contract: FeatureContract) -> list[str]:
+    """Warn of columns that are not read because their levels come and go; return the sentences."""
+    encoder = Encoder.from_dict(workspace.models(FINAL).load("encoder"))
+    said = [
+        f"{contract.names[i]} is not read: its levels come and go, {share:.0%} of the latest quarter of the training"
+        " rows hold levels that earlier rows lack (encoding.max_passing); give what lasts of it, such as a kind"
+        for i, share in encoder.passing.items()
+    ]
+    for sentence in said:
+        warn("base-models", sentence)
+    return said
 
 
 def _said_of_members(config: Config, facts: dict[str, Any]) -> list[str]:
@@ -218,12 +235,14 @@ def _prepare(
     sums = train.agg(
         F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT), F.max(SNAPSHOT).alias("until"),
         F.count_if(F.col(LABEL) > 0).alias("positives"),
+        F.percentile_approx(F.unix_date(F.col(SNAPSHOT).cast("date")), 1 - _LATEST).alias("early"),
     ).collect()[0]  # fmt: skip
     rare_owners = rare.count()
     require_positives(rare_owners, folds, "samples", task.rare_owners)
     task.measure_labels(train)
     learned = train.withColumn(LABEL, task.target())
-    encoder = fit_encoder(learned, contract, config.encoding, folds=folds, binary=task.binary)
+    late = None if sums["early"] is None else F.unix_date(F.col(SNAPSHOT).cast("date")) > sums["early"]
+    encoder = fit_encoder(learned, contract, config.encoding, folds=folds, binary=task.binary, late=late)
     inputs = (*CARRIED, BLOCK, *contract.columns)
     task.choose_weights(encode(train.select(*inputs), encoder), encoder.layout, int(sums[0]))
     store = workspace.models(phase)

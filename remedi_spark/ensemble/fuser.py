@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _NUMBERS_OF_A_WORKER = 100_000_000
-BASELINES = ("mean", "rank_mean", "stack_lr")
+BASELINES = ("mean", "rank_mean", "stack_lr", "selection")
 
 
 def fuser_inputs(columns: list[str], *, relative: bool) -> list[str]:
@@ -36,7 +36,7 @@ def fit_fuser(
     train: DataFrame, relative: Relative, inputs: list[str], config: FuserConfig, *, loss: str, folds: int, seed: int,
     rows: int, prior: float,
 ) -> Fitted:  # fmt: skip
-    """Fit fusers (folds x seeds) and stacks of the margins together in one barrier stage.
+    """Fit fusers (folds x seeds), stacks and selections of the margins together in one barrier stage.
 
     Args:
         train: training rows: a score column a model, ``label`` (as it is learned), ``weight``, ``fold``, ``row_hash``.
@@ -97,7 +97,7 @@ def _training_function(
         stored = io.BytesIO()
         tree = {
             "spec": trained.spec.__dict__, "state": trained.state, "curve": trained.curve,
-            "stacks": stack(rows, folds, loss=loss),
+            "stacks": stack(rows, folds, loss=loss), "selection": trained.selection,
         }  # fmt: skip
         torch.save(tree, stored)
         return stored.getvalue()
@@ -145,7 +145,7 @@ def _scorer(fitted: Fitted, relative: Relative) -> Any:
     spec = FuserSpec(**stored["spec"])
     net = spec.build()
     net.load_state_dict(stored["state"])
-    stacks = np.asarray(stored["stacks"])
+    stacks, selection = np.asarray(stored["stacks"]), np.asarray(stored["selection"])
     heads = np.asarray(spec.fold_of_head)
     models, inputs = fitted.info["models"], fitted.info["inputs"]
 
@@ -162,7 +162,8 @@ def _scorer(fitted: Fitted, relative: Relative) -> Any:
         percentiles = _stacked(features, [f"q_{m}" for m in models])
         mean_gates = np.einsum("nhe,nh->ne", gates.numpy(), use)
         return [
-            (fused.double().numpy() * use).sum(1), logits.mean(1), percentiles.mean(1), stacked.sum(1), *mean_gates.T
+            (fused.double().numpy() * use).sum(1), logits.mean(1), percentiles.mean(1), stacked.sum(1),
+            (logits * selection[fold]).sum(1), *mean_gates.T,
         ]  # fmt: skip
 
     return score

@@ -1,9 +1,9 @@
 """The fuser: hybrid experts under one gate, all folds trained at once.
 
 logit = Σ_e g_e f_e(u) with g = softmax(u·W + c). Experts: ``convex``, a per-row convex combination of the base logits;
-``stack``, a logistic stack of them with weights of at least 0; ``mlp``, the mean logit plus an MLP on the relative
-features. Every parameter is penalised towards the start, where half of the fuser *is* the mean of the base logits and
-half a strongly penalised stack, both known in closed form: with few positives it stays there.
+``stack``, one linear combination of them for all rows; ``mlp``, a fixed combination plus an MLP on the relative
+features. All three start as the same greedy selection of base models (:mod:`remedi_spark.ensemble.selection`), and
+every parameter is penalised towards that start: with few positives the fuser stays there.
 Source: REMEDI (arXiv 2505.07245) says "mixture of hybrid experts"; the experts and the penalty are our choice.
 """
 
@@ -20,15 +20,20 @@ from torch.nn import functional as F
 from remedi_spark.config.chain import EXPERTS
 
 _START_GATES = (0.25, 0.5, 0.25)
+_LEAST_WEIGHT = 1e-3
+"""Of a model that was not selected: a weight of 0 has no logarithm, and could never grow."""
 
 
 class Fuser(nn.Module):
     """``heads`` fusers side by side, one a (fold, seed): logits (n, M), inputs (n, U) -> fused logits (n, heads)."""
 
     absent: Tensor
+    base: Tensor
+    """What the ``mlp`` expert adds to, (heads, models)."""
 
     def __init__(self, heads: int, models: int, inputs: int, hidden: int, experts: Sequence[str] = EXPERTS) -> None:
         super().__init__()
+        self.register_buffer("base", torch.full((heads, models), 1 / models))
         self.register_buffer("absent", torch.tensor([name not in experts for name in EXPERTS]))
         self.gate_weight = nn.Parameter(torch.zeros(heads, inputs, len(EXPERTS)))
         self.gate_bias = nn.Parameter(torch.tensor(_START_GATES).log().expand(heads, -1).clone())
@@ -48,7 +53,7 @@ class Fuser(nn.Module):
         convex = (mix * logits).sum(1)
         stack = self.stack_weight @ logits + self.stack_bias.unsqueeze(1)
         hidden = F.relu(self._linear(self.hidden_weight, self.hidden_bias, x))
-        mlp = logits.mean(0) + (self.out_weight.unsqueeze(1) @ hidden).squeeze(1)
+        mlp = self.base @ logits + (self.out_weight.unsqueeze(1) @ hidden).squeeze(1)
         pull = self._linear(self.gate_weight, self.gate_bias, x)
         gates = pull.masked_fill(self.absent.unsqueeze(1), -torch.inf).softmax(1)
         fused = (torch.stack([convex, stack, mlp], dim=1) * gates).sum(1)
@@ -61,11 +66,12 @@ class Fuser(nn.Module):
         flat = weight.transpose(1, 2).reshape(heads * outputs, inputs)
         return torch.addmm(bias.reshape(-1, 1), flat, x).view(heads, outputs, -1)
 
-    def start_stack(self, stacks: Tensor) -> None:
-        """Take the stack expert of every head from (heads, models + 1): weights, then the intercept."""
+    def start_at(self, weights: Tensor) -> None:
+        """Make every expert of a head the same combination of the base logits; weights (heads, models), sum 1."""
         with torch.no_grad():
-            self.stack_weight.copy_(stacks[:, :-1])
-            self.stack_bias.copy_(stacks[:, -1])
+            self.base.copy_(weights)
+            self.stack_weight.copy_(weights)
+            self.mix_bias.copy_(weights.clamp_min(_LEAST_WEIGHT).log())
 
     def distance(self, start: dict[str, Tensor]) -> Tensor:
         """Return ½ Σ (θ − θ₀)² over all parameters, by head, shape (heads,)."""

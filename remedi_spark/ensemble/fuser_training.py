@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from remedi_spark.config.chain import EXPERTS
 from remedi_spark.ensemble.fuser_net import Fuser, FuserSpec
+from remedi_spark.ensemble.selection import select
 from remedi_spark.models.nets.workers import sum_over_workers
 
 Array = npt.NDArray[np.float64]
@@ -45,7 +46,6 @@ class FuserRecipe:
     steps: int
     learning_rate: float
     l2: float
-    stack_ridge: float
     seed: int
     experts: tuple[str, ...] = EXPERTS
     loss: str = "logistic"
@@ -54,11 +54,14 @@ class FuserRecipe:
 
 @dataclass(frozen=True)
 class TrainedFuser:
-    """A trained fuser and, by check, the validation loss of each head, shape (checks, heads)."""
+    """A trained fuser."""
 
     spec: FuserSpec
     state: dict[str, Tensor]
     curve: list[list[float]]
+    """Validation loss of each head by check, (checks, heads)."""
+    selection: list[list[float]]
+    """Where it started: weights of the models by fold left out, and last of all rows."""
 
 
 def train_fuser(rows: FuserRows, recipe: FuserRecipe) -> TrainedFuser:
@@ -66,8 +69,8 @@ def train_fuser(rows: FuserRows, recipe: FuserRecipe) -> TrainedFuser:
     torch.manual_seed(recipe.seed)
     spec = _spec(rows, recipe)
     net = spec.build()
-    stacks = torch.tensor(stack(rows, recipe.folds, loss=recipe.loss, ridge=recipe.stack_ridge, nonnegative=True))
-    net.start_stack(stacks[torch.tensor(spec.fold_of_head)].float())
+    selection = select(rows, recipe.folds, loss=recipe.loss, seed=recipe.seed)
+    net.start_at(torch.tensor(selection)[torch.tensor(spec.fold_of_head)].float())
     start = {name: p.detach().clone() for name, p in net._by_head()}
     data = _Data.of(rows, spec, recipe.folds, recipe.loss)
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
@@ -89,7 +92,7 @@ def train_fuser(rows: FuserRows, recipe: FuserRecipe) -> TrainedFuser:
         data.backward(net)
         (recipe.l2 * net.distance(start) / data.train_weight).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    return TrainedFuser(spec, best, curve)
+    return TrainedFuser(spec, best, curve, selection)
 
 
 def _keep_best(net: Fuser, best: dict[str, Tensor], better: Tensor) -> None:

@@ -28,7 +28,9 @@ class Classification(Task):
     binary: ClassVar[bool] = True
     loss: ClassVar[str] = "logistic"
     rare_owners: ClassVar[str] = "positive owners"
-    baselines: ClassVar[dict[str, str]] = {"mean": "mean", "rank_mean": "rank_mean", "stack_lr": "stack_lr"}
+    baselines: ClassVar[dict[str, str]] = {
+        name: name for name in ("mean", "rank_mean", "stack_lr", "selection")
+    }  # fmt: skip
     only_rank: ClassVar[tuple[str, ...]] = ("rank_mean",)
     """Baselines whose scores are no probabilities."""
 

@@ -46,7 +46,7 @@ class Regression(Task):
     binary: ClassVar[bool] = False
     loss: ClassVar[str] = "mse"
     rare_owners: ClassVar[str] = "owners with a label in the upper tail"
-    baselines: ClassVar[dict[str, str]] = {"mean": "mean", "stack": "stack_lr"}
+    baselines: ClassVar[dict[str, str]] = {"mean": "mean", "stack": "stack_lr", "selection": "selection"}
     files: ClassVar[tuple[str, ...]] = ("labels.json", "label_weights.json")
 
     @cached_property

@@ -68,7 +68,7 @@ PACKAGES = (
     "numpy",
     "pandas",
 )
-_KINDS = dict.fromkeys(("mean", "rank_mean", "stack_lr", "stack"), "baseline") | {
+_KINDS = dict.fromkeys(("mean", "rank_mean", "stack_lr", "stack", "selection"), "baseline") | {
     "fuser": "fuser", "student": "student"
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ of fold k), and for a row it never saw S - S_k. The model of all folds reads S -
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +56,8 @@ class Encoder:
         binary: whether the label is 0/1 (target encodings are log-odds) or continuous (means).
         smoothing: rows' worth of prior in a target encoding.
         max_codes: columns with more levels get no ``code`` slot.
+        passing: categorical features that are not read because their levels come and go, each with the share of late
+            training rows whose levels the earlier ones lack.
     """
 
     contract: FeatureContract
@@ -66,6 +68,7 @@ class Encoder:
     binary: bool
     smoothing: float
     max_codes: int
+    passing: dict[int, float] = field(default_factory=dict)
 
     @cached_property
     def layout(self) -> Layout:
@@ -147,6 +150,7 @@ class Encoder:
             "binary": self.binary,
             "smoothing": self.smoothing,
             "max_codes": self.max_codes,
+            "passing": {str(i): share for i, share in self.passing.items()},
         }
 
     @classmethod
@@ -166,6 +170,7 @@ class Encoder:
             tree["binary"],
             tree["smoothing"],
             tree["max_codes"],
+            {int(i): share for i, share in tree.get("passing", {}).items()},
         )
 
 

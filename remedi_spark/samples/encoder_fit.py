@@ -18,27 +18,59 @@ from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.spark.kept import shared
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
+_LATE_LEVELS = 5
+"""Late rows that are needed to look for levels that come and go, in rows that a level needs to be kept."""
 _ALL_ROWS = -1
 """Stands for a feature with one level, whose counts are those of all rows."""
 
 
 def fit_encoder(
-    rows: DataFrame, contract: FeatureContract, config: EncodingConfig, *, folds: int, binary: bool
-) -> Encoder:
-    """Fit on training rows ``(f0 … fn, label, fold)``, in one query."""
-    counted = _count_levels(rows, contract.categories, config, folds)
+    rows: DataFrame, contract: FeatureContract, config: EncodingConfig, *, folds: int, binary: bool,
+    late: Column | None = None,
+) -> Encoder:  # fmt: skip
+    """Fit on training rows ``(f0 … fn, label, fold)``, in one query.
+
+    ``late`` tells which rows are the latest: a column whose levels come and go is encoded as one without levels.
+    """
+    counted = _count_levels(rows, contract.categories, config, folds, F.lit(False) if late is None else late)
     by_feature = {i: part.sort_values("place") for i, part in counted.groupby("feature")}
-    levels = {i: _levels(by_feature.get(i, counted.iloc[:0]), folds) for i in contract.categories}
+    passing = passing_features(counted, by_feature[_ALL_ROWS], config)
+    none = counted.iloc[:0]
+    levels = {i: _levels(none if i in passing else by_feature.get(i, none), folds) for i in contract.categories}
     totals = _levels(by_feature[_ALL_ROWS], folds)
     return Encoder(
-        contract, levels, totals.rows[0], totals.sums[0], folds, binary, config.smoothing, config.max_codes,
+        contract, levels, totals.rows[0], totals.sums[0], folds, binary, config.smoothing, config.max_codes, passing,
     )  # fmt: skip
 
 
-def _count_levels(rows: DataFrame, categories: Sequence[int], config: EncodingConfig, folds: int) -> pd.DataFrame:
-    """Count rows and labels by (feature, level, fold), of the levels that are kept; shape (levels, 3 + 2 folds).
+def passing_features(counted: pd.DataFrame, every: pd.DataFrame, config: EncodingConfig) -> dict[int, float]:
+    """Return the features whose levels come and go, each with the share of late rows that are lost by it.
+
+    Args:
+        counted: kept levels: ``feature``, ``level``, ``total`` rows, ``late`` rows.
+        every: one row, the same of all rows.
+        config: what a level needs to be kept, and the largest share.
+    """
+    rows, late = int(every["total"].iloc[0]), int(every["late"].iloc[0])
+    if late < _LATE_LEVELS * config.min_rows or late == rows:
+        return {}
+    early = counted["total"] - counted["late"]
+    # How many rows of a level would be early if levels had nothing to do with time: rare levels are lost anyway.
+    by_chance = counted["total"] * (1 - late / rows)
+    feature = counted["feature"]
+    held = counted["late"].where(early >= config.min_rows, 0).groupby(feature).sum() / late
+    expected = counted["total"].where(by_chance >= config.min_rows, 0).groupby(feature).sum() / rows
+    lost = (expected - held).drop(index=_ALL_ROWS)
+    found = zip(lost.index.to_numpy(dtype=int), lost.to_numpy(dtype=float), strict=True)
+    return {int(i): round(float(share), 4) for i, share in found if share > config.max_passing}
+
+
+def _count_levels(
+    rows: DataFrame, categories: Sequence[int], config: EncodingConfig, folds: int, late: Column
+) -> pd.DataFrame:
+    """Count rows and labels by (feature, level, fold), of the levels that are kept; shape (levels, 4 + 2 folds).
 
     All rows together are one level of the feature :data:`_ALL_ROWS`.
     """
@@ -48,9 +80,11 @@ def _count_levels(rows: DataFrame, categories: Sequence[int], config: EncodingCo
                   for i, level in [(_ALL_ROWS, F.lit(NULL_LEVEL)), *levels]])
     )  # fmt: skip
     mine = [F.col(FOLD) == k for k in range(folds)]
-    counted = rows.select(FOLD, LABEL, pairs.alias("pair")).groupBy("pair.feature", "pair.level")
+    counted = rows.select(FOLD, LABEL, late.alias("late"), pairs.alias("pair")).groupBy("pair.feature", "pair.level")
+    among = F.col(FOLD).between(0, folds - 1)
     by_fold = counted.agg(
-        F.count_if(F.col(FOLD).between(0, folds - 1)).alias("total"),
+        F.count_if(among).alias("total"),
+        F.count_if(among & F.col("late")).alias("late"),
         *[F.count_if(one).alias(f"{k}_rows") for k, one in enumerate(mine)],
         *[F.coalesce(F.sum(F.when(one, F.col(LABEL))), F.lit(0.0)).alias(f"{k}_sum") for k, one in enumerate(mine)],
     )

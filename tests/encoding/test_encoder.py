@@ -193,3 +193,34 @@ def test_levels_of_few_rows_are_not_kept(spark: SparkSession) -> None:
     frame = pd.DataFrame({"f0": ["plate 1"], "f1": ["often"]})
     assert np.isfinite(again.transform(frame)).all()
     assert again.transform(frame).shape == (1, again.layout.width)
+
+
+def test_columns_whose_levels_come_and_go_are_not_read(spark: SparkSession) -> None:
+    """A campaign of each month misleads; a city that stays, and names that are rare at all times, do not."""
+    rng = np.random.default_rng(0)
+    day = np.sort(rng.integers(0, 400, 4000))
+    frame = pd.DataFrame({
+        "f0": [f"campaign {d // 50}" for d in day], "f1": rng.choice(["north", "south", None], 4000),
+        "f2": [f"name {i}" for i in rng.integers(0, 1500, 4000)], "label": rng.integers(0, 2, 4000) * 1.0,
+        "fold": rng.integers(0, 2, 4000), "day": day,
+    })  # fmt: skip
+    table = spark.createDataFrame(frame, "f0 string, f1 string, f2 string, label double, fold int, day int")
+    contract = FeatureContract(tuple(Feature(name, "category") for name in ("campaign", "city", "name")))
+
+    def fitted(late: Any, **changes: float) -> Encoder:
+        config = EncodingConfig(**{"min_rows": 2, **changes})
+        return fit_encoder(table, contract, config, folds=2, binary=True, late=late)
+
+    from pyspark.sql import functions as F
+
+    found = fitted(F.col("day") > 299)
+    assert found.passing == {0: 1.0}
+    assert found.levels[0].names == ()
+    assert set(found.levels[1].names) == {"north", "south", "\0null"}
+    again = Encoder.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again.passing == found.passing
+    both = again.transform(pd.DataFrame({"f0": ["campaign 0", "new"], "f1": ["north"] * 2, "f2": ["name 1"] * 2}))
+    np.testing.assert_array_equal(both[0], both[1])
+    assert not fitted(None).passing
+    assert not fitted(F.col("day") > 299, max_passing=1.0).passing
+    assert not fitted(F.col("day") > 1000).passing

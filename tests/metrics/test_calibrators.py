@@ -187,3 +187,17 @@ def test_bad_input_is_named():
 @given(st.floats(1e-3, 10), st.floats(-20, 20), st.floats(-30, 30))
 def test_platt_is_the_beta_map_with_equal_ends(a, b, z):
     assert BetaCalibrator(a, a, b)([z]) == pytest.approx(PlattCalibrator(a, b)([z]), rel=1e-9)
+
+
+def test_what_is_calibrated_is_mostly_left_alone():
+    kept = []
+    for seed in range(20):
+        z, y = drawn(seed, 20_000, expit)
+        kept.append(best_calibrator(z, y, seed=seed).kind)
+    assert kept.count("identity") > 10  # a gain of one standard error by chance: in one of six, for each map tried
+
+
+def test_steps_of_few_positives_are_not_followed():
+    z, y = drawn(7, 4_000, lambda z: np.where(z < -3, 0.01, np.where(z < -1, 0.2, 0.7)))
+    assert 200 < y.sum() < 1000
+    assert best_calibrator(z, y).kind in {"platt", "beta"}
