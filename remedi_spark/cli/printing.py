@@ -34,12 +34,17 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     kept = [
         f"{'n/a' if value is None else f'{value:.1%}'} of {_KEPT[name]}" for name, value in metrics["retention"].items()
     ]
-    typer.echo(f"\nstudent keeps {' and '.join(kept)}")
+    typer.echo(f"\nstudent ({_made_of(metrics)}) keeps {' and '.join(kept)}")
     _print_shots(metrics.get("shots", {}).get("student", {}))
     for failed in metrics.get("failed", []):
         typer.echo(f"failed   {failed['model']} ({failed['phase']}) is not in the ensemble: {failed['reason']}")
     for warning in metrics.get("warnings", []):
         typer.echo(f"warning  {warning}")
+
+
+def _made_of(metrics: dict[str, Any]) -> str:
+    student = metrics["student"]
+    return student["kind"] if student["kind"] == "distilled" else f"ensemble of {', '.join(student['names'])}"
 
 
 def _print_shots(shots: dict[str, dict[str, Any]]) -> None:

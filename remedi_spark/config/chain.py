@@ -248,10 +248,8 @@ class FuserConfig(Section):
     """Of more rows, a share of the negatives (of amounts, of all rows) is taken by hash and weighs more in return: over
     a million rows, a step takes seconds."""
     learning_rate: float = Field(default=0.003, gt=0)
-    l2: float = Field(default=1.0, ge=0)
-    """Penalty that pulls every expert and the gate back to the start (mean and stack); in rows' worth."""
-    stack_ridge: float = Field(default=30.0, gt=0)
-    """Penalty that pulls the weights of the stack expert towards equal ones; in rows' worth."""
+    l2: float = Field(default=10.0, ge=0)
+    """Penalty that pulls every expert and the gate back to the start, the greedy selection; in rows' worth."""
     experts: tuple[Expert, ...] = EXPERTS
     """Which experts take part; one alone for the ablation."""
     seeds: int = Field(default=2, ge=1)
@@ -261,13 +259,19 @@ class FuserConfig(Section):
 
 
 class StudentConfig(Section):
-    """Stage 5: one model on raw features that mimics the teacher."""
+    """Stage 5: models on raw features that stand for the teacher."""
 
+    kind: Literal["distilled", "ensemble", "auto"] = "auto"
+    """``distilled``: ``models`` learn from the teacher. ``ensemble``: the base models that the greedy selection took,
+    with its weights; as good as the teacher, and several times as much work a row. ``auto``: distilled where that keeps
+    ``keep`` of the teacher's ranking, else the ensemble; distilled for amounts."""
+    keep: float = Field(default=0.98, ge=0, le=1)
+    """Share of the teacher's AP that a distilled student must keep under ``kind: auto``, judged without labels."""
     models: dict[str, ModelConfig]
     """What learns from the teacher, by name; the margins of all parts of the student are averaged."""
     members: tuple[str, ...] = ()
-    """Base models that are parts of the student as they are, fitted to the labels; those that are switched off or were
-    dropped are left out."""
+    """Base models that are parts of a distilled student as they are, fitted to the labels; those that are switched off
+    or were dropped are left out."""
     label_weight: float = Field(default=0.0, ge=0, le=1)
     """Share of the label's log-loss mixed into a net's MSE on the teacher's logits."""
 

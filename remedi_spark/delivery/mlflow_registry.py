@@ -29,7 +29,7 @@ def log_run(bundle: Path, config: Config, metrics: dict[str, Any]) -> str:
     mlflow.set_experiment(config.mlflow.experiment)
     with mlflow.start_run(run_name=run_id()):
         mlflow.set_tags({_VERSION: parts.model_version, "remedi.run_id": run_id(), "remedi.label": metrics["label"]})
-        mlflow.log_params(_parameters(config))
+        mlflow.log_params(_parameters(config, list(parts.students)))
         mlflow.log_metrics(_figures(metrics))
         shown = without_secrets_shown(config.model_dump(mode="json"))
         mlflow.log_text(yaml.safe_dump(shown, sort_keys=False), "config.yaml")
@@ -76,11 +76,11 @@ def _sealed(bundle: Path, to: Path) -> Path:
     return to
 
 
-def _parameters(config: Config) -> dict[str, Any]:
+def _parameters(config: Config, students: list[str]) -> dict[str, Any]:
     models = [name for name, model in config.base_models.models.items() if model.enabled]
     return {
         "seed": config.seed, "folds": config.base_models.folds, "base_models": ",".join(models),
-        "student": ",".join([*config.student.enabled, *config.student.members]),
+        "student": ",".join(students),
         "budget": config.scores.budget, "remedi_spark": __version__,
     }  # fmt: skip
 

@@ -81,14 +81,15 @@ def build_model(bundle: Bundle) -> onnx.ModelProto:
     for name, folds in students.items():
         if folds[0].kind != "net":
             parts += [
-                _trees(graph, fitted, encoder, encoded[k], f"{graph.ours}{name}_{k}") for k, fitted in enumerate(folds)
+                _sloped(graph, fitted, _trees(graph, fitted, encoder, encoded[k], f"{graph.ours}{name}_{k}"))
+                for k, fitted in enumerate(folds)
             ]
     nets = [folds for folds in students.values() if folds[0].kind == "net"]
     if nets:
         stacked = graph.add("Concat", *[graph.add("Unsqueeze", x, graph.ints([1])) for x in encoded], axis=1)
         parts.append(graph.splice(export_nets(nets, encoder.folds, encoder.layout.width, OPSET), "x", stacked))
     total = graph.add("Sum", *parts) if len(parts) > 1 else parts[0]
-    if shift := sum(fitted.info.get("shift", 0.0) for folds in students.values() for fitted in folds):
+    if shift := sum(fitted.shift for folds in students.values() for fitted in folds):
         total = graph.add("Add", total, graph.number(shift))
     margin = graph.add("Div", total, graph.number(encoder.folds * len(students)))
     score = _calibrate(graph, bundle.calibrator.to_dict(), margin)
@@ -192,6 +193,10 @@ def _positions(graph: Graph, encoder: Encoder, feature: int) -> str:
         "LabelEncoder", title, domain="ai.onnx.ml", keys_strings=keys, values_int64s=list(range(len(keys))),
         default_int64=len(names),
     )  # fmt: skip
+
+
+def _sloped(graph: Graph, fitted: Fitted, margin: str) -> str:
+    return margin if fitted.slope == 1 else graph.add("Mul", margin, graph.number(fitted.slope))
 
 
 def _trees(graph: Graph, fitted: Fitted, encoder: Encoder, x: str, name: str) -> str:

@@ -23,18 +23,18 @@ class NetsOfFolds(nn.Module):
     def __init__(self, students: list[list[Fitted]]) -> None:
         super().__init__()
         stored = [
-            (fold, torch.load(io.BytesIO(one.payload), weights_only=True))
+            (fold, one.slope, torch.load(io.BytesIO(one.payload), weights_only=True))
             for folds in students
             for fold, one in enumerate(folds)
         ]
-        self.nets = nn.ModuleList([_restored(one) for _, one in stored])
-        self._how = [(fold, bool(one["pool"])) for fold, one in stored]
+        self.nets = nn.ModuleList([_restored(one) for *_, one in stored])
+        self._how = [(fold, slope, bool(one["pool"])) for fold, slope, one in stored]
 
     def forward(self, x: Tensor) -> Tensor:
         """Add up the margins."""
         total = torch.zeros_like(x[:, 0, 0])
-        for net, (fold, pool) in zip(self.nets, self._how, strict=True):
-            total = total + pooled(net(x[:, fold]).double(), pool)
+        for net, (fold, slope, pool) in zip(self.nets, self._how, strict=True):
+            total = total + slope * pooled(net(x[:, fold]).double(), pool)
         return total
 
 

@@ -65,6 +65,7 @@ def fit_fuser(
     facts = {
         "models": relative.models, "inputs": inputs, "curve": info["curve"], "best_step": _best_steps(curve),
         "rows_used": sum(one.rows for one in ran),
+        "selection": dict(zip(relative.models, info["selection"][-1], strict=True)),
     }  # fmt: skip
     return Fitted("net", results[0], facts)
 

@@ -172,9 +172,8 @@ def _spec(rows: FuserRows, recipe: FuserRecipe) -> FuserSpec:
 
 
 def stack(
-    rows: FuserRows, folds: int, *, loss: str = "logistic", ridge: float = 1.0, nonnegative: bool = False,
-    steps: int = 25,
-) -> list[list[float]]:  # fmt: skip
+    rows: FuserRows, folds: int, *, loss: str = "logistic", ridge: float = 1.0, steps: int = 25
+) -> list[list[float]]:
     """Fit regressions on the base margins by Newton's method, one a fold left out and one of all.
 
     Args:
@@ -182,7 +181,6 @@ def stack(
         folds: number of folds.
         loss: ``logistic`` on 0/1 labels, ``mse`` (½ squared error) on real ones.
         ridge: penalty ½ ridge Σ (w − 1/M)² beside the sum of the losses, in rows' worth.
-        nonnegative: keep every model's weight at 0 or above.
         steps: Newton steps at most.
 
     Returns:
@@ -202,23 +200,9 @@ def stack(
             bend = weight if loss == "mse" else weight * p * (1 - p)  # second derivative of each row's loss
             gradient = sum_over_workers(x.T @ (weight * (p - y))) + penalty @ (beta - center)
             curvature = sum_over_workers((x * bend.unsqueeze(1)).T @ x) + penalty
-            step = _newton_step(curvature, gradient, beta, nonnegative)
+            step = -torch.linalg.solve(curvature, gradient)
             beta = beta + step * min(1.0, 2.0 / float(step.abs().max().clamp_min(1e-12)))
             if float(step.abs().max()) < _CONVERGED:
                 break
         fits.append(beta.tolist())
     return fits
-
-
-def _newton_step(curvature: Tensor, gradient: Tensor, beta: Tensor, nonnegative: bool) -> Tensor:
-    """Minimise the quadratic model of the loss around ``beta``, if asked for with all but the last at 0 or above."""
-    step: Tensor = -torch.linalg.solve(curvature, gradient)
-    if not nonnegative or bool((beta + step)[:-1].min() >= 0):
-        return step
-    from scipy.optimize import lsq_linear
-
-    root = torch.linalg.cholesky(curvature).T
-    lowest = np.append(np.zeros(len(beta) - 1), -np.inf)
-    found = lsq_linear(root.numpy(), (root @ (beta + step)).numpy(), bounds=(lowest, np.inf), method="bvls")
-    best: Tensor = torch.from_numpy(found.x)
-    return best - beta

@@ -1,24 +1,32 @@
-"""Stage 5: distil the teacher into a student that reads raw features only.
+"""Stage 5: a student that reads raw features only, instead of a teacher that needs every base model.
 
-Reads ``encoded``, ``fused_scores``, and the base models that are parts of the student. The other parts learn the
-teacher's margins (log-odds) by MSE on labelled and unlabelled training rows: at a prior of 0.5 % the gradients of an
-MSE on probabilities would be tiny. They are fitted fold by fold and averaged, like a base model. The calibration is
-chosen and fitted on the *teacher's* out-of-fold margins: the student's own are not honest, because the teacher's scores
-of the other folds were learned with this fold's labels.
+Reads ``encoded``, ``fused_scores``, and the base models that are parts of the student. Its own models learn the
+teacher's margins (log-odds) by a weighted MSE on labelled and unlabelled training rows. They are fitted fold by fold
+and averaged, like a base model. At a prior of 0.5 % the gradients of an MSE on probabilities would be tiny, and an
+unweighted one on margins would spend its trees on rows that nobody contacts; the weight is between the two.
+
+A student cannot always follow: ``student.kind: auto`` ships the greedy selection of base models instead where the
+distilled student keeps too little of the teacher's ranking. That is judged without a label, on training rows by models
+that never saw them and on the untouched rows: no metric is spoiled by the choice.
+
+The calibration is chosen and fitted on the *teacher's* out-of-fold margins: a distilled student's own are not honest,
+because the teacher's scores of the other folds were learned with this fold's labels. An ensemble is its own teacher.
 Writes ``student_scores``: the columns of ``fused_scores``, and every row's ``student`` margin.
 """
 
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import LABEL, PART, ROW_HASH
+from remedi_spark.columns import LABEL, PART, ROW_HASH, WEIGHT
 from remedi_spark.config import Config
+from remedi_spark.ensemble.retention import kept_share
 from remedi_spark.ensemble.stored_fits import StoredFits
-from remedi_spark.ensemble.student_parts import student_members, student_parts
+from remedi_spark.ensemble.student_parts import PARTS, Parts, ensemble_members, parts_of, selected, student_members
 from remedi_spark.labels.kind import task_of
 from remedi_spark.models.contract import TARGET, FitError
 from remedi_spark.models.cross_fit import FoldFits, mean_margin
@@ -33,15 +41,16 @@ from remedi_spark.scoring.monitoring.counting import describe_scores
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.partitions import uniform
-from remedi_spark.spark.side_by_side import side_by_side, together
+from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pyspark.sql import DataFrame
 
+    from remedi_spark.ensemble.student_parts import Kind
     from remedi_spark.labels.kind import Task
     from remedi_spark.samples.layout import Layout
 
@@ -50,24 +59,67 @@ DESCRIBED_ROWS = 20_000
 
 
 def run(workspace: Workspace, config: Config) -> None:
-    """Train, calibrate and apply the student of every phase."""
+    """Train, calibrate and apply the student of every phase: of the same kind in all."""
+    facts = workspace.models(FINAL).load("phases")
+    binary = task_of(config, workspace.models(FINAL)).binary
+    if config.student.kind == "auto" and binary:
+        first: str = facts["measured_phase"]
+        kind, others = _judged(workspace, config, first), [phase for phase in facts["phases"] if phase != first]
+    else:
+        kind, others = "ensemble" if config.student.kind == "ensemble" else "distilled", list(facts["phases"])
     one_at_a_time = threading.Lock()
-    phases = list(workspace.models(FINAL).load("phases")["phases"])
-    side_by_side(lambda phase: _distil(workspace, config, phase, one_at_a_time), phases)
+    side_by_side(lambda phase: _make(workspace, config, phase, kind, one_at_a_time), others)
+    _describe(workspace, config)
 
 
-def _distil(workspace: Workspace, config: Config, phase: str, fitting: threading.Lock) -> None:
-    task = task_of(config, workspace.models(phase))
+def _judged(workspace: Workspace, config: Config, phase: str) -> Kind:
+    """Make the student of the measured phase, distilled if that keeps enough; return its kind."""
+    _make(workspace, config, phase, "distilled", threading.Lock())
+    share = kept_share(workspace.read(phase, "student_scores"), config.seed)
+    enough = share >= config.student.keep
+    told = f"{phase}: distilled, it keeps {share:.1%} of the teacher's AP as far as can be told without labels"
+    log("student", told + ("" if enough else f", less than student.keep ({config.student.keep:.0%})"))
+    if not enough:
+        _make(workspace, config, phase, "ensemble", threading.Lock())
+    parts = replace(parts_of(workspace, phase), kept=share)
+    workspace.models(phase).save(PARTS, parts.to_dict())
+    return parts.kind
+
+
+def _make(workspace: Workspace, config: Config, phase: str, kind: Kind, fitting: threading.Lock) -> None:
+    store = workspace.models(phase)
+    task = task_of(config, store)
     rows = join_rows(workspace.read(phase, "encoded"), workspace.read(phase, "fused_scores"))
-    with kept(rows.withColumn(TARGET, task.student_target(config.student.label_weight))) as taught:
-        _calibrate(workspace, task, phase, taught)
-        # The fits of one phase fill the slots; those of another would spend their time limit waiting.
-        with fitting:
-            models = _fit(workspace, config, phase, taught.where(F.col(PART) != TEST))
-        parts: dict[str, Callable[[], None]] = {"scores": lambda: _score(workspace, phase, taught, models)}
-        if phase == FINAL:
-            parts["distribution"] = lambda: _describe(workspace, config)
-        together(parts)
+    with kept(rows) as held:
+        teacher = held if kind == "distilled" else held.withColumn("fuser", F.col("selection"))
+        _calibrate(workspace, task, phase, teacher)
+        if kind == "distilled":
+            taught = {
+                TARGET: task.student_target(config.student.label_weight),
+                WEIGHT: task.student_weight(store.load("training")["prior"]),
+            }
+            # The fits of one phase fill the slots; those of another would spend their time limit waiting.
+            with fitting:
+                models = _fit(workspace, config, phase, held.where(F.col(PART) != TEST).withColumns(taught))
+            members = student_members(workspace, config, phase)
+            parts = Parts(kind, [*models, *members])
+        else:
+            models, members = {}, ensemble_members(workspace, config, phase)
+            parts = Parts(kind, list(members), selected(workspace, phase))
+            log("student", f"{phase}: {_told(parts, config)}")
+        for name, folds in members.items():
+            for fold, one in enumerate(folds):
+                store.save_fitted(one, "student", name, f"fold_{fold}")
+        store.save(PARTS, parts.to_dict())
+        _score(workspace, phase, held, models | members)
+
+
+def _told(parts: Parts, config: Config) -> str:
+    shares = ", ".join(f"{name} {weight:.0%}" for name, weight in parts.weights.items())
+    return (
+        f"an ensemble of base models ({shares}); a row is scored by {len(parts.names)} x {config.base_models.folds}"
+        f" models, where the distilled student would need {len(config.student.enabled)} x {config.base_models.folds}"
+    )
 
 
 def _calibrate(workspace: Workspace, task: Task, phase: str, rows: DataFrame) -> None:
@@ -77,10 +129,10 @@ def _calibrate(workspace: Workspace, task: Task, phase: str, rows: DataFrame) ->
     log("student", f"{phase}: calibrated by {type(score_map).__name__}")
 
 
-def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> dict[str, Sequence[Fitted]]:
-    """Fit and store the student's own models; return all of its parts by name, one a fold."""
-    settings, store, folds = config.student, workspace.models(phase), config.base_models.folds
-    mixes_labels = task_of(config, store).binary and settings.label_weight > 0
+def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> dict[str, list[Fitted]]:
+    """Fit the student's own models; return them by name, one a fold."""
+    settings, folds = config.student, config.base_models.folds
+    mixes_labels = task_of(config, workspace.models(phase)).binary and settings.label_weight > 0
     plan = FoldFits(
         _layout(workspace, phase), folds, TARGET, "mse", 0.0, rows.count(), config.base_models.validation_share,
         config.base_models.workers or 1, config.seed * 1000 + 500,
@@ -90,19 +142,14 @@ def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> d
     fits = StoredFits(workspace, phase, "student", ("encoded", "fused_scores"))
     if failed := fits.fit(rows, settings.enabled, plan):
         raise FitError(f"parts of the student could not be fitted, the others are kept: {failed}")
-    models: dict[str, Sequence[Fitted]] = {**fits.load(list(settings.enabled), folds)}
-    for name, fitted in student_members(workspace, config, phase).items():
-        models[name] = fitted
-        for fold, one in enumerate(fitted):
-            store.save_fitted(one, "student", name, f"fold_{fold}")
-    return models
+    return fits.load(list(settings.enabled), folds)
 
 
-def _score(workspace: Workspace, phase: str, rows: DataFrame, models: dict[str, Sequence[Fitted]]) -> None:
+def _score(workspace: Workspace, phase: str, rows: DataFrame, models: dict[str, list[Fitted]]) -> None:
     """Write the student's margins beside what each row has been given so far."""
     # A part of the student may have the name of a base model, whose score is in the row.
-    parts = {f"student_{name}": fitted for name, fitted in models.items()}
-    margins = score_by_fold(rows.drop(BLOCK, TARGET), parts, _layout(workspace, phase))
+    parts: dict[str, Sequence[Fitted]] = {f"student_{name}": fitted for name, fitted in models.items()}
+    margins = score_by_fold(rows.drop(BLOCK), parts, _layout(workspace, phase))
     student = margins.withColumn("student", mean_margin(list(parts)))
     workspace.write(phase, "student_scores", student.drop(*parts))
 
@@ -118,7 +165,7 @@ def _describe(workspace: Workspace, config: Config) -> None:
     encoded rows: a training row's target encoding leaves its own fold out, that of a row to score does not.
     """
     store = workspace.models(FINAL)
-    students = load_students(store, student_parts(workspace, config), config.base_models.folds)
+    students = load_students(store, parts_of(workspace, FINAL).names, config.base_models.folds)
     parts = BundleParts(store.load("encoder"), students, store.load("calibration"), model_version="")
     share = DESCRIBED_ROWS / max(1, store.load("training")["rows"])
     trained = F.col(LABEL).isNotNull() & (F.col("source") != TEST) & (uniform(ROW_HASH, config.seed) < share)

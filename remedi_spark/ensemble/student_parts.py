@@ -1,10 +1,10 @@
-"""What a student is made of: models that learn from the teacher, and base models as they are."""
+"""What a student is made of: models that learn from the teacher, or base models as they are."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from remedi_spark.storage.manifest import write_manifest
 from remedi_spark.storage.workspace import FINAL
@@ -14,29 +14,70 @@ if TYPE_CHECKING:
     from remedi_spark.storage.fitted import Fitted
     from remedi_spark.storage.workspace import Workspace
 
+Kind = Literal["distilled", "ensemble"]
+PARTS = "student_parts"
+"""File, one a phase: the :class:`Parts`."""
+_LEAST_WEIGHT = 0.02
+"""A selected base model of less weight is left out of an ensemble: it costs as much as one of more."""
 
-def student_parts(workspace: Workspace, config: Config) -> list[str]:
-    """Return the names of all parts of the shipped student."""
-    return [*config.student.enabled, *_names(workspace, config, FINAL)]
+
+@dataclass(frozen=True)
+class Parts:
+    """What a phase's student consists of."""
+
+    kind: Kind
+    names: list[str]
+    """Of its models; the mean of their margins is the student's."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Of an ensemble's base models, adding up to 1."""
+    kept: float | None = None
+    """Share of the teacher's AP that the distilled student was found to keep; None: not looked at."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+
+def parts_of(workspace: Workspace, phase: str) -> Parts:
+    """Return what the student of a phase consists of."""
+    return Parts(**workspace.models(phase).load(PARTS))
 
 
 def seal(workspace: Workspace, config: Config) -> None:
     """Write the manifest of the working folder: from now on it is a bundle."""
-    write_manifest(workspace.bundle, students=student_parts(workspace, config), folds=config.base_models.folds)
+    students = parts_of(workspace, FINAL).names
+    write_manifest(workspace.bundle, students=students, folds=config.base_models.folds)
+
+
+def selected(workspace: Workspace, phase: str) -> dict[str, float]:
+    """Return the base models that the greedy selection over all folds gave weight, and their weights."""
+    found: dict[str, float] = workspace.models(phase).load_fitted("fuser", "fuser").info["selection"]
+    held = {name: weight for name, weight in found.items() if weight >= _LEAST_WEIGHT}
+    total = sum(held.values())
+    return {name: weight / total for name, weight in held.items()}
 
 
 def student_members(workspace: Workspace, config: Config, phase: str) -> dict[str, list[Fitted]]:
-    """Return the base models of a phase that are parts of the student, one a fold, with margins at the true prior."""
-    store, folds = workspace.models(phase), range(config.base_models.folds)
-    shift = math.log(config.base_models.negatives)
-
-    def load(name: str, fold: int) -> Fitted:
-        fitted = store.load_fitted("base_models", name, f"fold_{fold}")
-        return replace(fitted, info=fitted.info | {"shift": shift}) if shift else fitted
-
-    return {name: [load(name, fold) for fold in folds] for name in _names(workspace, config, phase)}
-
-
-def _names(workspace: Workspace, config: Config, phase: str) -> list[str]:
+    """Return the base models that are configured parts of a student, one a fold, with margins at the true prior."""
     fitted = workspace.models(FINAL).load("phases")["phases"][phase]["models"]
-    return [name for name in config.student.members if name in fitted]
+    names = [name for name in config.student.members if name in fitted]
+    return {name: _at_true_prior(workspace, config, phase, name) for name in names}
+
+
+def ensemble_members(workspace: Workspace, config: Config, phase: str) -> dict[str, list[Fitted]]:
+    """Return the selected base models, one a fold, so that the mean of their margins is the selection's margin."""
+    store, weights = workspace.models(phase), selected(workspace, phase)
+    lines = store.load("alignment") if store.has("alignment") else {}
+    models = {}
+    for name, weight in weights.items():
+        slope, intercept = lines[name][-1] if name in lines else (1.0, 0.0)  # that of rows of no fold
+        factor = weight * len(weights)
+        fitted = _at_true_prior(workspace, config, phase, name)
+        models[name] = [one.on_line(factor * slope, factor * intercept) for one in fitted]
+    return models
+
+
+def _at_true_prior(workspace: Workspace, config: Config, phase: str, name: str) -> list[Fitted]:
+    store, shift = workspace.models(phase), math.log(config.base_models.negatives)
+    stored = [store.load_fitted("base_models", name, f"fold_{fold}") for fold in range(config.base_models.folds)]
+    return [one.on_line(1.0, shift) for one in stored] if shift else stored

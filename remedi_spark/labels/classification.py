@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import LABEL, PART
+from remedi_spark.columns import LABEL, PART, WEIGHT
 from remedi_spark.labels.alignment import align, binned_margins, binned_rows, fit_alignment, log_odds
 from remedi_spark.labels.kind import Measured, Task
 from remedi_spark.labels.measures import measure_models
@@ -59,6 +59,15 @@ class Classification(Task):
     def student_target(self, label_weight: float) -> Column:
         """Return the teacher's log-odds; the label enters a net's loss on its own."""
         return F.col("fuser")
+
+    def student_weight(self, prior: float) -> Column:
+        """Weigh by the root of p(1 - p), about 1 on average: halfway from errors of log-odds to those of probabilities.
+
+        A gap of the log-odds of d moves a probability by p(1 - p)d. Unweighted, the many rows of least probability
+        would shape the trees; by p(1 - p) itself, hardly any row would.
+        """
+        p = self.score(F.col("fuser"))
+        return F.col(WEIGHT) * F.sqrt(p * (1 - p) / (prior * (1 - prior)))
 
     def score_map(self, teacher: DataFrame) -> ScoreMap:
         """Choose and fit the calibration; only binned counts reach the driver."""

@@ -95,6 +95,10 @@ class Task(ABC):
     def student_target(self, label_weight: float) -> Column:
         """Return what the student learns by squared error, over ``fuser`` (the teacher's margin) and ``label``."""
 
+    def student_weight(self, prior: float) -> Column:
+        """Return the row weight of the student's own fits, over ``weight`` and ``fuser``; ``prior``: mean label."""
+        return F.col(WEIGHT)
+
     @abstractmethod
     def score_map(self, teacher: DataFrame) -> ScoreMap:
         """Return the way from the student's margin to its published score; ``teacher`` holds out-of-fold margins."""

@@ -75,6 +75,25 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt
     return _tied(labels, scores, weights).average_precision()
 
 
+def expected_average_precision(scores: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
+    """Average precision that a ranking has on average if labels are drawn with these probabilities, one by one.
+
+    Precision where row i stands, if i is positive, is (1 + sum of the p before it) / place. The mean of the sum over
+    positives is divided by their mean number, which is the mean of the quotient where positives are many.
+
+    Args:
+        scores: what ranks, finite, shape (n,); of tied rows the last place counts for all.
+        probabilities: that a row is positive, in [0, 1], shape (n,); some above 0.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    falling = -finite_vector("scores", scores, len(p))
+    order = np.argsort(falling, kind="stable")
+    falling, p = falling[order], p[order]
+    place = np.searchsorted(falling, falling, side="right")
+    precision = (1 + np.cumsum(p)[place - 1] - p) / place
+    return float(p @ precision / p.sum())
+
+
 def roc_auc(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
     """Area under the ROC curve, in [0, 1]; tied pairs count one half; nan when a class is missing."""
     return _tied(labels, scores, weights).roc_auc()

@@ -18,8 +18,10 @@ from remedi_spark.storage.fitted import Fitted
 
 def load_predictor(fitted: Fitted) -> Predictor:
     """Return the predictor of a fitted model; load it once per task, not once per batch."""
-    predictor, shift = on_scale(predictor_of(fitted), fitted.info), float(fitted.info.get("shift", 0.0))
-    return Mapped(predictor, lambda margin: margin + shift) if shift else predictor
+    predictor, slope, shift = on_scale(predictor_of(fitted), fitted.info), fitted.slope, fitted.shift
+    if (slope, shift) == (1.0, 0.0):
+        return predictor
+    return Mapped(predictor, lambda margin: slope * margin + shift)
 
 
 class LightGBMPredictor:

@@ -17,6 +17,7 @@ from pyspark.sql.pandas.functions import pandas_udf
 from remedi_spark.columns import KEY, OWNER, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import EXPERTS
+from remedi_spark.ensemble.student_parts import parts_of
 from remedi_spark.features.state import read_state
 from remedi_spark.labels.kind import Task, task_of
 from remedi_spark.labels.measures import compare_models, fidelity, measure_by, measure_segments
@@ -68,6 +69,8 @@ PACKAGES = (
     "numpy",
     "pandas",
 )
+_CHANCE = 0.5
+"""AUC of a list drawn by lot."""
 _KINDS = dict.fromkeys(("mean", "rank_mean", "stack_lr", "stack", "selection"), "baseline") | {
     "fuser": "fuser", "student": "student"
 }  # fmt: skip
@@ -103,7 +106,9 @@ def run(
     if ablations:
         metrics["ablations"] = found["ablations"]
     metrics["fidelity"] = found["fidelity"]
-    metrics |= {"warnings": facts.get("warnings", []), "failed": facts.get("failed", [])}
+    metrics["student"] = parts_of(workspace, phase).to_dict()
+    warnings = [*facts.get("warnings", []), *_nothing_learned(found["models"]["student"], head)]
+    metrics |= {"warnings": warnings, "failed": facts.get("failed", [])}
     metrics["fits"] = facts["phases"][phase].get("fits", {})
     report = _report(workspace, config, phase, metrics, found, durations, task)
     metrics = dict(finite(metrics))
@@ -112,6 +117,18 @@ def run(
     render_report(workspace.bundle)
     log("report", str(workspace.home / "report.html"))
     return metrics
+
+
+def _nothing_learned(student: dict[str, Any], head: dict[str, Any]) -> list[str]:
+    """Return the sentence that says so where the list may be no better than chance."""
+    auc, (low, high) = student["metrics"].get("auc"), student["intervals"].get("auc") or (None, None)
+    if auc is None or low is None or low > _CHANCE:
+        return []
+    return [
+        f"nothing was learned that holds on untouched rows: AUC {auc:.3f} ({low:.3f} to {high:.3f}, chance is .5) with"
+        f" {head['positives']} positives; scores are near the base rate of {head['prior']:.3%}, and the list is no"
+        " better than one drawn by lot; look at the label and its dates, and at features that were known before it"
+    ]  # fmt: skip
 
 
 def _measure(
@@ -218,6 +235,7 @@ def _report(
             for name, measured in found["models"].items()
         ],
         "retention": metrics["retention"],
+        "shipped": metrics["student"],
         "fidelity": found["fidelity"],
         **task.sections(found["models"]),
         **{name: found[name] for name in ("experts", "importance", "explained", "effects", "segments")},

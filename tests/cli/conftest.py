@@ -21,6 +21,7 @@ FAST = [
     "student.models.mlp={kind: mlp, epochs: 8, hidden: [16]}",
     "student.models.lightgbm=null",
     "fuser.steps=40",
+    "student.kind=distilled",
     "evaluation.bootstrap=20",
 ]  # fmt: skip
 """Settings that keep a whole training below half a minute."""

@@ -14,7 +14,9 @@ import pytest
 import remedi_spark
 from tests.cli.conftest import Command, Trained, train_arguments, world
 
-MODELS = {"additive", "lightgbm", "xgboost", "mlp", "mean", "rank_mean", "stack_lr", "fuser", "student"}
+MODELS = {
+    "additive", "lightgbm", "xgboost", "mlp", "mean", "rank_mean", "stack_lr", "selection", "fuser", "student"
+}  # fmt: skip
 METRICS = {"ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k", "ndcg_at_k", "brier", "ece", "ks"}
 
 

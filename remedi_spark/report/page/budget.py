@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from remedi_spark.report.page import formatting as fmt
-from remedi_spark.report.page.model import GainsCurve, Head, ModelResult, Report
+from remedi_spark.report.page.model import GainsCurve, Head, ModelResult, Report, Shipped
 
 
 @dataclass(frozen=True)
@@ -126,4 +126,16 @@ def comparison(report: Report) -> str:
     kept = report.retention.ap if report.retention else None
     if kept is not None:
         parts.append(f"The student keeps {fmt.percent(kept, 3)} of the fuser's average precision.")
+    if report.shipped and report.shipped.kind == "ensemble":
+        parts.append(_ensemble(report.shipped))
     return " ".join(parts)
+
+
+def _ensemble(shipped: Shipped) -> str:
+    """Return the sentence that says what is shipped where no distilled student is, and why."""
+    shares = ", ".join(f"{name} {fmt.percent(shipped.weights[name], 2)}" for name in shipped.names)
+    why = (
+        f"a distilled student would keep about {fmt.percent(shipped.kept, 3)} of the fuser's ranking"
+        if shipped.kept is not None else "as configured"
+    )  # fmt: skip
+    return f"It is an ensemble of base models ({shares}): {why}."

@@ -124,6 +124,19 @@ class Retention(Part):
     """Regression only: mae(teacher) / mae(student), so that 1 = nothing lost here too."""
 
 
+class Shipped(Part):
+    """What the student is made of."""
+
+    kind: str
+    """``distilled`` or ``ensemble``."""
+    names: list[str] = Field(default_factory=list)
+    """Of its models."""
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Of an ensemble's base models."""
+    kept: Number = None
+    """Share of the teacher's AP that a distilled student keeps, judged without labels, where it was judged."""
+
+
 class Fidelity(Part):
     """How closely the student follows its teacher."""
 
@@ -338,6 +351,7 @@ class Report(Part):
     failed: list[FailedMember] = Field(default_factory=list)
     models: list[ModelResult] = Field(default_factory=list)
     retention: Retention | None = None
+    shipped: Shipped | None = None
     fidelity: Fidelity | None = None
     gains: list[GainsCurve] = Field(default_factory=list)
     calibration: list[ReliabilityBin] = Field(default_factory=list)
