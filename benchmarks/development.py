@@ -22,12 +22,17 @@ import pyarrow as pa
 import torch
 import typer
 from quality_sets import CATEGORIES, DEMO_HORIZON, FLAT, PARTED, prepare
-from sklearn.metrics import average_precision_score
+from scipy.special import expit
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from remedi_spark.config import Config, load_config
 from remedi_spark.config.chain import ModelConfig
-from remedi_spark.ensemble.fuser_training import FuserRows, stack
+from remedi_spark.ensemble.fuser import BASELINES, fuser_inputs, scorer, training_function
+from remedi_spark.ensemble.relative import Relative
+from remedi_spark.labels.alignment import log_odds
+from remedi_spark.labels.classification import Classification
 from remedi_spark.maths.calibrators import PlattCalibrator
+from remedi_spark.maths.ranking import expected_average_precision
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
 from remedi_spark.models.net import LABELS
 from remedi_spark.models.predictors import load_predictor
@@ -36,6 +41,8 @@ from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.samples.encoder_fit import lists
 from remedi_spark.samples.schema import Feature, FeatureContract
 from remedi_spark.spark.torch_partitions import Ran
+from remedi_spark.storage.fitted import Fitted
+from remedi_spark.storage.store import ModelStore
 
 Array = npt.NDArray[np.float64]
 KEYS = ("owner_id", "snapshot_date", "label")
@@ -145,10 +152,12 @@ def _levels(values: pd.Series, label: Array, fold: Any, folds: int) -> Levels:
     return Levels(tuple(rows.index[order]), rows.to_numpy(float)[order], sums.to_numpy(float)[order])
 
 
-def fit_member(bed: Bed, model: ModelConfig, config: Config, target: Array | None = None) -> tuple[Array, Array]:
+def fit_member(
+    bed: Bed, model: ModelConfig, config: Config, target: Array | None = None, row_weight: Array | None = None
+) -> tuple[Array, Array]:
     """Return margins of the training rows, each by the fold model that never saw it, and mean margins of the others.
 
-    ``target``: a teacher's log-odds, for a part of the student; None: the labels.
+    ``target``: a teacher's log-odds, for a part of the student, with ``row_weight``; None: the labels.
     """
     layout = bed.encoder.layout
     hidden = layout.beside_codes() if model.inputs == "codes" else []
@@ -160,7 +169,7 @@ def fit_member(bed: Bed, model: ModelConfig, config: Config, target: Array | Non
         x = bed.train[k][use].copy()
         x[:, hidden] = 0.0
         columns = {
-            X: lists(x), TARGET: (bed.label if target is None else target)[use], ROW_WEIGHT: np.ones(len(x)),
+            X: lists(x), TARGET: (bed.label if target is None else target)[use], ROW_WEIGHT: (np.ones(len(bed.label)) if row_weight is None else row_weight)[use],
             VALID: (bed.valid[use] + k) % every == 0, **({LABELS: bed.label[use]} if weight else {}),
         }  # fmt: skip
         data = TrainingSet(
@@ -187,45 +196,69 @@ def without_spark() -> Any:
 
 
 def try_set(name: str, bed: Bed, config: Config) -> list[dict[str, Any]]:
-    """Return AP out of fold and on the development rows of members, blends and student."""
+    """Return AP, AUC and log-loss on the development rows of members, combiners and students, and AP out of fold."""
     rows: list[dict[str, Any]] = []
 
-    def add(what: str, own: Array | None, others: Array, seconds: float = 0.0) -> None:
-        row = {"set": name, "seed": config.seed, "what": what, "seconds": round(seconds, 1)}
-        row["ap"] = round(float(average_precision_score(bed.test_label, others)), 4)
-        row["ap_oof"] = None if own is None else round(float(average_precision_score(bed.label, own)), 4)
-        rows.append(row)
-        typer.echo(json.dumps(row))
+    def add(what: str, own: Array, others: Array, seconds: float = 0.0, **more: Any) -> None:
+        row = {"set": name, "seed": config.seed, "what": what, "seconds": round(seconds, 1), **more}
+        row |= {"ap": average_precision_score(bed.test_label, others), "auc": roc_auc_score(bed.test_label, others),
+                "log_loss": log_loss(bed.test_label, expit(others)), "ap_oof": average_precision_score(bed.label, own)}  # fmt: skip
+        rows.append({key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()})
+        typer.echo(json.dumps(rows[-1]))
 
-    logits, fresh, as_they_are = [], [], {}
-    for member, model in config.base_models.models.items():
-        if not model.enabled:
-            continue
+    logits, fresh = [], []
+    for member, model in Classification(config, ModelStore(Path())).members(config.base_models.models).items():
         start = time.process_time()
         own, others = fit_member(bed, model, config)
-        add(member, own, others, time.process_time() - start)
-        as_they_are[member] = others
         platt = PlattCalibrator.fit(own, bed.label)
         logits.append(platt.a * own + platt.b)
         fresh.append(platt.a * others + platt.b)
+        add(member, logits[-1], fresh[-1], time.process_time() - start)
     own_all, fresh_all = np.column_stack(logits), np.column_stack(fresh)
-    stacks = np.asarray(
-        stack(FuserRows(own_all, own_all, bed.label, np.ones(len(bed.label)), bed.fold), bed.encoder.folds,
-              ridge=config.fuser.stack_ridge, nonnegative=True)
-    )  # fmt: skip
-    stacked = (own_all * stacks[bed.fold, :-1]).sum(1) + stacks[bed.fold, -1]
-    teacher = (stacked + own_all.mean(1)) / 2
     add("mean", own_all.mean(1), fresh_all.mean(1))
-    add("stack", stacked, fresh_all @ stacks[-1, :-1])
-    add("half of each (the fuser's start)", teacher, fresh_all @ stacks[-1, :-1] + fresh_all.mean(1))
-    parts = []
-    for part, model in config.student.enabled.items():
-        start = time.process_time()
-        parts.append(fit_member(bed, model, config, target=teacher)[1])
-        add(f"student: {part}", None, parts[-1], time.process_time() - start)
-    parts += [as_they_are[name] for name in config.student.members if name in as_they_are]
-    add("student", None, np.mean(parts, axis=0))
+    margins = combine(bed, own_all, fresh_all, config)
+    for what, (own, others) in margins.items():
+        add(what, own, others)
+    distilled = distil(bed, margins["fuser"][0], config)
+    share = min(
+        expected_average_precision(mine, expit(theirs)) / expected_average_precision(theirs, expit(theirs))
+        for mine, theirs in zip(distilled, margins["fuser"], strict=True)
+    )
+    add("distilled", *distilled, kept=float(share))
+    kind = config.student.kind
+    ships = "distilled" if kind == "distilled" or (kind == "auto" and share >= config.student.keep) else "selection"
+    add("student", *(distilled if ships == "distilled" else margins["selection"]), ships=ships)
     return rows
+
+
+def combine(bed: Bed, own: Array, fresh: Array, config: Config) -> dict[str, tuple[Array, Array]]:
+    """Return the margins of stack, selection and fuser: out of fold, and on the development rows."""
+    names = [f"m{i}" for i in range(own.shape[1])]
+    grids = {name: np.quantile(expit(column), np.linspace(0, 1, config.meta_features.grid)).tolist()
+             for name, column in zip(names, own.T, strict=True)}  # fmt: skip
+    relative = Relative(names, grids, log_odds)
+    scores, others = (
+        {name: expit(column) for name, column in zip(names, part.T, strict=True)} for part in (own, fresh)
+    )
+    inputs = fuser_inputs(relative.names, relative=config.fuser.relative_features)
+    work = training_function(relative, inputs, config.fuser, "logistic", bed.encoder.folds, config.seed)
+    ones = np.ones(len(own))
+    payload = work(pa.table({**scores, "label": bed.label, "weight": ones, "fold": bed.fold}))
+    score = scorer(Fitted("net", payload, {"models": names, "inputs": inputs}), relative)
+    found = [score(pa.table({**part, "fold": fold})) for part, fold in
+             ((scores, bed.fold), (others, np.full(len(fresh), -1)))]  # fmt: skip
+    by_name = [dict(zip(("fuser", *BASELINES), margins, strict=False)) for margins in found]
+    return {what: (by_name[0][name], by_name[1][name]) for what, name in
+            (("stack", "stack_lr"), ("selection", "selection"), ("fuser", "fuser"))}  # fmt: skip
+
+
+def distil(bed: Bed, teacher: Array, config: Config) -> tuple[Array, Array]:
+    """Return the mean margins of the student's own models: out of fold, and on the development rows."""
+    p, prior = expit(teacher), bed.label.mean()
+    weight = np.sqrt(p * (1 - p) / (prior * (1 - prior)))
+    parts = [fit_member(bed, model, config, teacher, weight) for model in config.student.enabled.values()]
+    own, others = (np.mean(part, axis=0) for part in zip(*parts, strict=True))
+    return own, others
 
 
 @app.command()

@@ -55,7 +55,7 @@ def fit_fuser(
     train = at_most(train, config.max_rows, rows=rows, prior=prior, binary=loss == "logistic")
     workers = 1 + min(rows, config.max_rows) * len(inputs) // _NUMBERS_OF_A_WORKER
     columns = [*_scores_of(relative), LABEL, WEIGHT, FOLD]
-    work = _training_function(relative, inputs, config, loss, folds, seed)
+    work = training_function(relative, inputs, config, loss, folds, seed)
     ran = run_counted(shape(train.select(*columns, ROW_HASH), workers).select(*columns), work, workers)
     results = [one.result for one in ran]
     if len(set(results)) != 1:
@@ -78,9 +78,10 @@ def _best_steps(curve: Any) -> list[int]:
     return [] if np.isnan(curve).any() else [10 * int(i) for i in curve.argmin(0)]
 
 
-def _training_function(
+def training_function(
     relative: Relative, inputs: list[str], config: FuserConfig, loss: str, folds: int, seed: int
 ) -> Any:
+    """Return what a worker runs on its rows; it captures plain values only."""
     settings = config.model_dump(exclude={"relative_features", "max_rows"})
 
     def work(table: pa.Table) -> bytes:
@@ -130,14 +131,15 @@ def fuse(scores: DataFrame, relative: Relative, fitted: Fitted) -> DataFrame:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         score = None
         for batch in batches:
-            score = score or _scorer(stored(), relative)
+            score = score or scorer(stored(), relative)
             columns = [batch.column(name) for name in handed_on] + [pa.array(one) for one in score(batch)]
             yield pa.RecordBatch.from_arrays(columns, [*handed_on, *added])
 
     return scores.select(*CARRIED, *_scores_of(relative)).mapInArrow(run, schema)  # type: ignore[arg-type]
 
 
-def _scorer(fitted: Fitted, relative: Relative) -> Any:
+def scorer(fitted: Fitted, relative: Relative) -> Any:
+    """Return the function from a batch to what :func:`fuse` adds to it, in that order."""
     import torch
 
     from remedi_spark.ensemble.fuser_net import FuserSpec
