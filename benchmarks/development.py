@@ -38,7 +38,7 @@ from remedi_spark.models.net import LABELS
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.registry import learner_for
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
-from remedi_spark.samples.encoder_fit import lists
+from remedi_spark.samples.encoder_fit import lists, passing_features
 from remedi_spark.samples.schema import Feature, FeatureContract
 from remedi_spark.spark.torch_partitions import Ran
 from remedi_spark.storage.fitted import Fitted
@@ -119,7 +119,9 @@ def encode(train: pd.DataFrame, test: pd.DataFrame, config: Config) -> Bed:
     rows, fresh = (contract.canonical(part) for part in (train, test))
     folds, label = config.base_models.folds, train["label"].to_numpy(dtype=np.float64)
     fold, block = _folds(train, folds, config.seed)
+    passing = _passing(rows, contract, train, config)
     levels = {i: _levels(rows[f"f{i}"], label, fold, folds) for i in contract.categories}
+    levels |= {i: Levels((), np.empty((0, folds)), np.empty((0, folds))) for i in passing}
     encoder = Encoder(
         contract, levels, np.bincount(fold, minlength=folds).astype(float), np.bincount(fold, label, folds), folds,
         True, config.encoding.smoothing, config.encoding.max_codes,
@@ -143,6 +145,21 @@ def _folds(train: pd.DataFrame, folds: int, seed: int) -> tuple[Any, Any]:
     return of_row % folds, of_row // folds
 
 
+def _passing(rows: pd.DataFrame, contract: FeatureContract, train: pd.DataFrame, config: Config) -> dict[int, float]:
+    """Return the features whose levels come and go, where there is a time."""
+    if "snapshot_date" not in train:
+        return {}
+    days = pd.to_datetime(train["snapshot_date"])
+    late = (days > days.quantile(1 - LATER, interpolation="lower")).to_numpy()
+    every = pd.DataFrame({"feature": [-1], "total": [len(late)], "late": [late.sum()]})
+    counted = [every]
+    for i in contract.categories:
+        by_level = pd.DataFrame({"level": rows[f"f{i}"].fillna(NULL_LEVEL), "late": late}).groupby("level")["late"]
+        levels = by_level.agg(total="size", late="sum")
+        counted.append(levels[levels["total"] >= config.encoding.min_rows].assign(feature=i))
+    return passing_features(pd.concat(counted), every, config.encoding)
+
+
 def _levels(values: pd.Series, label: Array, fold: Any, folds: int) -> Levels:
     """Count rows and labels by level and fold, most frequent level first."""
     named = values.where(values.notna(), NULL_LEVEL)
@@ -164,12 +181,13 @@ def fit_member(
     every = max(2, round(1 / config.base_models.validation_share))
     own, others = np.zeros(len(bed.label)), np.zeros(len(bed.test_label))
     weight = config.student.label_weight if target is not None else 0.0
+    weights = np.ones(len(bed.label)) if row_weight is None else row_weight
     for k in range(bed.encoder.folds):
         use = bed.fold != k
         x = bed.train[k][use].copy()
         x[:, hidden] = 0.0
         columns = {
-            X: lists(x), TARGET: (bed.label if target is None else target)[use], ROW_WEIGHT: (np.ones(len(bed.label)) if row_weight is None else row_weight)[use],
+            X: lists(x), TARGET: (bed.label if target is None else target)[use], ROW_WEIGHT: weights[use],
             VALID: (bed.valid[use] + k) % every == 0, **({LABELS: bed.label[use]} if weight else {}),
         }  # fmt: skip
         data = TrainingSet(
@@ -201,8 +219,10 @@ def try_set(name: str, bed: Bed, config: Config) -> list[dict[str, Any]]:
 
     def add(what: str, own: Array, others: Array, seconds: float = 0.0, **more: Any) -> None:
         row = {"set": name, "seed": config.seed, "what": what, "seconds": round(seconds, 1), **more}
-        row |= {"ap": average_precision_score(bed.test_label, others), "auc": roc_auc_score(bed.test_label, others),
-                "log_loss": log_loss(bed.test_label, expit(others)), "ap_oof": average_precision_score(bed.label, own)}  # fmt: skip
+        row |= {
+            "ap": average_precision_score(bed.test_label, others), "auc": roc_auc_score(bed.test_label, others),
+            "log_loss": log_loss(bed.test_label, expit(others)), "ap_oof": average_precision_score(bed.label, own),
+        }  # fmt: skip
         rows.append({key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()})
         typer.echo(json.dumps(rows[-1]))
 
