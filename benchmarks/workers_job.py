@@ -19,7 +19,7 @@ from remedi_spark.spark.session import get_session
 
 TREES = 100
 SETTINGS = (
-    "base_models.folds=3", "base_models.only=[lightgbm, xgboost]", "student.members=[]",
+    "base_models.folds=3", "base_models.only=[lightgbm, xgboost]", "student.kind=distilled",
     "evaluation.bootstrap=20", "fuser.max_rows=50000",
     f"student.models.lightgbm.num_iterations={TREES}",
     *(f"base_models.models.{name}.num_iterations={TREES}" for name in ("lightgbm", "xgboost")),

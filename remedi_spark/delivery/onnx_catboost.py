@@ -117,7 +117,7 @@ class _Inputs:
         if size > LARGEST_TABLE:
             raise InputError(
                 f"--onnx: a CatBoost statistic of {size} combinations, expected at most {LARGEST_TABLE}; train with "
-                "--set student.members=[]"
+                "--set student.kind=distilled"
             )
         hashed = np.zeros(1, dtype=np.uint64)
         place = self.graph.ints([0])
@@ -171,7 +171,7 @@ def _table(ctr: dict[str, Any], data: dict[str, Any], hashed: Hashes) -> npt.NDA
     elif ctr["ctr_type"] == "Counter":
         good, total = found[:, 0], np.full(len(found), float(stored["counter_denominator"]))
     else:
-        raise InputError(f"--onnx: a CatBoost statistic of type {ctr['ctr_type']}; train with --set student.members=[]")
+        raise InputError(f"--onnx: a CatBoost statistic of type {ctr['ctr_type']}; train with --set student.kind=distilled")
     share = (good + ctr["prior_numerator"]) / (total + ctr["prior_denomerator"])
     return np.asarray((share + ctr["shift"]) * ctr["scale"], dtype=np.float32)
 

@@ -81,7 +81,7 @@ def tree_ensemble(fitted: Fitted) -> Ensemble:
         expected = ", ".join(_READERS)
         raise InputError(
             f"--onnx: a part of the student is a {fitted.kind} model, expected {expected} or a net; train with "
-            "--set student.members=[] and without such a part"
+            "--set student.kind=distilled and without such a part"
         )
     return _READERS[fitted.kind](fitted)
 
