@@ -171,7 +171,9 @@ def _table(ctr: dict[str, Any], data: dict[str, Any], hashed: Hashes) -> npt.NDA
     elif ctr["ctr_type"] == "Counter":
         good, total = found[:, 0], np.full(len(found), float(stored["counter_denominator"]))
     else:
-        raise InputError(f"--onnx: a CatBoost statistic of type {ctr['ctr_type']}; train with --set student.kind=distilled")
+        raise InputError(
+            f"--onnx: a CatBoost statistic of type {ctr['ctr_type']}; train with --set student.kind=distilled"
+        )
     share = (good + ctr["prior_numerator"]) / (total + ctr["prior_denomerator"])
     return np.asarray((share + ctr["shift"]) * ctr["scale"], dtype=np.float32)
 
