@@ -14,6 +14,8 @@ from remedi_spark.spark.capabilities import capabilities, setting
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+_KEYS_TRIED = 64
+"""Keys a partition: that none of so many is for one of them has a chance of e^-64."""
 _MANY = 10_000
 """More rows than any cluster has slots, and a small job."""
 
@@ -36,6 +38,23 @@ def shape(frame: DataFrame, workers: int) -> DataFrame:
     # Not coalesce(1): a barrier stage may not merge partitions without a shuffle (SPARK-24820). Not repartitionByRange:
     # it samples its bounds with a seed of its own, and the same fit done again would see other partitions.
     return frame.repartition(workers, ROW_HASH).sortWithinPartitions(ROW_HASH)
+
+
+def place(frame: DataFrame, partition: Column, workers: int) -> DataFrame:
+    """Spread a frame that has a ``row_hash`` over ``workers`` partitions, each in a fixed order.
+
+    Args:
+        frame: the rows.
+        partition: which partition a row goes to, an integer from 0 to ``workers - 1``.
+        workers: how many there are.
+    """
+    # Spark sends a row where the hash of its key points to: each partition needs a key whose hash points there.
+    keys = frame.sparkSession.range(_KEYS_TRIED * workers).select(
+        F.col("id").alias("key"), F.pmod(F.hash("id"), F.lit(workers)).alias("partition")
+    )
+    found = keys.groupBy("partition").agg(F.min("key").alias("key")).orderBy("partition").collect()
+    key = F.get(F.array(*[F.lit(row["key"]).cast("long") for row in found]), partition)
+    return frame.repartition(workers, key).sortWithinPartitions(ROW_HASH)
 
 
 def slots(spark: SparkSession) -> int:
