@@ -62,7 +62,7 @@ class LightGBMConfig(MemberConfig):
     kind: Literal["lightgbm"] = "lightgbm"
     engine: Literal["auto", "synapseml", "native"] = "auto"
     """``native``: LightGBM's own library, inside one Spark task or, with several workers, in its own ring of tasks;
-    ``auto``: that up to 20 million numbers (rows x inputs), and SynapseML above and wherever a fit takes several workers
+    ``auto``: that up to 20 million numbers (rows x inputs), SynapseML above and wherever a fit takes several workers,
     if the session has it. One worker grows the same trees by both but for the focal loss, whose gradients SynapseML
     rounds to 32 bits; the native fit is several times faster on small tables."""
     enabled: bool | Literal["zeros"] = True
