@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _KEYS_TRIED = 64
 """Keys a partition: that none of so many is for one of them has a chance of e^-64."""
+_keys: dict[int, list[int]] = {}
+"""By number of partitions; Spark's hash is the same in every session."""
 _MANY = 10_000
 """More rows than any cluster has slots, and a small job."""
 
@@ -48,13 +50,17 @@ def place(frame: DataFrame, partition: Column, workers: int) -> DataFrame:
         partition: which partition a row goes to, an integer from 0 to ``workers - 1``.
         workers: how many there are.
     """
-    # Spark sends a row where the hash of its key points to: each partition needs a key whose hash points there.
-    keys = frame.sparkSession.range(_KEYS_TRIED * workers).select(
-        F.col("id").alias("key"), F.pmod(F.hash("id"), F.lit(workers)).alias("partition")
-    )
-    found = keys.groupBy("partition").agg(F.min("key").alias("key")).orderBy("partition").collect()
-    key = F.get(F.array(*[F.lit(row["key"]).cast("long") for row in found]), partition)
-    return frame.repartition(workers, key).sortWithinPartitions(ROW_HASH)
+    keys = F.array(*[F.lit(key).cast("long") for key in _keys_of(frame.sparkSession, workers)])
+    return frame.repartition(workers, F.get(keys, partition)).sortWithinPartitions(ROW_HASH)
+
+
+def _keys_of(spark: SparkSession, workers: int) -> list[int]:
+    """Return for each partition a key whose hash leads there: Spark sends a row where the hash of its key points."""
+    if workers not in _keys:
+        tried = spark.range(_KEYS_TRIED * workers).withColumn("at", F.pmod(F.hash("id"), F.lit(workers)))
+        found = tried.groupBy("at").agg(F.min("id").alias("key")).orderBy("at").collect()
+        _keys[workers] = [row["key"] for row in found]
+    return _keys[workers]
 
 
 def slots(spark: SparkSession) -> int:
