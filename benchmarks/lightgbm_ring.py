@@ -1,15 +1,16 @@
-"""LightGBM by one worker, by its own ring of workers and by SynapseML: seconds, trees and AP on held-out rows.
+"""LightGBM by one worker, by its own ring of workers and by SynapseML: seconds, CPU, trees and AP on held-out rows.
 
     python -m benchmarks.lightgbm_ring --rows 800000 --out run/ring
 
 All engines fit the same rows, drawn with 5 positives in 1,000, on one machine with as many slots as workers; a quarter
 as many rows again are held out. Each fit is done ``--repeats`` times, the engines in turn; the first of each is warm-up
-as well, and every time is printed.
+as well, and every time is printed. CPU is of all processes together, the JVM's compiler included.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -51,19 +52,37 @@ def main() -> None:
     frame.count()
     layout = Layout(tuple(Slot(i, "number") for i in range(given.width)))
     ways = {"one worker": ("native", 1), "ring": ("native", given.workers), "SynapseML": ("synapseml", given.workers)}
-    print(f"{'':<12}{'workers':>8}{'seconds':>10}{'trees':>7}{'AP':>9}")
+    print(f"{'':<12}{'workers':>8}{'seconds':>10}{'CPU':>10}{'trees':>7}{'AP':>9}")
     for _ in range(given.repeats):
         for name, (engine, workers) in ways.items():
             config = LightGBMConfig(
                 engine=engine, objective=given.objective, num_iterations=given.trees, early_stopping=30
             )
             data = TrainingSet(frame, layout, "logistic", POSITIVES, given.rows, workers, 7)
-            start = time.monotonic()
+            start, before = time.monotonic(), _cpu_seconds()
             fitted = LightGBMLearner(config).fit(data)
             seconds = time.monotonic() - start
+            used = sum(cpu - before.get(pid, 0.0) for pid, cpu in _cpu_seconds().items())
             ap = average_precision_score(truth, load_predictor(fitted)(held_out))
-            print(f"{name:<12}{workers:>8}{seconds:>10.1f}{fitted.info['trees']:>7}{ap:>9.4f}", flush=True)
+            print(f"{name:<12}{workers:>8}{seconds:>10.1f}{used:>10.1f}{fitted.info['trees']:>7}{ap:>9.4f}", flush=True)
     spark.stop()
+
+
+def _cpu_seconds() -> dict[int, float]:
+    """Return by process what this one and all that it has started have used so far; those that have ended are gone."""
+    parents, used = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        pid = int(path.parent.name)
+        parents[pid], used[pid] = int(fields[1]), (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def mine(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and mine(parents[pid]))
+
+    return {pid: cpu for pid, cpu in used.items() if mine(pid)}
 
 
 def _draw(rows: int, width: int) -> tuple[Any, Any]:

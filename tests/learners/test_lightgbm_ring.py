@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,6 +26,7 @@ from remedi_spark.models.lightgbm_task import Focal, TaskFit, _train
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.task_rows import task_rows
 from remedi_spark.spark import whole_partitions
+from remedi_spark.spark.watchdog import TimeLimitError, time_limit
 from remedi_spark.spark.whole_partitions import LostMemberError, Member
 
 if TYPE_CHECKING:
@@ -269,6 +271,17 @@ def test_a_task_may_have_no_rows(unweighted: Planted, spark: SparkSession) -> No
     lopsided = replace(data, frame=data.frame.withColumn("row_hash", F.col("row_hash") * 2))
     margins = [load_predictor(LightGBMLearner(CONFIG).fit(replace(lopsided, workers=n)))(unweighted.x) for n in (1, 2)]
     np.testing.assert_allclose(*margins, atol=SAME)
+
+
+@pytest.mark.slow
+def test_a_ring_that_takes_too_long_ends_and_leaves_its_slots(unweighted: Planted, spark: SparkSession) -> None:
+    data = unweighted.training_set(spark, rows=ROWS, workers=2)
+    endless = CONFIG.model_copy(update={"num_iterations": 10**7, "early_stopping": 10**7})
+    with pytest.raises(TimeLimitError, match=r"not done within 8 s"), time_limit(spark, 8, "a fit"):
+        LightGBMLearner(endless).fit(data)
+    started = time.monotonic()
+    assert LightGBMLearner(CONFIG).fit(data).info["trees"] > 5
+    assert time.monotonic() - started < 60, "it waited for no worker of the first"
 
 
 @pytest.fixture
