@@ -44,6 +44,12 @@ SAME = 1e-6
 """Margins of a ring and of one worker: sums are rounded in another order."""
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that no longer agree wait for each other: a minute is LightGBM's least."""
+    monkeypatch.setattr(lightgbm_ring, "TIME_OUT", 1)
+
+
 class _Meeting:
     """A barrier stage whose tasks are threads."""
 
