@@ -24,6 +24,7 @@ import hashlib
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -176,9 +177,11 @@ def _grow(
     learned = part(own, bins) if own.any() else None
     checked = [] if watched is None else [part(watched, bins)]
     weight = rows.weight[own]
-    said = {"given": int(given.mine.sum()), "rounds": rounds, "rows": len(weight)}
+    said = {"given": int(given.mine.sum()), "rounds": rounds, "rows": len(weight), "sample": _checksum(given)}
     everyone = members(context, {**said, "weight": weight.sum(), "total": weight @ rows.target[own]})
     ring, me = [one for one in everyone if one.said["rows"]], everyone[context.partitionId()]
+    if len({one.said["sample"] for one in everyone}) > 1:
+        raise FitError("LightGBM's ring: the workers were given different samples, expected the same rows at all")
     if learned is None:
         return _Grown(None, 0, 0, first=False)
     start = _start(plan, ring)
@@ -198,6 +201,11 @@ def _grow(
         _into_first_tree(booster, start)
     best = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     return _Grown(booster, best, int(sum(one.said["given"] for one in everyone)), first=me is ring[0])
+
+
+def _checksum(given: _RingRows) -> int:
+    """Return a checksum of the rows that all workers have: other bins at one of them would end in a crash."""
+    return zlib.crc32(given.rows.valid[given.shared].tobytes(), zlib.crc32(given.rows.x[given.shared].tobytes()))
 
 
 def _network(ring: Sequence[Member], me: Member) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.models import lightgbm_ring
+from remedi_spark.models.contract import FitError
 from remedi_spark.models.lightgbm import LightGBMLearner
 from remedi_spark.models.lightgbm_ring import MINE, SHARED, _spread, _training_function
 from remedi_spark.models.lightgbm_task import Focal, TaskFit, _train
@@ -73,12 +74,15 @@ def _table(rows: Planted, **flags: Any) -> pa.Table:
     return pa.table({"x": x, "target": rows.target, "weight": rows.weight, "valid": rows.valid, **flags})
 
 
-def _results(rows: Planted, plan: TaskFit, owner: Any, workers: int) -> list[dict[str, Any] | None]:
-    """Run one ring; every worker has all rows, of which some are its own."""
+def _results(
+    rows: Planted, plan: TaskFit, owner: Any, workers: int, shared: Sequence[Any] | None = None
+) -> list[dict[str, Any] | None]:
+    """Run one ring; every worker has all rows, of which some are its own, and all are shared unless told otherwise."""
+    shared = [np.ones(len(rows.x), dtype=bool)] * workers if shared is None else shared
     work, meeting = _training_function(plan, rows.x.shape[1]), _Meeting(workers)
 
     def run(rank: int) -> dict[str, Any] | None:
-        table = _table(rows, **{MINE: owner == rank, SHARED: np.ones(len(rows.x), dtype=bool)})
+        table = _table(rows, **{MINE: owner == rank, SHARED: shared[rank]})
         made = work(meeting.task(rank), table)
         return json.loads(made) if made else None
 
@@ -213,6 +217,12 @@ def test_so_does_a_worker_of_negatives_alone(rows: Planted, focal: Focal | None)
     _assert_same(_ring(rows, plan, owner, 2), _alone(rows, plan), rows.x)
 
 
+def test_workers_with_different_samples_are_refused(rows: Planted) -> None:
+    everything = np.ones(ROWS, dtype=bool)
+    with pytest.raises(FitError, match="different samples"):
+        _results(rows, PLAN, _shares(0.5, 0.5), 2, [everything, np.arange(ROWS) > 0])
+
+
 def test_random_columns_and_thresholds_are_drawn_alike_and_again(rows: Planted) -> None:
     plan = _plan(feature_fraction=0.6, bagging_fraction=0.7, bagging_freq=1, extra_trees=True)
     one, other = (_results(rows, plan, _shares(0.4, 0.6), 2) for _ in range(2))
@@ -238,7 +248,7 @@ def test_the_next_fit_of_a_process_is_alone_again(rows: Planted) -> None:
 def test_a_port_that_was_taken_meanwhile_counts_as_a_lost_member(
     rows: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = {"rows": 1.0, "weight": 1.0, "total": 0.5, "rounds": 3.0}
+    said = {"given": 1.0, "rows": 1.0, "weight": 1.0, "total": 0.5, "rounds": 3.0, "sample": 0.0}
     with whole_partitions.reserved_port() as taken:
         everyone = [Member(f"127.0.0.1:{taken}", said), Member("127.0.0.1:1", said)]
         monkeypatch.setattr(lightgbm_ring, "members", lambda *_: everyone)
