@@ -40,7 +40,7 @@ from remedi_spark.models.registry import learner_for
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.samples.encoder_fit import lists, passing_features
 from remedi_spark.samples.schema import Feature, FeatureContract
-from remedi_spark.spark.torch_partitions import Ran
+from remedi_spark.spark.whole_partitions import Ran
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import ModelStore
 

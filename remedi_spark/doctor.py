@@ -21,7 +21,7 @@ from remedi_spark.reading.paths import is_remote
 from remedi_spark.samples.examine import examine_roles
 from remedi_spark.spark.builds import Build, expected, find_build
 from remedi_spark.spark.capabilities import capabilities, dynamic_allocation, is_local, setting
-from remedi_spark.spark.jvm import jar_of, runtime
+from remedi_spark.spark.jvm import SYNAPSEML_CLASS, jar_of, runtime
 from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import slots
 from remedi_spark.storage.places import local_name
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from remedi_spark.config import Config
 
 DELTA_CLASS = "io.delta.tables.DeltaTable"
-SYNAPSEML_CLASS = "com.microsoft.azure.synapse.ml.lightgbm.LightGBMClassifier"
 BYTES_A_VALUE = 40
 """Assumed, not measured: a feature value as a double, copied by Arrow, by the learner and into its histogram."""
 CELLS_OF_A_TASK = 100_000_000

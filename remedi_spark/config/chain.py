@@ -61,13 +61,14 @@ class MemberConfig(Section):
 
 
 class LightGBMConfig(MemberConfig):
-    """A LightGBM, trained by SynapseML or inside one Spark task."""
+    """A LightGBM, trained by SynapseML or by its own library in one Spark task or several."""
 
     kind: Literal["lightgbm"] = "lightgbm"
     engine: Literal["auto", "synapseml", "native"] = "auto"
-    """``native``: LightGBM's own library inside one Spark task; ``auto``: that up to 20 million numbers (rows x
-    inputs), SynapseML above and wherever a fit takes several workers. The trees are the same but for the focal loss,
-    whose gradients SynapseML rounds to 32 bits; the native fit is several times faster on small tables."""
+    """``native``: LightGBM's own library, inside one Spark task or, with several workers, in its own ring of tasks;
+    ``auto``: that up to 20 million numbers (rows x inputs), SynapseML above and wherever a fit takes several workers,
+    if the session has it. One worker grows the same trees by both but for the focal loss, whose gradients SynapseML
+    rounds to 32 bits; the native fit is several times faster on small tables."""
     enabled: bool | Literal["zeros"] = True
     """``zeros``: only where labels are amounts of 0 or more and at least one in twenty is 0."""
     objective: Literal["binary", "focal", "l2", "l1", "huber", "tweedie", "hurdle"] | None = None

@@ -22,8 +22,8 @@ from remedi_spark.redaction import redact
 from remedi_spark.samples.folds import inner_validation
 from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.partitions import slots
-from remedi_spark.spark.torch_partitions import lost_executor
 from remedi_spark.spark.watchdog import time_limit
+from remedi_spark.spark.whole_partitions import lost_executor
 from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:

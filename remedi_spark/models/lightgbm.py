@@ -1,4 +1,4 @@
-"""LightGBM: by SynapseML, or where one task is enough and the rows are few by the native library inside that task."""
+"""LightGBM: by SynapseML, or by the native library, inside one Spark task or in a ring of several."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from remedi_spark.maths.focal import HESSIAN_FLOOR, best_constant
 from remedi_spark.models.amounts import amount_objective, log_of_amounts
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
 from remedi_spark.models.jvm.focal import check_trees, set_focal_objective
+from remedi_spark.models.lightgbm_ring import fit_in_ring
 from remedi_spark.models.lightgbm_task import Focal, TaskFit, fit_in_one_task
+from remedi_spark.progress import step
+from remedi_spark.spark.jvm import has_synapseml
 from remedi_spark.spark.partitions import shape
 from remedi_spark.storage.fitted import Fitted
 
@@ -30,7 +33,7 @@ OBJECTIVES = {
 """LightGBM's objective, and what early stopping looks at."""
 
 NATIVE_CELLS = 20_000_000
-"""Numbers (rows x inputs) up to which ``engine: auto`` fits inside one Spark task without SynapseML."""
+"""Numbers (rows x inputs) up to which ``engine: auto`` fits one worker inside its Spark task without SynapseML."""
 _PASSED_THROUGH = ("force_col_wise", "extra_trees")
 """What SynapseML has no parameter of its own for."""
 _PORTS = itertools.count()
@@ -49,16 +52,19 @@ class LightGBMLearner:
     def fit(self, data: TrainingSet) -> Fitted:
         """Fit; a native error may leave an empty model, so the tree count is checked afterwards."""
         data, facts = log_of_amounts(data) if self._objective(data) == "tweedie" else (data, {})
-        text, trees, start, rows = self._in_one_task(data) if self._is_native(data) else self._by_synapse(data)
+        native = self._is_native(data)
+        by = "SynapseML" if not native else "the native library" if data.workers == 1 else "the native library's ring"
+        step("fit", f"LightGBM on {data.workers} worker(s) by {by}", engine=by, workers=data.workers)
+        text, trees, start, rows = self._natively(data) if native else self._by_synapse(data)
         return Fitted("lightgbm", text.encode(), {"trees": trees, "init_score": start, "rows_used": rows, **facts})
 
     def _is_native(self, data: TrainingSet) -> bool:
-        if data.workers > 1:
-            return False
-        small = data.rows * data.layout.width <= NATIVE_CELLS
-        return self.config.engine == "native" or (self.config.engine == "auto" and small)
+        if self.config.engine != "auto":
+            return self.config.engine == "native"
+        small = data.workers == 1 and data.rows * data.layout.width <= NATIVE_CELLS
+        return small or not has_synapseml(data.frame.sparkSession)
 
-    def _in_one_task(self, data: TrainingSet) -> tuple[str, int, float, int]:
+    def _natively(self, data: TrainingSet) -> tuple[str, int, float, int]:
         config, focal = self.config, None
         if self._is_focal(data):
             start = best_constant(data.prior, config.focal_alpha, config.focal_gamma)
@@ -67,7 +73,7 @@ class LightGBMLearner:
             self._parameters(data), config.num_iterations, config.early_stopping,
             data.rows <= config.refit_below, focal,
         )  # fmt: skip
-        text, rows = fit_in_one_task(data, plan)
+        text, rows = fit_in_one_task(data, plan) if data.workers == 1 else fit_in_ring(data, plan)
         return text, check_trees(text), focal.start if focal else 0.0, rows
 
     def _parameters(self, data: TrainingSet) -> dict[str, Any]:

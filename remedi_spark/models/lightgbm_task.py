@@ -69,7 +69,7 @@ def _training_function(plan: TaskFit, width: int) -> Callable[[pa.Table], bytes]
 def _train(plan: TaskFit, x: Any, target: Any, weight: Any, valid: Any) -> str:
     import lightgbm
 
-    parameters, start = _parameters(plan), plan.focal.start if plan.focal else None
+    parameters, start = lightgbm_parameters(plan), plan.focal.start if plan.focal else None
 
     def part(chosen: Any, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
         scores = None if start is None else np.full(int(chosen.sum()), start)
@@ -86,7 +86,8 @@ def _train(plan: TaskFit, x: Any, target: Any, weight: Any, valid: Any) -> str:
     return str(booster.model_to_string(num_iteration=best))
 
 
-def _parameters(plan: TaskFit) -> dict[str, Any]:
+def lightgbm_parameters(plan: TaskFit) -> dict[str, Any]:
+    """Return LightGBM's parameters, with the objective of a focal fit."""
     if plan.focal is None:
         return dict(plan.parameters)
     from remedi_spark.maths.focal import lightgbm_objective

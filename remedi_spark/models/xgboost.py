@@ -19,7 +19,8 @@ from remedi_spark.models.amounts import amount_objective, log_of_amounts
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, FitError, TrainingSet, X
 from remedi_spark.models.task_rows import COLUMNS, task_rows
 from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import Ran, run_counted
+from remedi_spark.spark.torch_partitions import run_counted
+from remedi_spark.spark.whole_partitions import Ran
 from remedi_spark.storage.fitted import Fitted
 
 OBJECTIVES = {

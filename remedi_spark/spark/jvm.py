@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ from remedi_spark.spark.errors import SPARK_ERRORS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+SYNAPSEML_CLASS = "com.microsoft.azure.synapse.ml.lightgbm.LightGBMClassifier"
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,14 @@ def jar_of(spark: SparkSession, class_name: str) -> str | None:
         return None
     source = found.getProtectionDomain().getCodeSource()
     return "" if source is None else Path(str(source.getLocation().getPath())).name
+
+
+def has_synapseml(spark: SparkSession) -> bool:
+    """Tell whether SynapseML's LightGBM can be used in a session: its classes, and its Python package."""
+    if not capabilities(spark).has_jvm or jar_of(spark, SYNAPSEML_CLASS) is None:
+        return False
+    try:
+        importlib.import_module("synapse.ml.lightgbm")
+    except ImportError:
+        return False
+    return True

@@ -14,6 +14,10 @@ from remedi_spark.spark.capabilities import capabilities, setting
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+_KEYS_TRIED = 64
+"""Keys a partition: that none of so many is for one of them has a chance of e^-64."""
+_keys: dict[int, list[int]] = {}
+"""By number of partitions; Spark's hash is the same in every session."""
 _MANY = 10_000
 """More rows than any cluster has slots, and a small job."""
 
@@ -36,6 +40,27 @@ def shape(frame: DataFrame, workers: int) -> DataFrame:
     # Not coalesce(1): a barrier stage may not merge partitions without a shuffle (SPARK-24820). Not repartitionByRange:
     # it samples its bounds with a seed of its own, and the same fit done again would see other partitions.
     return frame.repartition(workers, ROW_HASH).sortWithinPartitions(ROW_HASH)
+
+
+def place(frame: DataFrame, partition: Column, workers: int) -> DataFrame:
+    """Spread a frame that has a ``row_hash`` over ``workers`` partitions, each in a fixed order.
+
+    Args:
+        frame: the rows.
+        partition: which partition a row goes to, an integer from 0 to ``workers - 1``.
+        workers: how many there are.
+    """
+    keys = F.array(*[F.lit(key).cast("long") for key in _keys_of(frame.sparkSession, workers)])
+    return frame.repartition(workers, F.get(keys, partition)).sortWithinPartitions(ROW_HASH)
+
+
+def _keys_of(spark: SparkSession, workers: int) -> list[int]:
+    """Return for each partition a key whose hash leads there: Spark sends a row where the hash of its key points."""
+    if workers not in _keys:
+        tried = spark.range(_KEYS_TRIED * workers).withColumn("at", F.pmod(F.hash("id"), F.lit(workers)))
+        found = tried.groupBy("at").agg(F.min("id").alias("key")).orderBy("at").collect()
+        _keys[workers] = [row["key"] for row in found]
+    return _keys[workers]
 
 
 def slots(spark: SparkSession) -> int:

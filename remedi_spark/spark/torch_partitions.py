@@ -1,38 +1,21 @@
-"""Run a function on whole partitions: on one in a plain task, on several at once in barrier mode with
-``torch.distributed``.
-
-Spark has no barrier stages under dynamic allocation, and does not try their tasks again; one task needs no barrier.
-"""
+"""Run a function on whole partitions with torch: on several at once as one group of ``torch.distributed``."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from remedi_spark.progress import warn
-from remedi_spark.spark.errors import SPARK_ERRORS
+from remedi_spark.spark.whole_partitions import Ran, reserved_port, run_tasks
 
 if TYPE_CHECKING:
     from pyspark import BarrierTaskContext, TaskContext
-    from pyspark.sql import DataFrame, Row
+    from pyspark.sql import DataFrame
 
 PartitionFunction = Callable[[pa.Table], bytes]
-ATTEMPTS = 3
-"""How often a stage is run while executors are lost in it."""
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one worker's function returned, and how many rows it was given."""
-
-    result: bytes
-    rows: int
 
 
 def run_together(frame: DataFrame, function: PartitionFunction, workers: int) -> list[bytes]:
@@ -51,53 +34,12 @@ def run_together(frame: DataFrame, function: PartitionFunction, workers: int) ->
 
 def run_counted(frame: DataFrame, function: PartitionFunction, workers: int) -> list[Ran]:
     """As :func:`run_together`, with the rows that each worker had."""
-    empty = _empty(frame)
 
-    def body(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from pyspark import BarrierTaskContext, TaskContext
-
-        context = TaskContext.get() if workers == 1 else BarrierTaskContext.get()
-        assert context is not None
+    def with_torch(context: TaskContext, table: pa.Table) -> bytes:
         with alone(context) if workers == 1 else process_group(context):  # type: ignore[arg-type]
-            parts = list(batches)
-            table = pa.Table.from_batches(parts) if parts else empty
-            result = function(table)
-        yield pa.RecordBatch.from_pydict(
-            {"rank": [context.partitionId()], "result": [result], "rows": [table.num_rows]}
-        )
+            return function(table)
 
-    columns = "rank long, result binary, rows long"
-    results = frame.mapInArrow(body, columns, barrier=workers > 1)  # type: ignore[arg-type]
-    rows = results.collect() if workers == 1 else _surviving_lost_executors(results.collect)
-    if len(rows) != workers:
-        raise ValueError(f"a fit over {workers} tasks: {len(rows)} of them had a result; has the frame any rows?")
-    return [Ran(bytes(row["result"]), row["rows"]) for row in sorted(rows, key=lambda row: row["rank"])]
-
-
-def _surviving_lost_executors(collect: Callable[[], list[Row]]) -> list[Row]:
-    """Run a barrier stage again when an executor was lost, as Spark does with every other kind of stage.
-
-    Spark gives a barrier stage up whose results go to the driver, because some might have arrived; here all or none do.
-    """
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return collect()
-        except SPARK_ERRORS as error:
-            if not lost_executor(error):
-                raise
-            warn("fit", "an executor was lost in the middle of a fit; once more")
-    return collect()
-
-
-def lost_executor(error: BaseException) -> bool:
-    """Tell whether work failed because an executor was lost, so that it may well succeed on another one."""
-    return "ExecutorLostFailure" in str(error)
-
-
-def _empty(frame: DataFrame) -> pa.Table:
-    from pyspark.sql.pandas.types import to_arrow_schema
-
-    return to_arrow_schema(frame.schema).empty_table()
+    return run_tasks(frame, with_torch, workers)
 
 
 @contextmanager
@@ -119,17 +61,11 @@ def process_group(context: BarrierTaskContext, timeout: timedelta = timedelta(mi
 
     world, rank = len(context.getTaskInfos()), context.partitionId()
     host = context.getTaskInfos()[0].address.rsplit(":", 1)[0]
-    port = _free_port() if rank == 0 else 0
-    port = int(context.allGather(str(port))[0])
+    with reserved_port() as mine:
+        port = int(context.allGather(str(mine))[0])
     dist.init_process_group("gloo", init_method=f"tcp://{host}:{port}", rank=rank, world_size=world, timeout=timeout)
     try:
         with alone(context):
             yield
     finally:
         dist.destroy_process_group()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])

@@ -27,10 +27,11 @@ from remedi_spark.storage.fitted import Fitted
 
 ROWS, WIDTH, SECONDS = 4000, 8, float(sys.argv[1])
 HANGING = 0.1
-"""Share of the seconds that LightGBM gets: its ring waits for the lost worker until it is cancelled."""
+"""Share of the seconds that SynapseML gets: its ring waits for the lost worker until it is cancelled."""
 LAYOUT = Layout(tuple(Slot(i, "number") for i in range(WIDTH)))
 MODELS: dict[str, Any] = {
     "lightgbm": LightGBMConfig(num_iterations=2000, early_stopping=2000, refit_below=0),
+    "ring": LightGBMConfig(engine="native", num_iterations=2000, early_stopping=2000, refit_below=0),
     "xgboost": XGBoostConfig(num_iterations=600, early_stopping=600, refit_below=0),
     "torch": MLPConfig(epochs=150, patience=150, max_steps=2500, hidden=(64, 32)),
 }

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _TREES = {"num_iterations": 60, "learning_rate": 0.1, "early_stopping": 15}
 _NET = {"epochs": 6, "batch_size": 64, "learning_rate": 0.01, "embedding_dim": 4, "n_bins": 8}
-# Two workers fit LightGBM by SynapseML; that one worker grows the same trees without it, test_lightgbm_parity.py shows.
+# Two workers fit LightGBM by SynapseML; that one worker grows the same trees without it, test_lightgbm_parity.py shows,
+# and that a ring of workers does, test_lightgbm_ring.py.
 LEARNERS: dict[str, dict[str, Any]] = {
     "additive": {"kind": "additive"},
     "lightgbm": {"kind": "lightgbm", "num_leaves": 7, **_TREES},

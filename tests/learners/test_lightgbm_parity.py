@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import lightgbm
@@ -12,6 +13,8 @@ import pytest
 from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.models.lightgbm import LightGBMLearner
 from remedi_spark.models.predictors import load_predictor
+from remedi_spark.spark import jvm
+from remedi_spark.spark.builds import build_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -92,10 +95,22 @@ def test_both_engines_grow_the_same_trees(
 @pytest.mark.parametrize(
     ("engine", "rows", "workers", "native"),
     [("auto", 1000, 1, True), ("auto", 10_000_000, 1, False), ("auto", 1000, 2, False), ("synapseml", 1000, 1, False),
-     ("native", 10_000_000, 1, True), ("native", 1000, 2, False)],
+     ("native", 10_000_000, 1, True), ("native", 1000, 2, True)],
 )  # fmt: skip
-def test_synapseml_fits_what_is_large_or_spread(
-    plant: Callable[..., Planted], spark: SparkSession, engine: str, rows: int, workers: int, native: bool
-) -> None:
+def test_synapseml_fits_what_is_large_or_spread_where_it_is_found(
+    plant: Callable[..., Planted], spark: SparkSession, monkeypatch: pytest.MonkeyPatch,
+    engine: str, rows: int, workers: int, native: bool,
+) -> None:  # fmt: skip
+    learner = LightGBMLearner(LightGBMConfig(engine=engine))
     data = plant(10).training_set(spark, rows=rows, workers=workers)
-    assert LightGBMLearner(LightGBMConfig(engine=engine))._is_native(data) is native
+    # In the thread of a fit, whose class loader is another than the main thread's.
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(learner._is_native, data).result() is (
+            native or (engine == "auto" and not _has_synapseml_for(spark))
+        )
+    monkeypatch.setattr(jvm, "SYNAPSEML_CLASS", "no.such.Class")
+    assert learner._is_native(data) is (native or engine == "auto")
+
+
+def _has_synapseml_for(spark: SparkSession) -> bool:
+    return build_of(spark.version).synapseml is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pyspark.errors import PySparkException
 
-from remedi_spark.spark.torch_partitions import ATTEMPTS, _surviving_lost_executors
+from remedi_spark.spark.whole_partitions import ATTEMPTS, _surviving_lost_executors
 
 LOST = "Could not recover from a failed barrier ResultStage. ExecutorLostFailure (executor 1 exited)"
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from pyspark.sql import functions as F
 
 from remedi_spark.spark.joins import join_rows
-from remedi_spark.spark.partitions import _configured_slots, row_hash, shape, slots, uniform
+from remedi_spark.spark.partitions import _configured_slots, place, row_hash, shape, slots, uniform
 from remedi_spark.spark.torch_partitions import run_together
 
 if TYPE_CHECKING:
@@ -32,6 +33,17 @@ def test_a_fit_sees_its_rows_in_hash_order_however_they_lay(spark: SparkSession,
         seen.append(parts)
     assert seen[0] == seen[1] == seen[2]
     assert len({row["row_hash"] for part in parts for row in part}) == 500
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_rows_go_to_the_partition_they_are_meant_for(spark: SparkSession, workers: int) -> None:
+    rows = spark.range(100).selectExpr("id", f"cast(id * id % {workers} as int) at", "xxhash64(id) row_hash")
+    placed = place(rows.repartition(3), F.col("at"), workers)
+    assert placed.rdd.getNumPartitions() == workers
+    found = placed.withColumn("partition", F.spark_partition_id()).toPandas()
+    assert (found["at"] == found["partition"]).all()
+    assert found.groupby("partition")["row_hash"].is_monotonic_increasing.all()
+    assert sorted(found["id"]) == list(range(100))
 
 
 def test_uniform_is_uniform_and_depends_on_the_seed(spark: SparkSession) -> None:
@@ -59,8 +71,6 @@ def test_rows_join_on_a_null_snapshot(spark: SparkSession) -> None:
 
 
 def test_all_partitions_run_as_one_group_empty_ones_too(spark: SparkSession) -> None:
-    from pyspark.sql import functions as F
-
     def total(table: pa.Table) -> bytes:
         import torch
 
