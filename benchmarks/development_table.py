@@ -27,9 +27,8 @@ def main() -> None:
     rows = pd.read_json(options.parse_args().lines, lines=True)
     print(f"{rows['set'].nunique()} tables, seeds {sorted(rows['seed'].unique().tolist())}\n")
     for reference, shown in AGAINST.items():
-        print(
-            f"| against {reference} | AP | 95 % | median | worst | at | AUC | log-loss |\n|---|---|---|---|---|---|---|---|"
-        )
+        print(f"| against {reference} | AP | 95 % | median | worst | at | AUC | log-loss |")
+        print("|---" * 8 + "|")
         for what in shown:
             print(_line(rows, what, reference))
         print()
