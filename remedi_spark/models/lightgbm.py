@@ -39,6 +39,9 @@ _PASSED_THROUGH = ("force_col_wise", "extra_trees")
 _PORTS = itertools.count()
 _HUBER_WITHIN = 1.0
 """Standard deviations of the label within which Huber's loss is quadratic."""
+_MEETING_SECONDS = 300.0
+"""How long SynapseML's tasks and its thread on the driver wait for one another. Where a task was lost, that thread
+keeps the driver from ending for as long: 20 minutes by default."""
 _FIRST_PORT, _PORT_RANGE, _PORT_STEP = 12_400, 200, 64
 
 
@@ -140,7 +143,7 @@ class LightGBMLearner:
             # Several fits run side by side: each needs ports of its own.
             defaultListenPort=_FIRST_PORT + _PORT_STEP * (next(_PORTS) % _PORT_RANGE),
             # Streaming mode can crash on tiny data; in bulk mode one task holds its rows as one matrix.
-            dataTransferMode="bulk", numTasks=data.workers, passThroughArgs=" ".join(passed),
+            dataTransferMode="bulk", numTasks=data.workers, timeout=_MEETING_SECONDS, passThroughArgs=" ".join(passed),
             **{_camel_case(name): value for name, value in parameters.items()},
         )  # fmt: skip
 
