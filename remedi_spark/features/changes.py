@@ -76,7 +76,7 @@ def changed_rows(spark: SparkSession, location: Location, before: Fingerprint, n
     if "delta" in now:
         return _delta_rows(spark, location, before, now) if before.get("delta") == now["delta"] else None
     old, new = before.get("files", {}), now["files"]
-    if before.get("view") != now.get("view"):
+    if not new or before.get("view") != now.get("view"):
         return None
     if any(new.get(file) != stat for file, stat in old.items()) or not all(f.endswith(".parquet") for f in new):
         return None

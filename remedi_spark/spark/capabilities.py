@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+OWN_SERVER = "SPARK_LOCAL_REMOTE"
+"""What PySpark sets in the environment when it starts a Connect server in this process's JVM."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Capabilities:
 def capabilities(spark: SparkSession) -> Capabilities:
     """Return what a session can do; a session of Spark Connect has no JVM within reach."""
     has_jvm = hasattr(spark, "_jsparkSession")
-    return Capabilities(has_jvm, can_cache=has_jvm, can_barrier=has_jvm and not dynamic_allocation(spark))
+    # A plain Connect server keeps rows and a serverless one refuses to: scratch files serve both.
+    return Capabilities(has_jvm, can_cache=has_jvm, can_barrier=not dynamic_allocation(spark))
 
 
 def setting(spark: SparkSession, name: str, default: str) -> str:
@@ -44,5 +49,9 @@ def dynamic_allocation(spark: SparkSession) -> bool:
 
 
 def is_local(spark: SparkSession) -> bool:
-    """Whether tasks run on the driver's machine, in its JVM; where it is not known, they do not."""
-    return setting(spark, "spark.master", "").startswith("local")
+    """Whether tasks run on the driver's machine, in its JVM; where it is not known, they do not.
+
+    A Connect server at an address may be on any machine; that of ``SPARK_REMOTE=local[2]`` is this process's own.
+    """
+    within_reach = capabilities(spark).has_jvm or OWN_SERVER in os.environ
+    return within_reach and setting(spark, "spark.master", "").startswith("local")

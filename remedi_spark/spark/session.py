@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.errors import InputError
+from remedi_spark.progress import log
+from remedi_spark.spark import connect
 from remedi_spark.spark.builds import Build, installed_build, packages
 
 if TYPE_CHECKING:
@@ -31,14 +33,17 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
 
     A session that others have started keeps its settings and log level, and nothing of it is patched. Under
     ``spark-submit`` the launcher's settings win and only Delta's two settings are added. On a plain Python interpreter
-    a ``local[*]`` session starts with Delta and SynapseML fetched (once) by Spark itself.
+    a ``local[*]`` session starts with Delta and SynapseML fetched (once) by Spark itself. ``SPARK_REMOTE`` asks for a
+    session of Spark Connect.
     """
     from pyspark.sql import SparkSession
 
-    active = SparkSession.getActiveSession() or _started(SparkSession)
+    active = connect.started() if connect.is_connected() else SparkSession.getActiveSession() or _started(SparkSession)
     if active is not None:
         return active
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if remote := os.environ.get(connect.REMOTE):
+        return _connect(SparkSession.builder.appName(app_name).remote(remote), config, remote)
     builder = SparkSession.builder.appName(app_name).config(map=_delta_settings())
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not launched by spark-submit
         build = installed_build()
@@ -50,6 +55,24 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
     session.sparkContext.setLogLevel(config.log_level)
     if config.shortcuts and "PYSPARK_GATEWAY_PORT" not in os.environ:
         threading.Thread(target=_start_python, args=(session,), daemon=True).start()
+    return session
+
+
+def _connect(builder: SparkSession.Builder, config: SparkConfig, remote: str) -> SparkSession:
+    """Open a session at an address, or start a server on this machine with what a local session has."""
+    settings: Settings = dict(config.settings)
+    if connect.is_own_server(remote):
+        build = installed_build()
+        use_java(build)
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        # To the server, before it starts: a client may not set most of them, Delta's among them.
+        builder = builder.config(map={**_delta_settings(), **_local_settings(config, build), **settings})
+        with jvm_log(config), _own_interrupt():
+            return builder.getOrCreate()
+    session = builder.getOrCreate()
+    refused = connect.offer(session, {"spark.sql.session.timeZone": "UTC", **settings})
+    if refused:
+        log("spark", f"the server keeps its own {', '.join(refused)}")
     return session
 
 

@@ -21,6 +21,7 @@ from remedi_spark.reading.parquet_files import read_parquet
 from remedi_spark.reading.paths import data_files, is_remote, kind_of_file, local_path
 from remedi_spark.spark.delta import history, is_delta_address, overtaken, path_identifier
 from remedi_spark.spark.errors import SPARK_ERRORS
+from remedi_spark.spark.scratch import keep_in_folder, keep_in_schema
 from remedi_spark.storage.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, Commit, last_change, last_listed_change
 from remedi_spark.storage.own_names import own_names
@@ -62,6 +63,13 @@ class Tables:
     def location(self, name: str) -> str:
         """Return the catalog name or the folder of table ``name``."""
         return f"{quoted_name(self.root)}.{name}" if self.in_catalog else f"{self.root.rstrip('/')}/{name}"
+
+    def offer_scratch(self) -> None:
+        """Let a session that keeps no rows itself put them among these tables, while they are needed."""
+        if self.in_catalog:
+            keep_in_schema(self.spark, quoted_name(self.root))
+        elif not is_remote(self.root):
+            keep_in_folder(self.spark, local_path(self.root))
 
     def exists(self, name: str) -> bool:
         """Tell whether the table has been written."""
