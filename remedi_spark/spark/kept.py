@@ -21,7 +21,7 @@ T = TypeVar("T")
 def kept(frame: DataFrame, *, on_disk: bool = False) -> Iterator[DataFrame]:
     """Keep the rows of a frame while the block runs, so that several queries compute them once.
 
-    A session that cannot keep them writes them to files that are removed in the end (:mod:`remedi_spark.spark.scratch`).
+    A session that cannot keep them writes them to files that go in the end (:mod:`remedi_spark.spark.scratch`).
 
     Args:
         frame: what is read more than once.
