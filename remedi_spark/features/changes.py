@@ -17,6 +17,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
 from remedi_spark.features.sources import package_file, read_location
+from remedi_spark.progress import log
 from remedi_spark.reading.csv_files import ENDINGS as CSV
 from remedi_spark.reading.parquet_files import AS_WRITTEN, read_parquet
 from remedi_spark.reading.parquet_files import ENDINGS as PARQUET
@@ -60,6 +61,10 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
     # Without a JVM nothing shows the files' sizes and times.
     shown = read_location(spark, location, where).inputFiles() if capabilities(spark).has_jvm else []
     files = {file: _file_stat(spark, file) for file in sorted(shown)}
+    if not shown and not capabilities(spark).has_jvm:
+        log(
+            "features", f"{name}: nothing shows over Spark Connect when its files were changed; all of it is read again"
+        )
     if not files:  # or rows of memory or of another system: nothing tells whether they are the same
         return {"files": {}, "unknown": uuid.uuid4().hex}
     if not _is_named(name):

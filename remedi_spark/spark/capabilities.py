@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,6 +43,37 @@ def setting(spark: SparkSession, name: str, default: str) -> str:
     except PySparkException:  # serverless platforms show a few of their settings only
         return default
     return default if found is None else str(found)
+
+
+@contextmanager
+def asked_for(spark: SparkSession, name: str, value: str) -> Iterator[bool]:
+    """Have a setting be ``value`` while the block runs; yield whether it is: serverless platforms allow only a few."""
+    from pyspark.errors import PySparkException
+
+    try:
+        before = str(spark.conf.get(name))
+        spark.conf.set(name, value)
+    except PySparkException:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        spark.conf.set(name, before)
+
+
+def offer(spark: SparkSession, settings: Mapping[str, Any]) -> list[str]:
+    """Set what a session lets a client set; return the names that it refused, none of which is worth a failure."""
+    return [name for name, value in settings.items() if not _set(spark, name, value)]
+
+
+def _set(spark: SparkSession, name: str, value: Any) -> bool:
+    from pyspark.errors import PySparkException
+
+    with suppress(PySparkException):
+        spark.conf.set(name, value)
+        return True
+    return False
 
 
 def dynamic_allocation(spark: SparkSession) -> bool:

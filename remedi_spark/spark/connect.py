@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-
-from remedi_spark.spark.errors import SPARK_ERRORS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,18 +35,3 @@ def started() -> SparkSession | None:
 def is_own_server(remote: str) -> bool:
     """Whether PySpark starts the server itself, in a JVM of this process, rather than finds one at an address."""
     return not remote.startswith("sc://")
-
-
-def offer(session: SparkSession, settings: Mapping[str, Any]) -> list[str]:
-    """Set what the server lets a client set; return the names that it refused.
-
-    A serverless platform allows a handful of settings, and none of them is worth a failure.
-    """
-    return [name for name, value in settings.items() if not _set(session, name, value)]
-
-
-def _set(session: SparkSession, name: str, value: Any) -> bool:
-    with suppress(*SPARK_ERRORS):
-        session.conf.set(name, value)
-        return True
-    return False

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def kept(frame: DataFrame, *, on_disk: bool = False) -> Iterator[DataFrame]:
+def kept(frame: DataFrame, *, on_disk: bool = False, scratch: bool = True) -> Iterator[DataFrame]:
     """Keep the rows of a frame while the block runs, so that several queries compute them once.
 
     A session that cannot keep them writes them to files that go in the end (:mod:`remedi_spark.spark.scratch`).
@@ -26,8 +26,13 @@ def kept(frame: DataFrame, *, on_disk: bool = False) -> Iterator[DataFrame]:
     Args:
         frame: what is read more than once.
         on_disk: only there, for as many rows as a company has; else in memory as far as they fit.
+        scratch: whether files may stand in; not where frames made of the rows may be read after the block: a session
+            computes again what it has let go of, but not what was in a file.
     """
     if not capabilities(frame.sparkSession).can_cache:
+        if not scratch:
+            yield frame
+            return
         with written(frame) as rows:
             yield rows
         return

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.progress import log
 from remedi_spark.spark import connect
 from remedi_spark.spark.builds import Build, installed_build, packages
+from remedi_spark.spark.capabilities import offer
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -67,10 +69,11 @@ def _connect(builder: SparkSession.Builder, config: SparkConfig, remote: str) ->
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         # To the server, before it starts: a client may not set most of them, Delta's among them.
         builder = builder.config(map={**_delta_settings(), **_local_settings(config, build), **settings})
-        with jvm_log(config), _own_interrupt():
+        with jvm_log(config), _own_interrupt(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the client tries to set them once more, and warns of each refusal
             return builder.getOrCreate()
     session = builder.getOrCreate()
-    refused = connect.offer(session, {"spark.sql.session.timeZone": "UTC", **settings})
+    refused = offer(session, {"spark.sql.session.timeZone": "UTC", **settings})
     if refused:
         log("spark", f"the server keeps its own {', '.join(refused)}")
     return session

@@ -108,7 +108,7 @@ def _settings(values: list[str]) -> list[str]:
 def _session(platform: str, out: Path) -> Any:
     settings = {**SMALL, "spark.sql.warehouse.dir": str(out / "warehouse"), "spark.local.dir": str(out / "local")}
     if platform == "connect":
-        os.environ["SPARK_REMOTE"] = "local[2]"
+        os.environ.setdefault("SPARK_REMOTE", "local[2]")
     return get_session(
         SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=SHUFFLED, settings=settings)
     )
