@@ -340,7 +340,7 @@ def _provenance(workspace: Workspace, config: Config, durations: dict[str, float
         "configuration": _shown(config),
         "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
         "seeds": {"seed": config.seed},
-        "tables": [{"name": name, "version": str(workspace.tables.version(name))} for name in tables],
+        "tables": [{"name": name, "version": workspace.tables.stamp(name)} for name in tables],
         "durations": [{"stage": stage, "seconds": seconds} for stage, seconds in durations.items()],
     }
 

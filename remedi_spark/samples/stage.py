@@ -88,7 +88,7 @@ def run(
             rows = rows.unionByName(_test_rows(tests, contract, source, config))
         # The shuffle makes everything downstream the same however the input was partitioned.
         spread = rows.withColumn(ROW_HASH, row_hash()).repartition(OWNER)
-        workspace.tables.overwrite(spread, "samples")
+        workspace.tables.replace(spread, "samples")
     workspace.models(FINAL).save("contract", contract.to_dict())
     workspace.models(FINAL).save("dictionary", said or {})
     workspace.models(FINAL).save(WARNINGS, noted)

@@ -1,4 +1,7 @@
-"""Delta tables under one root: a folder of Delta folders, or a schema of a catalog."""
+"""The tables under one root: a folder of Delta folders, or a schema of a catalog.
+
+Those that one stage passes on to the next are plain folders; see :mod:`remedi_spark.storage.plain`.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from remedi_spark.spark.scratch import keep_in_folder, keep_in_schema
 from remedi_spark.storage.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, Commit, last_change, last_listed_change
 from remedi_spark.storage.own_names import own_names
+from remedi_spark.storage.plain import is_passed_on, is_plain, read_plain, stamp, write_plain
 from remedi_spark.storage.scope import Scope
 
 if TYPE_CHECKING:
@@ -76,12 +80,14 @@ class Tables:
         self._require_read(name)
         if self.in_catalog:
             return self.spark.catalog.tableExists(self.location(name))
-        return is_delta(self.spark, self.location(name))
+        return self._is_plain(name) or is_delta(self.spark, self.location(name))
 
     def read(self, name: str) -> DataFrame:
         """Read a table that an earlier stage wrote."""
         if not self.exists(name):
             raise InputError(f"table {self.location(name)}: not found; run the stage that writes {name} first")
+        if self._is_plain(name):
+            return read_plain(self.spark, self._folder(name))
         with sound_log(self.location(name)):
             if self.in_catalog:
                 return self.spark.read.table(self.location(name))
@@ -92,7 +98,13 @@ class Tables:
         return self._last_change(name)[0]
 
     def stamp(self, name: str) -> str:
-        """Return what tells the table's present rows from any other: version and time of their last change."""
+        """Return what tells the table's present rows from any other: version and time of their last change.
+
+        A table that stages pass on has neither; its files tell.
+        """
+        if self._is_plain(name):
+            self._require_read(name)
+            return stamp(self._folder(name))
         version, when = self._last_change(name)
         return f"{version} of {when.isoformat()}"
 
@@ -104,6 +116,22 @@ class Tables:
         with sound_log(where):
             table = where if self.in_catalog else path_identifier(_absolute(where))
             return last_change(history(self.spark, table, LOOKED_AT))
+
+    def replace(self, frame: DataFrame, name: str) -> None:
+        """Replace a table that stages pass on (:mod:`remedi_spark.storage.plain`), whole or not at all."""
+        if not self._may_be_plain(name):
+            return self.overwrite(frame, name)
+        self._require_write(name)
+        return write_plain(frame, self._folder(name))
+
+    def _may_be_plain(self, name: str) -> bool:
+        return is_passed_on(name) and not self.in_catalog and not is_remote(self.root)
+
+    def _is_plain(self, name: str) -> bool:
+        return self._may_be_plain(name) and is_plain(self._folder(name))
+
+    def _folder(self, name: str) -> Path:
+        return local_path(self.location(name))
 
     def append(self, frame: DataFrame, name: str) -> None:
         """Add rows, and columns that the table does not have yet, in one commit."""

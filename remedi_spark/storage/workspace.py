@@ -89,8 +89,8 @@ class Workspace:
         return self.tables.read(self.name(phase, name))
 
     def write(self, phase: str, name: str, frame: DataFrame) -> None:
-        """Replace a table of a phase in one commit."""
-        self.tables.overwrite(frame, self.name(phase, name))
+        """Replace a table of a phase, whole or not at all."""
+        self.tables.replace(frame, self.name(phase, name))
 
     def name(self, phase: str, name: str) -> str:
         """Return the name that a phase's table goes by."""

@@ -14,6 +14,7 @@ import remedi_spark
 from remedi_spark.cli import main
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.storage.tables import Tables
 from tests.cli.conftest import Command, Trained
 from tests.cli.test_bad_input import refused
 
@@ -97,7 +98,7 @@ def test_row_weights_are_those_of_the_numpy_reference(bundle: Trained, spark: An
     density = LabelDensity.from_dict(stored["densities"][chosen["kind"]])
     least = min(chosen["tried"].values(), key=lambda errors: errors["mae"] ** 2 * errors["balanced"])
     assert chosen["tried"][chosen["kind"]] == least
-    encoded = spark.read.format("delta").load(str(bundle.bundle / "tables" / "encoded")).toPandas()
+    encoded = Tables(spark, str(bundle.bundle / "tables")).read("encoded").toPandas()
     expected = np.where(encoded["label"] == 0, 1.0, density.weight_of(scale.margin(encoded["label"])))
     assert np.mean(np.isclose(encoded["weight"], expected)) > 0.99  # a label on an edge may round to either side
     assert encoded["weight"].mean() == pytest.approx(1.0, rel=1e-3)

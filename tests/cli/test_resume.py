@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from remedi_spark.storage.tables import Tables
 from tests.cli.conftest import WITH_ADDITIVE, Command, Trained, train_arguments
 from tests.interpreted import SMALL
 
@@ -23,7 +24,7 @@ KEY = ["owner_id"]
 
 
 def _table(bundle: Path, name: str, spark: Any) -> pd.DataFrame:
-    frame = spark.read.format("delta").load(str(bundle / "tables" / name)).toPandas()
+    frame = Tables(spark, str(bundle / "tables")).read(name).toPandas()
     assert not frame.duplicated(KEY).any()
     return frame.sort_values(KEY, ignore_index=True)
 

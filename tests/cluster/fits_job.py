@@ -26,7 +26,7 @@ from remedi_spark.spark.session import get_session
 from remedi_spark.storage.fitted import Fitted
 
 ROWS, WIDTH, SECONDS = 4000, 8, float(sys.argv[1])
-HANGING = 0.4
+HANGING = 0.1
 """Share of the seconds that LightGBM gets: its ring waits for the lost worker until it is cancelled."""
 LAYOUT = Layout(tuple(Slot(i, "number") for i in range(WIDTH)))
 MODELS: dict[str, Any] = {

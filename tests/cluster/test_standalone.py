@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from remedi_spark.storage.tables import Tables
 from tests.cli.conftest import WITH_ADDITIVE, Trained, train_arguments
 from tests.cluster.standalone import PATIENCE, ROOT, Standalone, packaged_environment
 
@@ -45,7 +46,7 @@ def test_training_on_the_cluster_equals_training_in_one_process(
     assert "student" in out
 
     def scores(bundle: Path) -> Any:
-        frame = spark.read.format("delta").load(str(bundle / "tables" / "student_scores")).toPandas()
+        frame = Tables(spark, str(bundle / "tables")).read("student_scores").toPandas()
         return frame[~frame["owner_id"].str.startswith("other")].sort_values("owner_id", ignore_index=True)
 
     mine, local = scores(tmp_path / "model"), scores(trained.bundle)
@@ -54,10 +55,9 @@ def test_training_on_the_cluster_equals_training_in_one_process(
 
 
 def test_a_lost_executor_neither_hangs_nor_changes_a_result(cluster: Standalone, packaged: tuple[Path, Path]) -> None:
-    # Seconds a fit may take: a lost executor has to come back first.
-    limit = str(PATIENCE / 4)
-    job = cluster.submit(*packaged, str(Path(__file__).with_name("fits_job.py")), limit)
-    watchdog = threading.Timer(4 * PATIENCE, os.killpg, (job.pid, signal.SIGKILL))
+    # Seconds a fit may take: a lost executor has to come back first, perhaps twice, on a machine with other work.
+    job = cluster.submit(*packaged, str(Path(__file__).with_name("fits_job.py")), str(PATIENCE))
+    watchdog = threading.Timer(8 * PATIENCE, os.killpg, (job.pid, signal.SIGKILL))
     watchdog.start()
     errors: list[str] = []
     assert job.stdout is not None
@@ -76,6 +76,7 @@ def test_a_lost_executor_neither_hangs_nor_changes_a_result(cluster: Standalone,
     assert job.wait() == 0, "".join(errors)[-3000:]
     reader.join()
     assert set(found) == set(UNITS), "".join(errors)[-3000:]
+    print(found)
     assert {one["outcome"] for one in found.values()} == {"done"}, found
     done_again = ("xgboost", "torch", "scoring")  # the barrier stage, or the task
     assert {name: found[name]["same"] for name in done_again} == dict.fromkeys(done_again, True)

@@ -15,6 +15,7 @@ from remedi_spark.cli import main
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.scoring.bundle import Bundle, load_parts
 from remedi_spark.storage.store import ModelStore
+from remedi_spark.storage.tables import Tables
 from tests.cli.conftest import train_arguments, world
 
 pytestmark = pytest.mark.slow
@@ -63,7 +64,7 @@ def test_every_ablation_is_measured_beside_the_whole(sampled: Path) -> None:
 
 def _margins(spark: Any, bundle: Path, table: str, models: Path) -> pd.DataFrame:
     """Return the out-of-fold rows with the models' own log-odds, as they were before their alignment."""
-    rows = spark.read.format("delta").load(str(bundle / "tables" / table)).orderBy("owner_id").toPandas()
+    rows = Tables(spark, str(bundle / "tables")).read(table).orderBy("owner_id").toPandas()
     for name, lines in ModelStore(models).load("alignment").items():
         slope, intercept = np.array(lines)[rows["fold"].to_numpy()].T  # fold -1: the last line, of rows of no fold
         rows[name] = (np.log(rows[name]) - np.log1p(-rows[name]) - intercept) / slope
@@ -82,7 +83,7 @@ def test_scores_of_sampled_models_are_at_the_true_prior(sampled: Path, spark: An
 def test_a_base_model_is_a_part_of_the_student_at_the_true_prior(sampled: Path, spark: Any) -> None:
     bundle = Bundle(load_parts(sampled))
     assert set(bundle.predictors) == {"mlp", MEMBER}
-    encoded = spark.read.format("delta").load(str(sampled / "tables" / "evaluation_encoded"))
+    encoded = Tables(spark, str(sampled / "tables")).read("evaluation_encoded")
     rows = encoded.where("part = 'test'").orderBy("owner_id").limit(60).collect()
     assert len(rows) == 60
     folds = sampled / "work" / "evaluation" / "student" / MEMBER
