@@ -36,7 +36,7 @@ class Job:
 
     def train(self) -> None:
         """Train on a table."""
-        _remedi("train", "--table", self._owners, *ROLES, "--model", self._out / "model", "--preset", "quick",
+        _remedi("train", "--table", self._owners, *ROLES, "--model", self._out / "model",
                 *_settings(FAST))  # fmt: skip
 
     def score(self) -> None:
