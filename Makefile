@@ -40,7 +40,7 @@ platforms-all: $(STAMP) $(STAMP4) ## The same with every verb
 $(STAMP4): pyproject.toml constraints.txt
 	test -x $(VENV4)/bin/python || $(PYTHON) -m venv $(VENV4)
 	$(VENV4)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
-	grep -vE '^(pyspark|delta-spark)==' constraints.txt > $(VENV4)/constraints.txt
+	grep -vE '^(pyspark|delta-spark|importlib-metadata)==' constraints.txt > $(VENV4)/constraints.txt
 	$(VENV4)/bin/uv pip install --quiet --python $(VENV4)/bin/python --compile-bytecode --constraint $(VENV4)/constraints.txt --editable ".[local-4,demo,dev]"
 	touch $@
 

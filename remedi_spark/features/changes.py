@@ -26,6 +26,7 @@ from remedi_spark.spark.capabilities import capabilities
 from remedi_spark.spark.delta import detail, history, path_identifier
 from remedi_spark.spark.files import stat
 from remedi_spark.spark.names import column
+from remedi_spark.spark.plans import analysed
 from remedi_spark.storage.catalog_names import quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
 from remedi_spark.storage.definitions import definition
@@ -109,7 +110,7 @@ def _delta_rows(spark: SparkSession, location: Location, before: Fingerprint, no
         feed = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
         try:
             rows = feed.table(name) if _is_named(name) else feed.load(name)
-            return rows.drop(*CHANGE_COLUMNS)
+            return analysed(rows.drop(*CHANGE_COLUMNS))
         except AnalysisException:  # the feed was switched on later than that
             return None
     commits = history(spark, _identifier(name)).filter(f"version >= {first}").orderBy("version").collect()

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from remedi_spark.progress import log
 from remedi_spark.spark.capabilities import capabilities, is_local
 from remedi_spark.spark.errors import SPARK_ERRORS
+from remedi_spark.spark.literal_paths import literally
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -65,7 +66,8 @@ def _as_files(frame: DataFrame, folder: str, name: str) -> Iterator[DataFrame]:
     path, plain = Path(folder) / f".{name}", _plain(frame)
     try:
         plain.write.parquet(str(path))
-        yield frame.sparkSession.read.schema(plain.schema).parquet(str(path)).toDF(*frame.columns)
+        reader, paths = literally(frame.sparkSession.read.schema(plain.schema), frame.sparkSession, [str(path)])
+        yield reader.parquet(*paths).toDF(*frame.columns)
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
