@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import re
 import shutil
@@ -61,8 +62,19 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
 
 
 def _connect(builder: SparkSession.Builder, config: SparkConfig, remote: str) -> SparkSession:
-    """Open a session at an address, or start a server on this machine with what a local session has."""
+    """Open a session at an address, or start a server on this machine with what a local session has.
+
+    Raises:
+        InputError: a package is missing that Connect needs.
+    """
     settings: Settings = dict(config.settings)
+    try:
+        importlib.import_module("pyspark.sql.connect.session")
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{connect.REMOTE}: {remote} needs more packages ({reason}); pip install 'pyspark[connect]'"
+        ) from None
     if connect.is_own_server(remote):
         build = installed_build()
         use_java(build)

@@ -79,7 +79,7 @@ def _run(platform: str, folder: Path, verbs: tuple[str, ...]) -> Ran:
     python = sys.executable if series == "3.5" else str(SPARK4)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
     command = [python, "-m", "tests.platforms.chain_job", kind, str(folder / "inputs"), str(folder / platform), *verbs]
-    log = (folder / platform).with_suffix(".log")
+    log = folder / f"{platform}.log"
     with log.open("wb") as file:
         code = subprocess.run(
             command, cwd=ROOT, env=environment, stdout=file, stderr=file, timeout=SECONDS, check=False
@@ -113,7 +113,7 @@ def test_scores_agree(platforms: dict[str, Ran], name: str, table: str) -> None:
 def test_refreshed_features_agree(platforms: dict[str, Ran], name: str) -> None:
     tables = [one.table("run/owner_features") for one in (platforms[name], platforms[OLD])]
     pd.testing.assert_frame_equal(*tables)
-    log = platforms[name].out.with_suffix(".log").read_text(encoding="utf-8")
+    log = (platforms[name].out.parent / f"{name}.log").read_text(encoding="utf-8")
     assert "refreshed: " in log, "and not computed anew"
 
 
