@@ -3,10 +3,12 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VENV4 := .venv-spark4
+STAMP4 := $(VENV4)/.installed
 DEMO ?= run/complete_journey
 WORKERS ?= 2
 
-.PHONY: demo test test-fast lint types layers docs check clean install
+.PHONY: demo test test-fast platforms platforms-all lint types layers docs check clean install
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -24,10 +26,23 @@ demo: $(STAMP) ## Events to scores and report on 1.47 million real purchase line
 	$(BIN)/remedi run --config conf/complete_journey.yaml --root $(DEMO)
 
 test: $(STAMP) ## All tests, by two processes with a Spark session each
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not platforms"
 
 test-fast: $(STAMP) ## The tests that need no Spark, in a minute
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not spark and not cluster and not slow"
+
+platforms: $(STAMP) $(STAMP4) ## The chain on Spark 3.5, on Spark 4 and over Spark Connect
+	$(BIN)/python -m pytest -n 0 -m platforms tests/platforms
+
+platforms-all: $(STAMP) $(STAMP4) ## The same with every verb
+	REMEDI_EVERY_VERB=1 $(BIN)/python -m pytest -n 0 -m platforms tests/platforms
+
+$(STAMP4): pyproject.toml constraints.txt
+	test -x $(VENV4)/bin/python || $(PYTHON) -m venv $(VENV4)
+	$(VENV4)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	grep -vE '^(pyspark|delta-spark|importlib-metadata)==' constraints.txt > $(VENV4)/constraints.txt
+	$(VENV4)/bin/uv pip install --quiet --python $(VENV4)/bin/python --compile-bytecode --constraint $(VENV4)/constraints.txt --editable ".[local-4,demo,dev]"
+	touch $@
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .

@@ -160,7 +160,7 @@ class Model:
         from remedi_spark.progress import run_id
         from remedi_spark.scoring.batch import open_batch
 
-        batch = open_batch(frame, self._parts, table="frame")
+        batch = open_batch(frame, self._parts, table="frame", lasting=True)
         moment = datetime.now(UTC).replace(microsecond=0)
         try:
             ranked = batch.ranked(self._config().scores, moment, run_id(), top_k)

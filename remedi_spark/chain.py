@@ -68,6 +68,7 @@ def train(
     workspace = Workspace.of(Tables(spark, str(home / "tables"), catalog=False), home, force)
     with holding(workspace, config), leaving_nothing(home):
         require_shared(spark, home, slots(spark), "--model")
+        workspace.tables.offer_scratch()
         about = [asdict(source), contents(spark, source)]
         entrance = FROM_TABLE.given(about, source=source)
         _do((entrance, *_LEARNING), workspace, config)

@@ -50,7 +50,9 @@ def open_workspace(config: Config, *, force: bool = False) -> Workspace:
     if not is_catalog_name(root) and not is_remote(root) and on_cluster(spark):
         make_folder(Path(root))
         require_shared(spark, Path(root), slots(spark), "root")
-    return Workspace.of(Tables(spark, root), home, force)
+    tables = Tables(spark, root)
+    tables.offer_scratch()
+    return Workspace.of(tables, home, force)
 
 
 def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
@@ -62,6 +64,7 @@ def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
     config, tree = stored_config(bundle), _stored_report(bundle)
     inside = bundle / "tables"
     tables = Tables(get_session(config.spark), str(inside) if inside.exists() else local_name(config.root))
+    tables.offer_scratch()
     if not (bundle / WORK).exists():  # of a version that worked where it published
         return Workspace(tables, bundle), config, tree["head"]["label"]
     workspace = Workspace.of(tables, bundle)

@@ -189,4 +189,6 @@ def _tables(settings: Any) -> Any:
     from remedi_spark.spark.session import get_session
     from remedi_spark.storage.tables import Tables
 
-    return Tables(get_session(settings.spark), settings.root)
+    tables = Tables(get_session(settings.spark), settings.root)
+    tables.offer_scratch()
+    return tables

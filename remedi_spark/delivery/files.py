@@ -30,7 +30,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.progress import log
 from remedi_spark.scoring import scores_schema as data_contract
 from remedi_spark.spark import files
-from remedi_spark.spark.capabilities import capabilities
+from remedi_spark.spark.capabilities import asked_for, capabilities
 from remedi_spark.spark.errors import SPARK_ERRORS
 from remedi_spark.storage.csv_output import CSV_OPTIONS, without_formulas
 from remedi_spark.storage.store import write_json
@@ -180,13 +180,10 @@ def _require_whole(counts: dict[str, int], folder: Path, expected: int) -> None:
 @contextmanager
 def _standard_timestamps(spark: SparkSession) -> Iterator[None]:
     """Write Parquet's own UTC timestamps: Spark's default, INT96, says nothing of a zone to other readers."""
-    name = "spark.sql.parquet.outputTimestampType"
-    before = str(spark.conf.get(name))
-    spark.conf.set(name, "TIMESTAMP_MICROS")
-    try:
+    with asked_for(spark, "spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS") as granted:
+        if not granted:
+            log("export", "the server keeps its own kind of Parquet timestamps, which may be INT96: read them as UTC")
         yield
-    finally:
-        spark.conf.set(name, before)
 
 
 def _counts(rows: DataFrame, folder: Path, kind: Format) -> dict[str, int]:

@@ -17,6 +17,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
 from remedi_spark.features.sources import package_file, read_location
+from remedi_spark.progress import log
 from remedi_spark.reading.csv_files import ENDINGS as CSV
 from remedi_spark.reading.parquet_files import AS_WRITTEN, read_parquet
 from remedi_spark.reading.parquet_files import ENDINGS as PARQUET
@@ -25,6 +26,7 @@ from remedi_spark.spark.capabilities import capabilities
 from remedi_spark.spark.delta import detail, history, path_identifier
 from remedi_spark.spark.files import stat
 from remedi_spark.spark.names import column
+from remedi_spark.spark.plans import analysed
 from remedi_spark.storage.catalog_names import quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
 from remedi_spark.storage.definitions import definition
@@ -60,6 +62,10 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
     # Without a JVM nothing shows the files' sizes and times.
     shown = read_location(spark, location, where).inputFiles() if capabilities(spark).has_jvm else []
     files = {file: _file_stat(spark, file) for file in sorted(shown)}
+    if not shown and not capabilities(spark).has_jvm:
+        log(
+            "features", f"{name}: nothing shows over Spark Connect when its files were changed; all of it is read again"
+        )
     if not files:  # or rows of memory or of another system: nothing tells whether they are the same
         return {"files": {}, "unknown": uuid.uuid4().hex}
     if not _is_named(name):
@@ -76,7 +82,7 @@ def changed_rows(spark: SparkSession, location: Location, before: Fingerprint, n
     if "delta" in now:
         return _delta_rows(spark, location, before, now) if before.get("delta") == now["delta"] else None
     old, new = before.get("files", {}), now["files"]
-    if before.get("view") != now.get("view"):
+    if not new or before.get("view") != now.get("view"):
         return None
     if any(new.get(file) != stat for file, stat in old.items()) or not all(f.endswith(".parquet") for f in new):
         return None
@@ -104,7 +110,7 @@ def _delta_rows(spark: SparkSession, location: Location, before: Fingerprint, no
         feed = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", first)
         try:
             rows = feed.table(name) if _is_named(name) else feed.load(name)
-            return rows.drop(*CHANGE_COLUMNS)
+            return analysed(rows.drop(*CHANGE_COLUMNS))
         except AnalysisException:  # the feed was switched on later than that
             return None
     commits = history(spark, _identifier(name)).filter(f"version >= {first}").orderBy("version").collect()

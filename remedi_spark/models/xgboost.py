@@ -1,5 +1,7 @@
 """XGBoost: by ``xgboost.spark`` over several workers, by the library itself inside one task where one is enough.
 
+Over Spark Connect several workers join by the library's own collectives (:mod:`remedi_spark.models.xgboost_ring`).
+
 ``xgboost.spark`` synchronises its workers by Spark's barrier, whose every call waits a second or more even when there
 is but one worker: on some thousand rows that is nearly all of the time. The trees are those of the same library.
 """
@@ -18,6 +20,8 @@ from remedi_spark.config.chain import XGBoostConfig
 from remedi_spark.models.amounts import amount_objective, log_of_amounts
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, FitError, TrainingSet, X
 from remedi_spark.models.task_rows import COLUMNS, task_rows
+from remedi_spark.models.xgboost_ring import joined
+from remedi_spark.spark.capabilities import capabilities
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_counted
 from remedi_spark.spark.whole_partitions import Ran
@@ -51,7 +55,8 @@ class XGBoostLearner:
             ran = self._fit_in_one_task(data, refit)
             payload, rows = ran.result, ran.rows
         else:
-            payload, rows = self._fit_together(data, refit), data.rows
+            fit = self._fit_together if capabilities(data.frame.sparkSession).has_jvm else self._fit_in_ring
+            payload, rows = fit(data, refit), data.rows
         trees = _load(payload).num_boosted_rounds()
         if trees < 1:
             raise FitError("XGBoost ended without a single tree")
@@ -60,6 +65,10 @@ class XGBoostLearner:
     def _fit_in_one_task(self, data: TrainingSet, refit: bool) -> Ran:
         work = _training_function(self._parameters(data), self.config, data.layout.width, refit)
         return run_counted(shape(data.frame, 1).select(*COLUMNS), work, 1)[0]
+
+    def _fit_in_ring(self, data: TrainingSet, refit: bool) -> bytes:
+        work = _training_function(self._parameters(data), self.config, data.layout.width, refit)
+        return run_counted(shape(data.frame, data.workers).select(*COLUMNS), joined(work), data.workers)[0].result
 
     def _fit_together(self, data: TrainingSet, refit: bool) -> bytes:
         logger = logging.getLogger("XGBoost-PySpark")  # tells of every fit

@@ -14,16 +14,19 @@ from pyspark.sql import types as t
 from remedi_spark.errors import InputError
 from remedi_spark.progress import warn
 from remedi_spark.reading.column_notes import DECIMAL, MISSING, ZEROS, notes, unique_names
-from remedi_spark.reading.csv_text import CsvForm, csv_form, header_of
+from remedi_spark.reading.csv_text import WINDOWS, WINDOWS_HOLES, CsvForm, csv_form, header_of
 from remedi_spark.reading.csv_types import PANDAS_MARKS, ColumnType, form, parsed, type_of
-from remedi_spark.reading.parquet_files import NO_GLOB
 from remedi_spark.reading.paths import data_files, is_remote, local_path
+from remedi_spark.spark.literal_paths import literally
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row, SparkSession
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 _HEAD_LINES = 200
+_HIGH = bytes(one for one in range(0x80, 0xA0) if one not in WINDOWS_HOLES)
+_LETTERS = _HIGH.decode("iso-8859-1"), _HIGH.decode(WINDOWS)
+"""What bytes from 0x80 to 0x9f are in ISO-8859-1, and in Windows-1252."""
 
 
 def read_csv(
@@ -44,7 +47,7 @@ def read_csv(
     if not paths and not is_remote(table):
         raise InputError(f"table {table}: holds no CSV file; check the path")
     found = _remote_form(spark, table) if is_remote(table) else csv_form(table, paths)
-    if found.encoding == "windows-1252":
+    if found.encoding == WINDOWS:
         warn("table", f"{table}: is not UTF-8; read as Windows-1252")
     raw = _as_text(spark, table, [str(path) for path in paths] or [table], found)
     facts = _facts(raw, found, as_text)
@@ -67,13 +70,19 @@ def _remote_form(spark: SparkSession, table: str) -> CsvForm:
 
 def _as_text(spark: SparkSession, table: str, paths: list[str], found: CsvForm) -> DataFrame:
     """Return c0 … cn as text, and one column more for what rows have too much."""
+    windows = found.encoding == WINDOWS
     options = {
-        "header": "true", "sep": found.separator, "quote": '"', "escape": '"', "encoding": found.encoding,
+        "header": "true", "sep": found.separator, "quote": '"', "escape": '"',
+        "encoding": "ISO-8859-1" if windows else found.encoding,
         "multiLine": str(found.breaks).lower(), "maxCharsPerColumn": "-1",
     }  # fmt: skip
     schema = t.StructType([t.StructField(f"c{i}", t.StringType()) for i in range(len(found.names) + 1)])
     reader = spark.read.options(**options).schema(schema)
-    return reader.csv(paths) if is_remote(table) else reader.options(**NO_GLOB).csv(paths)
+    if not is_remote(table):
+        reader, paths = literally(reader, spark, paths)
+    rows = reader.csv(paths)
+    # Spark 4 reads a handful of encodings; these two differ in what one of them has no letters for.
+    return rows.select(*(F.translate(name, *_LETTERS).alias(name) for name in rows.columns)) if windows else rows
 
 
 def _facts(raw: DataFrame, found: CsvForm, as_text: Collection[str]) -> Row:

@@ -21,7 +21,8 @@ SEPARATORS = (",", ";", "\t", "|")
 _HEAD = 1 << 20
 _CHUNK = 1 << 22
 _SAMPLE_RECORDS = 200
-_WINDOWS_HOLES = bytes((0x81, 0x8D, 0x8F, 0x90, 0x9D))
+WINDOWS = "windows-1252"
+WINDOWS_HOLES = bytes((0x81, 0x8D, 0x8F, 0x90, 0x9D))
 """Bytes that stand for nothing in Windows-1252."""
 
 
@@ -128,7 +129,7 @@ def _encoding_of(path: Path) -> tuple[str, bool, int]:
                 utf8.decode(chunk)
             except UnicodeDecodeError:
                 valid = False
-        windows = windows and not any(hole in chunk for hole in _WINDOWS_HOLES)
+        windows = windows and not any(hole in chunk for hole in WINDOWS_HOLES)
     if not size:
         raise InputError(f"table {path}: the file is empty; expected a header and rows")
     if ascii_only:
@@ -137,7 +138,7 @@ def _encoding_of(path: Path) -> tuple[str, bool, int]:
         return "UTF-8", breaks, size
     if not windows:
         raise InputError(f"table {path}: is neither UTF-8 nor Windows-1252; convert it to UTF-8")
-    return "windows-1252", breaks, size
+    return WINDOWS, breaks, size
 
 
 def _head(path: Path, encoding: str) -> str:

@@ -30,6 +30,7 @@ from remedi_spark.reading.paths import (
     partition_values,
     partitions,
 )  # fmt: skip
+from remedi_spark.spark.literal_paths import literally
 from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.spark.names import column
 from remedi_spark.spark.partitions import slots
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
 ENDINGS = (".parquet", ".parq", ".pq")
 AS_WRITTEN = {"datetimeRebaseMode": "CORRECTED", "int96RebaseMode": "CORRECTED"}
 """Options of a reader, so that no setting of the session is touched."""
-NO_GLOB = {"__globPaths__": "false"}
-"""A name with brackets or a star is the name of a file."""
 _READERS = 16
 
 
@@ -218,9 +217,10 @@ def _read_group(
             [t.StructField(one.name, _spark_type(one.data_type)) for one in plans.values()]
             + [t.StructField(name, _spark_type(kind)) for name, kind in parts.items()]
         )
-        reader = spark.read.options(**AS_WRITTEN, **NO_GLOB).schema(schema)
+        reader = spark.read.options(**AS_WRITTEN).schema(schema)
         if whole is None:
             reader, whole = reader.option("basePath", str(folder)), [str(one.path) for one in group]
+        reader, whole = literally(reader, spark, whole)
         frame = reader.parquet(*whole)
     places = dict(zip([*plans, *parts], frame.columns, strict=True))
     index = {name for one in group for name in one.index}

@@ -118,17 +118,23 @@ def scored_batch(frame: DataFrame, parts: BundleParts, *, table: str) -> Iterato
         batch.free()
 
 
-def open_batch(frame: DataFrame, parts: BundleParts, *, table: str) -> Batch:
+def open_batch(frame: DataFrame, parts: BundleParts, *, table: str, lasting: bool = False) -> Batch:
     """Check the rows of a frame and plan their scores.
+
+    Args:
+        frame: what to score.
+        parts: of the bundle.
+        table: its name, for messages.
+        lasting: whether its frames may be read after it is freed.
 
     Raises:
         InputError: a key or a feature is missing, null, duplicated or of another type than in training.
     """
     contract = Encoder.from_dict(parts.encoder).contract
     with ExitStack() as stack:
-        canonical = stack.enter_context(kept(_canonical(frame, contract, table), on_disk=True))
+        canonical = stack.enter_context(kept(_canonical(frame, contract, table), on_disk=True, scratch=not lasting))
         rows = check_keys(canonical, table, contract.id_column, contract.time_column)
-        scored = stack.enter_context(kept(_scored(canonical, parts), on_disk=True))
+        scored = stack.enter_context(kept(_scored(canonical, parts), on_disk=True, scratch=not lasting))
         return Batch(table, rows, scored, canonical, parts, stack.pop_all())
 
 

@@ -102,8 +102,10 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
     contract = Encoder.from_dict(parts.encoder).contract
     roles = [name for name in (contract.id_column, contract.time_column) if name is not None]
     frame = read_table(spark, table, as_text=[contract.id_column, *contract.names], roles=roles)
+    tables, monitoring = beside(spark, out, f"_{MONITORING}")
+    tables.offer_scratch()
     with (
-        _Monitor(*beside(spark, out, f"_{MONITORING}"), config) as monitor,
+        _Monitor(tables, monitoring, config) as monitor,
         scored_batch(frame, parts, table=table) as batch,
     ):
         monitor.look(batch)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pyspark import StorageLevel
 
 from remedi_spark.spark.capabilities import capabilities
+from remedi_spark.spark.scratch import written
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -17,17 +18,23 @@ T = TypeVar("T")
 
 
 @contextmanager
-def kept(frame: DataFrame, *, on_disk: bool = False) -> Iterator[DataFrame]:
+def kept(frame: DataFrame, *, on_disk: bool = False, scratch: bool = True) -> Iterator[DataFrame]:
     """Keep the rows of a frame while the block runs, so that several queries compute them once.
 
-    A session that cannot keep them computes them for every query.
+    A session that cannot keep them writes them to files that go in the end (:mod:`remedi_spark.spark.scratch`).
 
     Args:
         frame: what is read more than once.
         on_disk: only there, for as many rows as a company has; else in memory as far as they fit.
+        scratch: whether files may stand in; not where frames made of the rows may be read after the block: a session
+            computes again what it has let go of, but not what was in a file.
     """
     if not capabilities(frame.sparkSession).can_cache:
-        yield frame
+        if not scratch:
+            yield frame
+            return
+        with written(frame) as rows:
+            yield rows
         return
     held = frame.persist(StorageLevel.DISK_ONLY if on_disk else StorageLevel.MEMORY_AND_DISK_DESER)
     try:

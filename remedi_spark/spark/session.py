@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.errors import InputError
+from remedi_spark.progress import log
+from remedi_spark.spark import connect
 from remedi_spark.spark.builds import Build, installed_build, packages
+from remedi_spark.spark.capabilities import offer
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,14 +36,17 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
 
     A session that others have started keeps its settings and log level, and nothing of it is patched. Under
     ``spark-submit`` the launcher's settings win and only Delta's two settings are added. On a plain Python interpreter
-    a ``local[*]`` session starts with Delta and SynapseML fetched (once) by Spark itself.
+    a ``local[*]`` session starts with Delta and SynapseML fetched (once) by Spark itself. ``SPARK_REMOTE`` asks for a
+    session of Spark Connect.
     """
     from pyspark.sql import SparkSession
 
-    active = SparkSession.getActiveSession() or _started(SparkSession)
+    active = connect.started() if connect.is_connected() else SparkSession.getActiveSession() or _started(SparkSession)
     if active is not None:
         return active
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if remote := os.environ.get(connect.REMOTE):
+        return _connect(SparkSession.builder.appName(app_name).remote(remote), config, remote)
     builder = SparkSession.builder.appName(app_name).config(map=_delta_settings())
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not launched by spark-submit
         build = installed_build()
@@ -50,6 +58,36 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
     session.sparkContext.setLogLevel(config.log_level)
     if config.shortcuts and "PYSPARK_GATEWAY_PORT" not in os.environ:
         threading.Thread(target=_start_python, args=(session,), daemon=True).start()
+    return session
+
+
+def _connect(builder: SparkSession.Builder, config: SparkConfig, remote: str) -> SparkSession:
+    """Open a session at an address, or start a server on this machine with what a local session has.
+
+    Raises:
+        InputError: a package is missing that Connect needs.
+    """
+    settings: Settings = dict(config.settings)
+    try:
+        importlib.import_module("pyspark.sql.connect.session")
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{connect.REMOTE}: {remote} needs more packages ({reason}); pip install 'pyspark[connect]'"
+        ) from None
+    if connect.is_own_server(remote):
+        build = installed_build()
+        use_java(build)
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        # To the server, before it starts: a client may not set most of them, Delta's among them.
+        builder = builder.config(map={**_delta_settings(), **_local_settings(config, build), **settings})
+        with jvm_log(config), _own_interrupt(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the client tries to set them once more, and warns of each refusal
+            return builder.getOrCreate()
+    session = builder.getOrCreate()
+    refused = offer(session, {"spark.sql.session.timeZone": "UTC", **settings})
+    if refused:
+        log("spark", f"the server keeps its own {', '.join(refused)}")
     return session
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from remedi_spark.spark import connect
 from remedi_spark.spark.capabilities import capabilities
 
 if TYPE_CHECKING:
@@ -103,9 +104,14 @@ class _ConnectJobs:
 
 def cancel_all_jobs() -> None:
     """Cancel whatever runs on the Spark of this process, if there is one."""
-    if "pyspark" in sys.modules:
-        from pyspark import SparkContext
+    if "pyspark" not in sys.modules:
+        return
+    from pyspark import SparkContext
 
-        context: Any = getattr(SparkContext, "_active_spark_context", None)
-        if context is not None:
-            context.cancelAllJobs()
+    context: Any = getattr(SparkContext, "_active_spark_context", None)
+    if context is not None:  # a Connect server of this process has one too
+        context.cancelAllJobs()
+    elif connect.is_connected():
+        session: Any = connect.started()
+        if session is not None:
+            session.interruptAll()

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as t
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 CSV_OPTIONS = {
     "header": "true",
@@ -25,7 +25,7 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 def flat(frame: DataFrame) -> DataFrame:
     """Return a frame whose nested columns are JSON text: CSV knows no nested values."""
     nested = [f.name for f in frame.schema.fields if isinstance(f.dataType, t.ArrayType | t.StructType | t.MapType)]
-    return frame.withColumns({name: F.to_json(name) for name in nested})
+    return _replaced(frame, {name: F.to_json(name) for name in nested})
 
 
 def without_formulas(frame: DataFrame) -> DataFrame:
@@ -39,4 +39,8 @@ def without_formulas(frame: DataFrame) -> DataFrame:
         column = F.col(f"`{name}`")
         computed = column.rlike(_COMPUTED) & ~column.rlike(_NUMBER)
         columns[name] = F.when(computed, F.concat(F.lit("'"), column)).otherwise(column)
-    return frame.withColumns(columns)
+    return _replaced(frame, columns)
+
+
+def _replaced(frame: DataFrame, columns: dict[str, Column]) -> DataFrame:
+    return frame.withColumns(columns) if columns else frame  # Spark Connect insists on a column

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from remedi_spark.errors import InputError
 from remedi_spark.reading.paths import is_remote
+from remedi_spark.spark.capabilities import capabilities
 from remedi_spark.storage.catalog_names import quoted_name
 from remedi_spark.storage.csv_output import CSV_OPTIONS, flat, without_formulas
 from remedi_spark.storage.places import local_name
@@ -31,6 +32,7 @@ def check_output(spark: SparkSession, out: str, columns: tuple[str, ...]) -> Non
             _require_columns(spark.read.table(out).columns, columns, out)
         return
     if is_remote(out):
+        _require_moves(spark, out)
         return
     path = Path(local_name(out))
     recover(path)
@@ -87,6 +89,16 @@ def _write_beside(frame: DataFrame, kind: str, out: str) -> None:
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
+
+
+def _require_moves(spark: SparkSession, out: str) -> None:
+    """Refuse what could be written on a file system of Spark's alone, and not be moved to its place there."""
+    files = is_csv(out) or out.rstrip("/").lower().endswith(".parquet")
+    if files and not capabilities(spark).has_jvm:
+        raise InputError(
+            f"output {out}: over Spark Connect this process moves no files there; name a Delta folder, a catalog table,"
+            " or a folder of this machine"
+        )
 
 
 def _is_result(spark: SparkSession, path: Path, columns: tuple[str, ...]) -> bool:

@@ -24,6 +24,8 @@ from remedi_spark.reading.parquet_files import read_parquet
 from remedi_spark.reading.paths import data_files, is_remote, kind_of_file, local_path
 from remedi_spark.spark.delta import history, is_delta_address, overtaken, path_identifier
 from remedi_spark.spark.errors import SPARK_ERRORS
+from remedi_spark.spark.plans import analysed
+from remedi_spark.spark.scratch import keep_in_folder, keep_in_schema
 from remedi_spark.storage.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, Commit, last_change, last_listed_change
 from remedi_spark.storage.own_names import own_names
@@ -67,6 +69,13 @@ class Tables:
         """Return the catalog name or the folder of table ``name``."""
         return f"{quoted_name(self.root)}.{name}" if self.in_catalog else f"{self.root.rstrip('/')}/{name}"
 
+    def offer_scratch(self) -> None:
+        """Let a session that keeps no rows itself put them among these tables, while they are needed."""
+        if self.in_catalog:
+            keep_in_schema(self.spark, quoted_name(self.root))
+        elif not is_remote(self.root):
+            keep_in_folder(self.spark, local_path(self.root))
+
     def exists(self, name: str) -> bool:
         """Tell whether the table has been written."""
         self._require_read(name)
@@ -82,8 +91,8 @@ class Tables:
             return read_plain(self.spark, self._folder(name))
         with sound_log(self.location(name)):
             if self.in_catalog:
-                return self.spark.read.table(self.location(name))
-            return self.spark.read.format("delta").load(self.location(name))
+                return analysed(self.spark.read.table(self.location(name)))
+            return analysed(self.spark.read.format("delta").load(self.location(name)))
 
     def version(self, name: str) -> int:
         """Return the latest Delta version of the table that changed its rows."""
@@ -261,7 +270,7 @@ def _read(spark: SparkSession, table: str, as_text: Collection[str], roles: Coll
         return read_csv(spark, table, as_text=as_text, roles=roles)
     if is_delta(spark, table):
         with sound_log(table):
-            return spark.read.format("delta").load(table)
+            return analysed(spark.read.format("delta").load(table))
     if remote or table.rstrip("/").lower().endswith(PARQUET) or _holds(table, PARQUET):
         return read_parquet(spark, table, roles=roles)
     if _holds(table, CSV):

@@ -19,7 +19,7 @@ def install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
         ("3.5.9", "3.3.3",
          ("io.delta:delta-spark_2.12:3.3.3", "com.microsoft.azure:synapseml-lightgbm_2.12:1.1.3")),
         ("4.0.1", "4.0.0", ("io.delta:delta-spark_2.13:4.0.0",)),
-        ("4.1.4", "4.1.0", ("io.delta:delta-spark_4.1_2.13:4.1.0",)),
+        ("4.1.4", "4.4.0", ("io.delta:delta-spark_4.1_2.13:4.4.0",)),
     ],
 )  # fmt: skip
 def test_the_jars_fit_what_is_installed(
@@ -34,8 +34,8 @@ def test_a_delta_of_another_spark_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError) as told:
         installed_build()
     assert str(told.value) == (
-        "Delta: found delta-spark 3.3.3 beside pyspark 4.1.4, expected delta-spark 4.1;"
-        ' pip install "pyspark==4.1.*" "delta-spark==4.1.*"'
+        "Delta: found delta-spark 3.3.3 beside pyspark 4.1.4, expected delta-spark 4.4;"
+        ' pip install "pyspark==4.1.*" "delta-spark==4.4.*"'
     )
 
 

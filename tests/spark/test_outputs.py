@@ -13,6 +13,7 @@ import pytest
 from pyspark.errors import PySparkException
 
 from remedi_spark.errors import InputError
+from remedi_spark.spark.capabilities import Capabilities
 from remedi_spark.storage.outputs import check_output, write_table
 from remedi_spark.storage.replacing import beside, replace_folder, replace_remote
 from remedi_spark.storage.tables import read_table
@@ -27,6 +28,16 @@ SCHEMA = "owner_id long, score double, reasons array<struct<feature string, valu
 def _scores(spark: SparkSession, count: int) -> Any:
     reasons = [('spend, "total"', "1\\2", 0.25), ("brand", None, -0.125)]
     return spark.createDataFrame([(i, 0.5, reasons if i == 0 else None) for i in range(count)], SCHEMA)
+
+
+def test_files_that_nobody_could_move_are_refused_before_any_work(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected = Capabilities(has_jvm=False, can_cache=False, can_barrier=True)
+    monkeypatch.setattr("remedi_spark.storage.outputs.capabilities", lambda _: connected)
+    with pytest.raises(InputError, match="over Spark Connect this process moves no files there"):
+        check_output(spark, "s3a://bucket/scores.parquet", COLUMNS)
+    check_output(spark, "s3a://bucket/scores", COLUMNS)
 
 
 @pytest.mark.parametrize("name", ["scores", "scores.parquet", "scores.csv"])

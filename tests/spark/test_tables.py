@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from py4j.protocol import Py4JJavaError
 
 from remedi_spark.errors import InputError, damaged_log
+from remedi_spark.spark.errors import SPARK_ERRORS
 from remedi_spark.storage.catalog_names import quoted_name
 from remedi_spark.storage.outputs import write_table
 from remedi_spark.storage.tables import Tables, is_catalog_name, is_csv, read_table
@@ -199,7 +199,7 @@ def test_a_damaged_delta_log_is_one_line(spark: SparkSession, tmp_path: Path, da
         (log / f"{1:020}.json").unlink()
     shutil.copytree(tmp_path / "t", tmp_path / "copy")  # Delta remembers what it has read of the other
     for read in (lambda: tables.read("copy"), lambda: read_table(spark, str(tmp_path / "copy"))):
-        with pytest.raises((InputError, Py4JJavaError)) as raised:
+        with pytest.raises((InputError, *SPARK_ERRORS)) as raised:
             read().collect()
         message = str(raised.value) if isinstance(raised.value, InputError) else damaged_log(raised.value)
         assert message is not None

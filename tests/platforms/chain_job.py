@@ -1,0 +1,149 @@
+"""Verbs on one platform, in a process of its own: ``python -m tests.platforms.chain_job PLATFORM INPUTS OUT VERB…``.
+
+It runs in whatever environment it is started with. ``OUT/outcome.json`` says what ran, and the seconds of each verb.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from remedi_spark.cli import main
+from remedi_spark.config.spark import SparkConfig
+from remedi_spark.spark.session import get_session
+from tests.cli.conftest import FAST
+from tests.interpreted import SMALL
+from tests.test_backtest import SETTINGS as CHAIN
+
+CONNECT = "connect"
+ROLES = ("--label", "bought", "--id", "owner")
+CONTRACT = "tests/learners/test_contract.py"
+WITHOUT_SYNAPSEML = "not ((lightgbm or focal) and (two_workers or without_rows))"
+"""Which checks of learners run where several workers have no engine for LightGBM."""
+
+
+class Job:
+    """The verbs, on tables of ``inputs`` and below ``out``."""
+
+    def __init__(self, inputs: Path, out: Path) -> None:
+        self._inputs, self._out = inputs, out
+        self._owners, self._tea = inputs / "owners.parquet", out / "tea.yaml"
+
+    def train(self) -> None:
+        """Train on a table."""
+        _remedi("train", "--table", self._owners, *ROLES, "--model", self._out / "model",
+                *_settings(FAST))  # fmt: skip
+
+    def score(self) -> None:
+        """Score the table with the bundle that was trained here."""
+        self._score(self._out / "model", "scores")
+
+    def foreign(self) -> None:
+        """Score it with the bundle of another platform."""
+        self._score(self._inputs / "foreign", "foreign_scores")
+
+    def export(self) -> None:
+        """Hand the scores over as files."""
+        for kind in ("parquet", "csv"):
+            out = self._out / f"export_{kind}"
+            _remedi("export", "--scores", self._out / "scores", "--out", out, "--format", kind)
+
+    def features(self) -> None:
+        """Compute features of the early events."""
+        (self._out / "events").mkdir(parents=True)
+        shutil.copy(self._inputs / "early.parquet", self._out / "events")
+        tree = (self._inputs / "tea.yaml").read_text(encoding="utf-8")
+        self._tea.write_text(tree.replace("{folder}", str(self._out)), encoding="utf-8")
+        self._on_events("features")
+
+    def refresh(self) -> None:
+        """Refresh them with the late events."""
+        shutil.copy(self._inputs / "late.parquet", self._out / "events")
+        self._on_events("features")
+
+    def learners(self) -> None:
+        """Run the contract that every learner keeps, in this session."""
+        import pytest
+
+        code = pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", CONTRACT, "-k", WITHOUT_SYNAPSEML])
+        if code:
+            raise SystemExit(int(code))
+
+    def run(self) -> None:
+        """Run the whole chain from events."""
+        self._on_events("run")
+
+    def report(self) -> None:
+        """Measure and report again."""
+        self._on_events("report")
+
+    def backtest(self) -> None:
+        """Roll two origins."""
+        self._on_events("backtest", "--origins", 2, "--every", 28)
+
+    def adapt(self) -> None:
+        """Meta-train, and adapt to a segment."""
+        meta, config = self._out / "meta", ("--config", self._inputs / "adapt.yaml", "--root", self._out / "adapted")
+        _remedi("adapt", "meta-train", "--model", meta, "--table", self._inputs / "segments.parquet", *ROLES,
+                "--time", "day", *config)  # fmt: skip
+        _remedi("adapt", "fit", "--model", meta, "--segment", "new", "--table", self._inputs / "support.parquet",
+                *ROLES, "--out", self._out / "fitted", *config[:2])  # fmt: skip
+
+    def promote(self) -> None:
+        """Make the bundle the first champion."""
+        _remedi("promote", "--model", self._out / "model")
+
+    def doctor(self) -> None:
+        """Examine session and table."""
+        _remedi("doctor", "--table", self._owners, *ROLES)
+
+    def _score(self, model: Path, out: str) -> None:
+        _remedi("score", "--table", self._owners, "--model", model, "--out", self._out / out)
+
+    def _on_events(self, verb: str, *words: object) -> None:
+        _remedi(verb, "--config", self._tea, *words, *_settings(CHAIN))
+
+
+def _remedi(*words: object) -> None:
+    try:
+        main([str(word) for word in words])
+    except SystemExit as stop:
+        if stop.code:
+            raise
+
+
+def _settings(values: list[str]) -> list[str]:
+    return [part for value in values for part in ("--set", value)]
+
+
+def _session(platform: str, out: Path) -> Any:
+    settings = {**SMALL, "spark.sql.warehouse.dir": str(out / "warehouse"), "spark.local.dir": str(out / "local")}
+    if platform == CONNECT:
+        os.environ.setdefault("SPARK_REMOTE", "local[2]")
+    return get_session(SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, settings=settings))
+
+
+def run(platform: str, inputs: Path, out: Path, verbs: list[str]) -> None:
+    """Run verbs in order and write down what they took."""
+    out.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{out}/mlflow.db")
+    begun = time.monotonic()
+    spark = _session(platform, out)
+    facts = {"spark": spark.version, "session": type(spark).__module__, "python": sys.version.split()[0]}
+    seconds = {"session": time.monotonic() - begun}
+    job = Job(inputs, out)
+    for verb in verbs:
+        begun = time.monotonic()
+        getattr(job, verb)()
+        seconds[verb] = time.monotonic() - begun
+        told = {**facts, "seconds": {name: round(value, 1) for name, value in seconds.items()}}
+        (out / "outcome.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

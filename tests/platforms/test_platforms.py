@@ -1,0 +1,147 @@
+"""The chain on Spark 3.5, on Spark 4 and over Spark Connect: the same bundle, features and scores (make platforms)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+
+from tests.platforms.inputs import write_inputs
+
+ROOT = Path(__file__).parents[2]
+SPARK4 = ROOT / ".venv-spark4" / "bin" / "python"
+OLD, CLASSIC, CONNECT = "classic-3.5", "classic-4", "connect-4"
+NEW = (CLASSIC, CONNECT)
+CHAIN = ("train", "score", "export", "features", "refresh")
+EVERY = ("run", "report", "backtest", "adapt", "promote", "doctor")
+"""What make platforms-all does in addition: minutes."""
+ALL = "REMEDI_EVERY_VERB"
+SECONDS = 1800.0
+
+pytestmark = [
+    pytest.mark.platforms,
+    pytest.mark.slow,
+    pytest.mark.skipif(not SPARK4.exists(), reason="no environment with Spark 4: make platforms"),
+]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a platform left in its folder."""
+
+    out: Path
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """Versions, and the seconds of each verb."""
+        found: dict[str, Any] = json.loads((self.out / "outcome.json").read_text(encoding="utf-8"))
+        return found
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a Delta table in the order of its keys."""
+        frame = DeltaTable(self.out / name).to_pandas()
+        return frame.sort_values([key for key in ("owner_id", "snapshot_date") if key in frame], ignore_index=True)
+
+    def bundle(self) -> dict[str, str]:
+        """Return the checksums of the published bundle's files, by name."""
+        found: dict[str, str] = json.loads((self.out / "model" / "manifest.json").read_text(encoding="utf-8"))["files"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ran]]:
+    """Run the chain on all platforms, one after the other."""
+    folder = tmp_path_factory.mktemp("platforms")
+    write_inputs(folder / "inputs")
+    more = EVERY if ALL in os.environ else ()
+    done = {OLD: _run(OLD, folder, (*CHAIN, *more))}
+    shutil.copytree(folder / OLD / "model", folder / "inputs" / "foreign")
+    for name in NEW:
+        done[name] = _run(name, folder, (*CHAIN, "foreign", *more, "learners"))
+    yield done
+    for name, one in done.items():
+        print(name, json.dumps(one.outcome))
+
+
+def _run(platform: str, folder: Path, verbs: tuple[str, ...]) -> Ran:
+    kind, _, series = platform.partition("-")
+    python = sys.executable if series == "3.5" else str(SPARK4)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
+    command = [python, "-m", "tests.platforms.chain_job", kind, str(folder / "inputs"), str(folder / platform), *verbs]
+    log = folder / f"{platform}.log"
+    with log.open("wb") as file:
+        code = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=file, stderr=file, timeout=SECONDS, check=False
+        ).returncode
+    assert code == 0, log.read_text(encoding="utf-8", errors="replace")[-5000:]
+    return Ran(folder / platform)
+
+
+def test_each_ran_where_it_should(platforms: dict[str, Ran]) -> None:
+    found = {name: (one.outcome["spark"][:2], one.outcome["session"]) for name, one in platforms.items()}
+    assert found[OLD] == ("3.", "pyspark.sql.session")
+    assert found[CLASSIC] == ("4.", "pyspark.sql.session")
+    assert found[CONNECT] == ("4.", "pyspark.sql.connect.session")
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_the_same_table_and_seed_give_the_same_bundle(platforms: dict[str, Ran], name: str) -> None:
+    assert platforms[name].bundle() == platforms[OLD].bundle()
+
+
+@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("table", ["scores", "foreign_scores"])
+def test_scores_agree(platforms: dict[str, Ran], name: str, table: str) -> None:
+    mine, theirs = platforms[name].table(table), platforms[OLD].table("scores")
+    np.testing.assert_allclose(mine["score"], theirs["score"], atol=1e-6, rtol=0)
+    same = ["owner_id", "rank", "decile", "in_top_k", "model_version"]
+    pd.testing.assert_frame_equal(mine[same], theirs[same])
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_refreshed_features_agree(platforms: dict[str, Ran], name: str) -> None:
+    tables = [one.table("run/owner_features") for one in (platforms[name], platforms[OLD])]
+    pd.testing.assert_frame_equal(*tables)
+    log = (platforms[name].out.parent / f"{name}.log").read_text(encoding="utf-8")
+    assert "refreshed: " in log, "and not computed anew"
+
+
+@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_files_that_are_handed_over_agree(platforms: dict[str, Ran], name: str, kind: str) -> None:
+    mine, theirs = (_exported(platforms[one].out / f"export_{kind}", kind) for one in (name, OLD))
+    pd.testing.assert_frame_equal(mine, theirs)
+
+
+def _exported(out: Path, kind: str) -> pd.DataFrame:
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    read = pd.read_parquet if kind == "parquet" else pd.read_csv
+    frame = pd.concat([read(out / manifest["folder"] / one["name"]) for one in manifest["files"]])
+    return frame.sort_values("owner_id", ignore_index=True)[["owner_id", "score", "rank", "in_top_k"]]
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_no_scratch_files_are_left(platforms: dict[str, Ran], name: str) -> None:
+    assert not list(platforms[name].out.rglob("*remedi_scratch*"))
+
+
+@pytest.mark.skipif(ALL not in os.environ, reason="make platforms-all")
+@pytest.mark.parametrize("name", NEW)
+def test_backtests_and_adapted_students_agree(platforms: dict[str, Ran], name: str) -> None:
+    trees = [json.loads((platforms[one].out / "run/model/backtest.json").read_bytes()) for one in (name, OLD)]
+    assert trees[0] == trees[1]
+    mine, theirs = (platforms[one].table("run/scores") for one in (name, OLD))
+    np.testing.assert_allclose(mine["score"], theirs["score"], atol=1e-6, rtol=0)
+    fitted = [json.loads((platforms[one].out / "fitted/manifest.json").read_bytes())["files"] for one in (name, OLD)]
+    assert fitted[0] == fitted[1]
