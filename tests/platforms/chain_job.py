@@ -23,8 +23,6 @@ from tests.test_backtest import SETTINGS as CHAIN
 CONNECT = "connect"
 ROLES = ("--label", "bought", "--id", "owner")
 CONTRACT = "tests/learners/test_contract.py"
-WITHOUT_SYNAPSEML = "not ((lightgbm or focal) and (two_workers or without_rows))"
-"""Which checks of learners run where several workers have no engine for LightGBM."""
 
 
 class Job:
@@ -70,7 +68,7 @@ class Job:
         """Run the contract that every learner keeps, in this session."""
         import pytest
 
-        code = pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", CONTRACT, "-k", WITHOUT_SYNAPSEML])
+        code = pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", CONTRACT])
         if code:
             raise SystemExit(int(code))
 
