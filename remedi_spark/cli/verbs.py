@@ -24,6 +24,9 @@ from remedi_spark.flow import verb_help
 from remedi_spark.redaction import redact
 from remedi_spark.version import __version__
 
+FITS_SHARE = 0.6
+"""Share of a training's time that goes to the fits of base models, about; the rest is for all that they are for."""
+
 
 class LogFormat(StrEnum):
     """How progress is written."""
@@ -207,6 +210,10 @@ def train(
     time: Annotated[str | None, typer.Option(help="Snapshot column: later snapshots validate.")] = None,
     weight: Annotated[str | None, typer.Option(help="Column with row weights >= 0.")] = None,
     test: Annotated[str | None, typer.Option(help="Table of your own to measure on.")] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="What it may take, about: base models that do not fit in are left out."),
+    ] = None,
     task: Annotated[str | None, typer.Option(help="classification (default) or regression.")] = None,
     config: ConfigPath = None,
     preset: PresetName = None,
@@ -223,7 +230,8 @@ def train(
     from remedi_spark.spark.session import get_session
     from remedi_spark.storage.places import require_local
 
-    settings = load(config, overrides, preset=preset, task=task)
+    fits = None if time_limit is None else {"time_limit": time_limit * FITS_SHARE}
+    settings = load(config, overrides, preset=preset, task=task, base_models=fits)
     model = require_local(model, "--model")
     _refuse_foreign_bundle(model)
     source = FlatTable(table, label, id_, time, weight, test)

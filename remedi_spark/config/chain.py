@@ -215,6 +215,10 @@ class BaseModelsConfig(Section):
     """Spark tasks that train one model together; null: one, more only above about 10^8 cells."""
     parallel: int | None = Field(default=None, ge=1)
     """Fits side by side; null: as many as there are free slots."""
+    time_limit: float | None = Field(default=None, gt=0)
+    """Seconds for the fits of all phases together; null: as long as they take. Cheap members are fitted first, the two
+    first ones in any case; what is not done in time is left out of the ensemble in all phases, and named as a failed
+    member is. Which members that hits depends on the machine, and so does the result."""
     on_failure: Literal["drop", "stop"] = "drop"
     """What a model is to the run whose fit failed: ``drop`` goes on without it as long as two are left, and names it
     with its reason in log, ``metrics.json`` and at the end; ``stop`` ends the run."""

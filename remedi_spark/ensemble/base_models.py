@@ -9,6 +9,7 @@ never saw its owner; any other row by the mean of the fold models.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -24,7 +25,7 @@ from remedi_spark.ensemble.stored_fits import StoredFits
 from remedi_spark.errors import InputError
 from remedi_spark.labels.kind import task_of
 from remedi_spark.models.contract import TARGET, FitError
-from remedi_spark.models.cross_fit import FoldFits
+from remedi_spark.models.cross_fit import LATE, FoldFits
 from remedi_spark.models.fit_facts import fit_facts, weak_members
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.progress import log, warn
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 
+_MANY_ROUNDS = 1000
 _LATEST = 0.25
 """Share of the training rows, the latest, in which levels must still be known."""
 
@@ -70,9 +72,13 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
     measured = final if own_test else _chosen(workspace, config, samples)
     parts = {FINAL: final.part} if own_test else {HOLDOUT: measured.part, FINAL: final.part}
     _prepare_all(workspace, config, contract, samples, measured, parts)
+    limit, among = config.base_models.time_limit, None
     for name in parts:
         phase = _load_phase(workspace, name)
-        names, failed = _fit_all(workspace, config, phase)
+        # Every phase has the members of the first: what is shipped is what was measured.
+        late = time.monotonic() + limit / len(parts) if limit and among is None else None
+        names, failed = _fit_all(workspace, config, phase, among, late)
+        among = names
         _predict_once(workspace, config, phase, names)
         workspace.ledger.flush()  # fits are the dearest work there is
         fits = fit_facts(_infos(workspace, name, names, config.base_models.folds))
@@ -262,14 +268,23 @@ def _prepare(
     )
 
 
-def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[str], dict[str, str]]:
+def _fit_all(
+    workspace: Workspace, config: Config, phase: _Phase, among: Sequence[str] | None, deadline: float | None
+) -> tuple[list[str], dict[str, str]]:
     """Fit every enabled model for every fold, as many side by side as there are slots.
 
     Return the models that worked, and by name why the others did not.
+
+    Args:
+        workspace: where they are kept.
+        config: of the run.
+        phase: whose rows they are fitted on.
+        among: the models in question; None: all.
+        deadline: see :class:`FoldFits`.
     """
     settings = config.base_models
     task = task_of(config, workspace.models(phase.name))
-    models = task.members(settings.models)
+    models = {name: one for name, one in task.members(settings.models).items() if among is None or name in among}
     available = slots(workspace.tables.spark)
     rows = workspace.read(phase.name, "encoded").where((F.col(PART) == TRAIN) & _kept(config))
     count, positives = _sizes(rows, phase, settings.negatives)
@@ -285,9 +300,10 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[
     plan = FoldFits(
         phase.encoder.layout, settings.folds, TARGET, task.loss, _prior_after_sampling(phase.prior, settings.negatives),
         count, settings.validation_share, workers, config.seed * 1000, task.amounts(),
-        seconds=config.spark.unit_seconds, positives=positives,
+        seconds=config.spark.unit_seconds, positives=positives, deadline=deadline,
     )  # fmt: skip
-    order = sorted(models, key=lambda name: not _long(models[name]))
+    # Long fits first, so that the short ones fill the gaps at the end; under a deadline, as many as can be done.
+    order = sorted(models, key=lambda name: _effort(models[name]), reverse=deadline is None)
     fits = StoredFits(workspace, phase.name, "base-models", ("encoded",))
     with kept(rows) as held:
         failures = fits.fit(held, {name: models[name] for name in order}, plan, parallel=parallel)
@@ -295,7 +311,7 @@ def _fit_all(workspace: Workspace, config: Config, phase: _Phase) -> tuple[list[
 
 
 def _survivors(names: list[str], failures: dict[str, str], on_failure: str) -> list[str]:
-    if failures and on_failure == "stop":
+    if on_failure == "stop" and any(reason != LATE for reason in failures.values()):
         raise FitError(f"base_models.on_failure is stop, and these failed: {failures}")
     for name, reason in failures.items():
         warn("base-models", f"{name} is dropped from the ensemble: {reason}")
@@ -327,9 +343,13 @@ def _require_barrier(spark: SparkSession, workers: int) -> None:
         )
 
 
-def _long(model: ModelConfig) -> bool:
-    """Tell whether fits take long: they come first, so that the short ones fill the gaps at the end."""
-    return model.categories if model.kind == "catboost" else model.kind not in ("lightgbm", "xgboost")
+def _effort(model: ModelConfig) -> int:
+    """Return how long a model's fits take, on a scale of kinds."""
+    if model.kind == "catboost":
+        return 3 if model.categories else 1
+    if model.kind == "lightgbm" and model.num_iterations > _MANY_ROUNDS:
+        return 1
+    return {"additive": 0, "lightgbm": 0, "xgboost": 0}.get(model.kind, 4)
 
 
 def _prior_after_sampling(prior: float, negatives: float) -> float:

@@ -62,7 +62,7 @@ class StoredFits:
         workspace, todo = self.workspace, {}
         stamps = [workspace.tables.stamp(workspace.name(self.phase, table)) for table in self.reads]
         for name, model in models.items():
-            known = replace(plan, seconds=None, workers=plan.workers if depends_on_workers(model) else 1)
+            known = replace(plan, seconds=None, deadline=None, workers=plan.workers if depends_on_workers(model) else 1)
             made_from: list[Any] = [*stamps, model.model_dump(mode="json"), asdict(known)]
             for fold in range(plan.folds):
                 files = [f"{self.folder}/{name}/fold_{fold}.*"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,12 @@ from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+
+LATE = "left out, because base_models.time_limit was used up; give it more time, or run again to go on"
+"""Why a model has no fits that a deadline has stopped."""
+_SPARED = 2
+"""Models that a deadline does not stop: an ensemble needs two."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class FoldFits:
     seconds: float | None = None
     positives: int = 0
     """Rows with a label of 1 among them."""
+    deadline: float | None = None
+    """Of the clock :func:`time.monotonic`: no fit goes on after it but those of the two first models; None: none."""
 
     def left(self, rows: int) -> int:
         """Return about how many of so many rows are in all folds but one."""
@@ -169,18 +178,23 @@ def cross_fit(
     """
     units = [(name, fold) for name in models for fold in range(plan.folds)] if todo is None else list(todo)
     frames = rows if isinstance(rows, Mapping) else dict.fromkeys(models, rows)
+    spared = list(models)[:_SPARED]
 
     def fit(unit: tuple[str, int]) -> Fitted | str:
         name, fold = unit
         started = time.monotonic()
+        end = math.inf if plan.deadline is None or name in spared else plan.deadline
+        if started >= end:
+            return LATE
+        limits = [one for one in (plan.seconds, end - started) if one is not None and math.isfinite(one)]
         try:
             with doing(fit=f"{name} fold {fold}"):
-                fitted = fit_fold(frames[name], models[name], plan, fold)
+                fitted = fit_fold(frames[name], models[name], replace(plan, seconds=min(limits, default=None)), fold)
             keep(name, fold, fitted, time.monotonic() - started)
         except InputError:
             raise
         except Exception as error:  # whatever ends one native fit
-            return redact(f"fold {fold}: {cause(error)}")
+            return LATE if time.monotonic() >= end else redact(f"fold {fold}: {cause(error)}")
         return fitted
 
     if not units:

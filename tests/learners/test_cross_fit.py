@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,7 +13,7 @@ from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.errors import InputError
 from remedi_spark.models import cross_fit as loop
 from remedi_spark.models.contract import FitError
-from remedi_spark.models.cross_fit import FoldFits, cross_fit
+from remedi_spark.models.cross_fit import LATE, FoldFits, cross_fit
 from remedi_spark.storage.fitted import Fitted
 
 PLAN = FoldFits(cast(Any, None), 3, "target", "mse", 0.0, 10, 0.15, 1, 0)
@@ -67,3 +69,25 @@ def test_wrong_input_ends_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "fit_fold", fit)
     with pytest.raises(InputError, match="a feature of text"):
         cross_fit(ROWS, MODELS, PLAN, lambda *_: None)
+
+
+def test_a_deadline_spares_the_first_two_models_and_leaves_out_the_rest(
+    fits: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {name: LightGBMConfig(num_leaves=2 + i) for i, name in enumerate("abcd")}
+    late = replace(PLAN, deadline=time.monotonic() - 1)
+    found = cross_fit(ROWS, models, late, lambda *_: None)
+    assert sorted({name for name, _ in found.fitted}) == ["a", "b"]
+    assert found.failed == {"c": LATE, "d": LATE}
+    assert {leaves for leaves, _ in fits} == {2, 3}
+    early = replace(PLAN, deadline=time.monotonic() + 60, seconds=500.0)
+    seconds: list[float | None] = []
+
+    def fit(_: Any, model: LightGBMConfig, plan: FoldFits, fold: int) -> Fitted:
+        seconds.append(plan.seconds)
+        return Fitted("lightgbm", b"", {"trees": 1})
+
+    monkeypatch.setattr(loop, "fit_fold", fit)
+    assert not cross_fit(ROWS, models, early, lambda *_: None, parallel=1).failed
+    assert seconds[:6] == [500.0] * 6, "those of the first two have their own limit alone"
+    assert all(one is not None and 0 < one <= 60 for one in seconds[6:])

@@ -7,6 +7,7 @@ import pytest
 from remedi_spark.config import load_config
 from remedi_spark.ensemble.base_models import _said_of_members, _survivors
 from remedi_spark.models.contract import FitError
+from remedi_spark.models.cross_fit import LATE
 
 FAILED = {"trees": "fold 1: ValueError: no"}
 
@@ -28,3 +29,9 @@ def test_a_part_of_the_student_that_is_gone_and_a_member_of_no_trees_are_named()
     learned, gone = _said_of_members(config, facts)
     assert learned.startswith("lightgbm learned next to nothing")
     assert gone.startswith("catboost, a part of the student")
+
+
+def test_what_the_time_was_too_short_for_is_dropped_even_where_a_failure_ends_the_run() -> None:
+    assert _survivors(["a", "b", "slow"], {"slow": LATE}, "stop") == ["a", "b"]
+    with pytest.raises(FitError, match="on_failure is stop"):
+        _survivors(["a", "b", "slow", "trees"], {"slow": LATE, **FAILED}, "stop")
