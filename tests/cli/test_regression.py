@@ -69,7 +69,7 @@ def bundle(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def test_every_kind_of_member_takes_part_and_the_signal_is_found(bundle: Trained) -> None:
     metrics = json.loads((bundle.bundle / "metrics.json").read_text())
     members = {"lightgbm", "lightgbm_tweedie", "lightgbm_hurdle", "xgboost", "catboost_categories", "mlp"}
-    assert set(metrics["models"]) == members | {"mean", "stack", "fuser", "student"}
+    assert set(metrics["models"]) == members | {"mean", "stack", "selection", "fuser", "student"}
     assert all(set(found) == {"mae", "rmse", "gmae", "spearman", "value_at_k"} for found in metrics["models"].values())
     truth = np.exp(3 + 0.8 * bundle.frame["income"]) / (1 + np.exp(-4 * bundle.frame["visits"]))
     best = float(truth.corr(bundle.frame["spend"], method="spearman"))
