@@ -27,6 +27,7 @@ from remedi_spark.models.contract import TARGET, FitError
 from remedi_spark.models.cross_fit import FoldFits
 from remedi_spark.models.fit_facts import fit_facts, weak_members
 from remedi_spark.models.predict import score_by_fold
+from remedi_spark.models.registry import family_of
 from remedi_spark.progress import log, warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
@@ -329,7 +330,7 @@ def _require_barrier(spark: SparkSession, workers: int) -> None:
 
 def _long(model: ModelConfig) -> bool:
     """Tell whether fits take long: they come first, so that the short ones fill the gaps at the end."""
-    return model.categories if model.kind == "catboost" else model.kind not in ("lightgbm", "xgboost")
+    return family_of(model).takes_long(model)
 
 
 def _prior_after_sampling(prior: float, negatives: float) -> float:
