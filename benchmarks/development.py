@@ -33,8 +33,7 @@ from remedi_spark.labels.alignment import log_odds
 from remedi_spark.labels.classification import Classification
 from remedi_spark.maths.calibrators import PlattCalibrator
 from remedi_spark.maths.ranking import expected_average_precision
-from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
-from remedi_spark.models.net import LABELS
+from remedi_spark.models.contract import LABELS, ROW_WEIGHT, TARGET, VALID, TrainingSet, X
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.registry import learner_for
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels

@@ -23,7 +23,7 @@ from sklearn.metrics import average_precision_score
 from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.models.contract import TrainingSet
-from remedi_spark.models.lightgbm import LightGBMLearner
+from remedi_spark.models.lightgbm.fit import LightGBMLearner
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.samples.layout import Layout, Slot
 from remedi_spark.spark.session import get_session

@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 
 import remedi_spark
-from remedi_spark.models.catboost import Columns, load
+from remedi_spark.models.catboost.predict import Columns, load
 from remedi_spark.models.contract import Array
 from remedi_spark.scoring.bundle import Bundle
 from remedi_spark.scoring.reasons import EXPLAINED_FOLD

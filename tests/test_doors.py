@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "remedi_spark"
 EXEMPT = (
     PACKAGE / "spark",  # behind what `capabilities` answers
-    PACKAGE / "models" / "jvm",  # an objective of SynapseML's engine, which exists only where a JVM does
+    PACKAGE / "models" / "lightgbm" / "jvm",  # an objective of SynapseML's engine, which exists only where a JVM does
 )
 NAMES = {
     "_jvm", "_jsc", "_jdf", "_jsparkSession", "_jreader", "_jcol", "_gateway", "_sc", "sparkContext", "SparkContext",

@@ -10,31 +10,34 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pandas as pd
-from onnx import TensorProto, compose, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from remedi_spark.delivery.onnx_catboost import catboost_margin
-from remedi_spark.delivery.onnx_nets import export_nets
-from remedi_spark.delivery.onnx_trees import tree_ensemble
 from remedi_spark.errors import InputError
 from remedi_spark.maths.calibrators import ISOTONIC_SLOPE
 from remedi_spark.maths.label_scale import LARGEST_ANGLE, LabelScale
+from remedi_spark.models.onnx_graph import OURS, Graph
+from remedi_spark.models.registry import FAMILIES, family_of_fitted, onnx_margin, onnx_margins
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.bundle import Bundle
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import write_bytes
 
+if TYPE_CHECKING:
+    from remedi_spark.models.registry import OnnxMargins
+    from remedi_spark.samples.layout import Layout
+
 NULL = "<null>"
 """What stands for a null category; ONNX's texts have none."""
-OPSET, ML_OPSET, IR_VERSION = 20, 3, 9
-OURS, SCORE = "/", "score"
-"""How names inside the graph begin, as often repeated as no feature's name begins with it; the output."""
+IR_VERSION = 9
+SCORE = "score"
+"""The output."""
 
 
 def export_onnx(bundle: Bundle, path: Path) -> Path:
@@ -77,17 +80,7 @@ def build_model(bundle: Bundle) -> onnx.ModelProto:
     encoder, students = bundle.encoder, bundle.parts.students
     graph = Graph(_own_prefix(bundle.contract.names))
     encoded = _encode(graph, encoder)
-    parts = []
-    for name, folds in students.items():
-        if folds[0].kind != "net":
-            parts += [
-                _sloped(graph, fitted, _trees(graph, fitted, encoder, encoded[k], f"{graph.ours}{name}_{k}"))
-                for k, fitted in enumerate(folds)
-            ]
-    nets = [folds for folds in students.values() if folds[0].kind == "net"]
-    if nets:
-        stacked = graph.add("Concat", *[graph.add("Unsqueeze", x, graph.ints([1])) for x in encoded], axis=1)
-        parts.append(graph.splice(export_nets(nets, encoder.folds, encoder.layout.width, OPSET), "x", stacked))
+    parts = _margins(graph, list(students.values()), encoder.layout, encoded)
     total = graph.add("Sum", *parts) if len(parts) > 1 else parts[0]
     if shift := sum(fitted.shift for folds in students.values() for fitted in folds):
         total = graph.add("Add", total, graph.number(shift))
@@ -112,49 +105,6 @@ def _own_prefix(names: Sequence[str]) -> str:
     while any(name.startswith(prefix) for name in names):
         prefix += OURS
     return prefix
-
-
-class Graph:
-    """Nodes and constants under names that are counted up; they begin with ``ours``."""
-
-    def __init__(self, ours: str = OURS) -> None:
-        self.ours = ours
-        self.nodes: list[onnx.NodeProto] = []
-        self.inputs: list[onnx.ValueInfoProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self.functions: list[onnx.FunctionProto] = []
-        self.domains: dict[str, int] = {"": OPSET, "ai.onnx.ml": ML_OPSET}
-
-    def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node; return the name of its output."""
-        out = f"{self.ours}v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [out], domain=domain, **attributes))
-        return out
-
-    def constant(self, values: npt.NDArray[Any]) -> str:
-        """Add a constant; return its name."""
-        name = f"{self.ours}c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(values, name))
-        return name
-
-    def number(self, value: float) -> str:
-        """Add a float64 constant."""
-        return self.constant(np.asarray(value, dtype=np.float64))
-
-    def ints(self, values: list[int]) -> str:
-        """Add an int64 constant."""
-        return self.constant(np.asarray(values, dtype=np.int64))
-
-    def splice(self, model: onnx.ModelProto, entry: str, source: str) -> str:
-        """Take in another model's graph, fed with ``source`` at its input ``entry``; return the name of its output."""
-        prefix = f"{self.ours}nets_"
-        inner = compose.add_prefix(model, prefix)
-        self.nodes.append(helper.make_node("Identity", [source], [f"{prefix}{entry}"]))
-        self.nodes += inner.graph.node
-        self.constants += inner.graph.initializer
-        self.functions += inner.functions
-        self.domains |= {one.domain: one.version for one in inner.opset_import if one.domain not in self.domains}
-        return str(inner.graph.output[0].name)
 
 
 def _encode(graph: Graph, encoder: Encoder) -> list[str]:
@@ -195,19 +145,36 @@ def _positions(graph: Graph, encoder: Encoder, feature: int) -> str:
     )  # fmt: skip
 
 
+def _margins(graph: Graph, students: list[list[Fitted]], layout: Layout, encoded: list[str]) -> list[str]:
+    """Return margins that add up to those of all models less their shifts.
+
+    Raises:
+        InputError: a family has no like in ONNX.
+    """
+    parts: list[str] = []
+    together: dict[OnnxMargins, list[list[Fitted]]] = {}
+    for folds in students:
+        family = family_of_fitted(folds[0])
+        if at_once := onnx_margins(family):
+            together.setdefault(at_once, []).append(folds)
+        elif margin := onnx_margin(family):
+            parts += [_sloped(graph, one, margin(graph, one, layout, x)) for one, x in zip(folds, encoded, strict=True)]
+        else:
+            raise InputError(
+                f"--onnx: a part of the student is a {family.kind} model, expected {_exported()}; train with "
+                "--set student.kind=distilled and without such a part"
+            )
+    return parts + [margins(graph, models, layout, encoded) for margins, models in together.items()]
+
+
+def _exported() -> str:
+    """Return the kinds of model that have a like in ONNX, as a sentence names them."""
+    *kinds, last = dict.fromkeys(family.kind for family in FAMILIES if family.onnx or family.onnx_together)
+    return f"{', '.join(kinds)} or {last}"
+
+
 def _sloped(graph: Graph, fitted: Fitted, margin: str) -> str:
     return margin if fitted.slope == 1 else graph.add("Mul", margin, graph.number(fitted.slope))
-
-
-def _trees(graph: Graph, fitted: Fitted, encoder: Encoder, x: str, name: str) -> str:
-    if fitted.kind == "catboost":
-        return catboost_margin(graph, fitted, encoder.layout, x, name)
-    ensemble = tree_ensemble(fitted)
-    if ensemble.dtype == np.float32:
-        x = graph.add("Cast", x, to=TensorProto.FLOAT)
-    graph.nodes.append(ensemble.to_node(x, name))
-    margin = graph.add("Cast", graph.add("Squeeze", name, graph.ints([1])), to=TensorProto.DOUBLE)
-    return graph.add("Add", margin, graph.number(ensemble.start))
 
 
 def _calibrate(graph: Graph, stored: dict[str, Any], z: str) -> str:

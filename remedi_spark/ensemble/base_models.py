@@ -20,7 +20,6 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
-from remedi_spark.config.chain import ModelConfig
 from remedi_spark.ensemble.stored_fits import StoredFits
 from remedi_spark.errors import InputError
 from remedi_spark.labels.kind import task_of
@@ -28,6 +27,7 @@ from remedi_spark.models.contract import TARGET, FitError
 from remedi_spark.models.cross_fit import LATE, FoldFits
 from remedi_spark.models.fit_facts import fit_facts, weak_members
 from remedi_spark.models.predict import score_by_fold
+from remedi_spark.models.registry import family_of
 from remedi_spark.progress import log, warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 
-_MANY_ROUNDS = 1000
 _LATEST = 0.25
 """Share of the training rows, the latest, in which levels must still be known."""
 
@@ -303,7 +302,8 @@ def _fit_all(
         seconds=config.spark.unit_seconds, positives=positives, deadline=deadline,
     )  # fmt: skip
     # Long fits first, so that the short ones fill the gaps at the end; under a deadline, as many as can be done.
-    order = sorted(models, key=lambda name: _effort(models[name]), reverse=deadline is None)
+    efforts = {name: family_of(model).effort(model) for name, model in models.items()}
+    order = sorted(models, key=efforts.__getitem__, reverse=deadline is None)
     fits = StoredFits(workspace, phase.name, "base-models", ("encoded",))
     with kept(rows) as held:
         failures = fits.fit(held, {name: models[name] for name in order}, plan, parallel=parallel)
@@ -341,15 +341,6 @@ def _require_barrier(spark: SparkSession, workers: int) -> None:
             f"base_models.workers: a fit takes {workers} tasks at once, which Spark does not do under dynamic"
             " allocation; --conf spark.dynamicAllocation.enabled=false, or --set base_models.workers=1"
         )
-
-
-def _effort(model: ModelConfig) -> int:
-    """Return how long a model's fits take, on a scale of kinds."""
-    if model.kind == "catboost":
-        return 3 if model.categories else 1
-    if model.kind == "lightgbm" and model.num_iterations > _MANY_ROUNDS:
-        return 1
-    return {"additive": 0, "lightgbm": 0, "xgboost": 0}.get(model.kind, 4)
 
 
 def _prior_after_sampling(prior: float, negatives: float) -> float:

@@ -1,1 +1,1 @@
-"""Model families, one module each: settings, fit, load, predict, reasons; and one loop that fits by fold."""
+"""Model families, one package each: fit, predict, reasons, ONNX; ``registry`` names them; one loop fits by fold."""

@@ -26,6 +26,8 @@ ROW_WEIGHT = "weight"
 VALID = "valid"
 AMOUNT = "amount"
 """Optional column of a training set: the label in its own unit, beside the standardised target."""
+LABELS = "labels"
+"""Optional column of a training set: the 0/1 label beside a teacher's logit, null where unknown."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.errors import InputError, cause, doing
-from remedi_spark.models.contract import AMOUNT, ROW_WEIGHT, TARGET, VALID, Amounts, FitError, TrainingSet, X
-from remedi_spark.models.net import LABELS
-from remedi_spark.models.registry import learner_for
+from remedi_spark.models.contract import AMOUNT, LABELS, ROW_WEIGHT, TARGET, VALID, Amounts, FitError, TrainingSet, X
+from remedi_spark.models.registry import family_of, learner_for
 from remedi_spark.progress import warn
 from remedi_spark.redaction import redact
 from remedi_spark.samples.folds import inner_validation
@@ -111,8 +110,8 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
     try:
         return fit(data)
     except Exception as error:
-        if model.kind == "lightgbm" and plan.workers > 1:
-            # LightGBM's ring of sockets does not survive the loss of a member; one task needs no ring.
+        if family_of(model).retries_alone and plan.workers > 1:
+            # A ring of sockets does not survive the loss of a member; one task needs no ring.
             warn("fit", f"{what} failed on {plan.workers} workers ({cause(error)}); once more in one task")
             data = replace(data, workers=1)
         elif lost_executor(error):

@@ -16,7 +16,8 @@ from scipy.special import log_expit
 from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.models.amounts import Mapped, log_of_amounts
 from remedi_spark.models.contract import TARGET, Array, Predictor, TrainingSet
-from remedi_spark.models.lightgbm import LightGBMLearner
+from remedi_spark.models.lightgbm.fit import LightGBMLearner
+from remedi_spark.models.lightgbm.predict import LightGBMPredictor
 from remedi_spark.models.reference import Reference
 from remedi_spark.storage.fitted import Fitted
 
@@ -62,3 +63,10 @@ class HurdlePredictor:
         chance, base = self._chance.contributions(x, reference)
         amount, mean = self._amount.contributions(x, reference)
         return chance + amount, base + mean
+
+
+def load(fitted: Fitted) -> Predictor:
+    """Return the two boosters of a hurdle model as one predictor."""
+    parts = json.loads(fitted.payload)
+    occurs, amount = (LightGBMPredictor(Fitted("lightgbm", parts[name].encode())) for name in ("occurs", "amount"))
+    return HurdlePredictor(occurs, amount)

@@ -1,15 +1,32 @@
-"""The families of models: one row each. A new family is a module, its settings in the configuration, and a row here."""
+"""The families of models: one row each. A new family is a package here, its settings in the configuration, and a row.
+
+A package has ``fit.py`` (the learner), ``predict.py`` (scores and reasons from bytes, without Spark) and ``onnx.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from remedi_spark.config.chain import AdditiveConfig, CatBoostConfig, LightGBMConfig, ModelConfig, XGBoostConfig
+from remedi_spark.errors import InputError
 from remedi_spark.models.contract import Learner, Predictor
 from remedi_spark.storage.fitted import Fitted
+
+if TYPE_CHECKING:
+    from remedi_spark.models.onnx_graph import Graph
+    from remedi_spark.samples.layout import Layout
+
+    OnnxMargin = Callable[[Graph, Fitted, Layout, str], str]
+    """Adds a fitted model to a graph; from encoded rows, (rows, width), to margins without slope and shift, (rows,)."""
+    OnnxMargins = Callable[[Graph, Sequence[Sequence[Fitted]], Layout, Sequence[str]], str]
+    """Adds models of several names, one a fold each, given each fold's encoded rows; to the sum of their margins with
+    their slopes and without their shifts."""
+
+
+_MANY_ROUNDS = 1000
 
 
 @dataclass(frozen=True)
@@ -24,25 +41,45 @@ class Family:
     """``module:Class`` below ``remedi_spark.models``: called with the model's settings."""
     predictor: str
     """``module:name`` likewise: called with a fitted model; needs no Spark."""
+    onnx: str = ""
+    """``module:function`` likewise, an :data:`OnnxMargin`; empty: its models have no like in ONNX."""
+    onnx_together: str = ""
+    """An :data:`OnnxMargins` in place of ``onnx``, where one export for all models saves seconds for each."""
     several_workers: bool = False
     """A fit over several tasks is another model than one in one task."""
+    retries_alone: bool = False
+    """A fit over several tasks that failed is tried again in one."""
     mixes_labels: bool = False
     """Its learner also takes the share of the label's loss in a student's loss."""
+    effort: Callable[[Any], int] = lambda _: 4
+    """Tells how long the fits of a configured model take beside the other families', from 0."""
+
+
+def _little(_: Any) -> int:
+    return 0
+
+
+def _by_rounds(model: Any) -> int:
+    return int(model.num_iterations > _MANY_ROUNDS)
 
 
 FAMILIES: list[Family] = [
     Family("hurdle", lambda model: isinstance(model, LightGBMConfig) and model.objective == "hurdle",
-           "hurdle:HurdleLearner", "predictors:hurdle", several_workers=True),
+           "hurdle:HurdleLearner", "hurdle:load",
+           several_workers=True, retries_alone=True, effort=_by_rounds),
     Family("lightgbm", lambda model: isinstance(model, LightGBMConfig),
-           "lightgbm:LightGBMLearner", "predictors:LightGBMPredictor", several_workers=True),
+           "lightgbm.fit:LightGBMLearner", "lightgbm.predict:LightGBMPredictor", "lightgbm.onnx:margin",
+           several_workers=True, retries_alone=True, effort=_by_rounds),
     Family("xgboost", lambda model: isinstance(model, XGBoostConfig),
-           "xgboost:XGBoostLearner", "predictors:XGBoostPredictor", several_workers=True),
+           "xgboost.fit:XGBoostLearner", "xgboost.predict:XGBoostPredictor", "xgboost.onnx:margin",
+           several_workers=True, effort=_little),
     Family("catboost", lambda model: isinstance(model, CatBoostConfig),
-           "catboost:CatBoostLearner", "catboost:CatBoostPredictor"),
+           "catboost.fit:CatBoostLearner", "catboost.predict:CatBoostPredictor", "catboost.onnx:margin",
+           effort=lambda model: 3 if model.categories else 1),
     Family("net", lambda model: isinstance(model, AdditiveConfig),
-           "additive:AdditiveLearner", "predictors:NetPredictor"),
+           "additive.fit:AdditiveLearner", "nets.predict:NetPredictor", onnx_together="nets.onnx:margins", effort=_little),
     Family("net", lambda model: hasattr(model, "embedding_dim"),
-           "net:NetLearner", "predictors:NetPredictor", mixes_labels=True),
+           "nets.fit:NetLearner", "nets.predict:NetPredictor", onnx_together="nets.onnx:margins", mixes_labels=True),
 ]  # fmt: skip
 """In order: the first that takes a model is its family."""
 
@@ -50,6 +87,21 @@ FAMILIES: list[Family] = [
 def family_of(config: ModelConfig) -> Family:
     """Return the family of a configured model."""
     return next(family for family in FAMILIES if family.takes(config))
+
+
+def family_of_fitted(fitted: Fitted) -> Family:
+    """Return the family of a fitted model.
+
+    Raises:
+        InputError: it is of a kind that no family has.
+    """
+    for family in FAMILIES:
+        if family.kind == fitted.kind:
+            return family
+    known = ", ".join(dict.fromkeys(family.kind for family in FAMILIES))
+    raise InputError(
+        f"a stored model is of kind {fitted.kind!r}, expected one of {known}; was it written by a newer version?"
+    )
 
 
 def learner_for(config: ModelConfig, *, label_weight: float = 0.0) -> Learner:
@@ -64,8 +116,7 @@ def learner_for(config: ModelConfig, *, label_weight: float = 0.0) -> Learner:
 
 def predictor_of(fitted: Fitted) -> Predictor:
     """Return what scores and explains with a fitted model, on the scale that it was fitted on."""
-    family = next(family for family in FAMILIES if family.kind == fitted.kind)
-    found: Predictor = _named(family.predictor)(fitted)
+    found: Predictor = _named(family_of_fitted(fitted).predictor)(fitted)
     return found
 
 
@@ -75,6 +126,16 @@ def depends_on_workers(config: ModelConfig) -> bool:
     CatBoost fits in one task always, and nets see the same batches however many workers share them.
     """
     return family_of(config).several_workers
+
+
+def onnx_margin(family: Family) -> OnnxMargin | None:
+    """Return what adds one model of a family to an ONNX graph; None: nothing does."""
+    return cast("OnnxMargin", _named(family.onnx)) if family.onnx else None
+
+
+def onnx_margins(family: Family) -> OnnxMargins | None:
+    """Return what adds all models of a family to an ONNX graph; None: they are added one by one, if at all."""
+    return cast("OnnxMargins", _named(family.onnx_together)) if family.onnx_together else None
 
 
 def _named(name: str) -> Any:

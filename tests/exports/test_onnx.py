@@ -27,8 +27,9 @@ from remedi_spark.maths.calibrators import (
     PlattCalibrator,
 )
 from remedi_spark.maths.label_scale import LabelScale, ScoreMap
-from remedi_spark.models.catboost import Columns, serialized
-from remedi_spark.models.net import payload
+from remedi_spark.models.catboost.fit import serialized
+from remedi_spark.models.catboost.predict import Columns
+from remedi_spark.models.nets.fit import payload
 from remedi_spark.models.nets.training import Recipe, Rows, train
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.samples.schema import Feature, FeatureContract

@@ -20,8 +20,8 @@ from sklearn.metrics import roc_auc_score
 
 from remedi_spark.errors import InputError
 from remedi_spark.maths.focal import best_constant, lightgbm_objective
-from remedi_spark.models.jvm import build
-from remedi_spark.models.jvm.focal import check_trees, jar_path, set_focal_objective
+from remedi_spark.models.lightgbm.jvm import build
+from remedi_spark.models.lightgbm.jvm.focal import check_trees, jar_path, set_focal_objective
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -259,7 +259,7 @@ class _Untouched:
 
 
 def test_the_jar_records_its_source() -> None:
-    assert manifest()["Source-SHA-256"] == build.source_digest(), "run python -m remedi_spark.models.jvm.build"
+    assert manifest()["Source-SHA-256"] == build.source_digest(), "run python -m remedi_spark.models.lightgbm.jvm.build"
 
 
 def test_the_jar_is_what_the_source_compiles_to(spark: SparkSession, tmp_path: Any) -> None:

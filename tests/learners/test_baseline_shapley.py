@@ -13,11 +13,12 @@ import pytest
 from catboost import CatBoost
 
 from remedi_spark.maths.label_scale import LabelScale
-from remedi_spark.models import lightgbm_reasons
-from remedi_spark.models.catboost import Columns, load, serialized
-from remedi_spark.models.catboost_json import as_json, slots_of_splits
+from remedi_spark.models.catboost.fit import serialized
+from remedi_spark.models.catboost.json_model import as_json, slots_of_splits
+from remedi_spark.models.catboost.predict import Columns, load
 from remedi_spark.models.contract import Array, Predictor
-from remedi_spark.models.lightgbm_trees import Question, read_trees
+from remedi_spark.models.lightgbm import reasons as lightgbm_reasons
+from remedi_spark.models.lightgbm.trees import Question, read_trees
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.reference import Reference
 from remedi_spark.samples.layout import Layout, Slot

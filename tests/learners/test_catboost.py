@@ -12,7 +12,8 @@ import pytest
 from catboost import CatBoostClassifier, CatBoostRegressor
 
 from remedi_spark.config.chain import CatBoostConfig
-from remedi_spark.models.catboost import CatBoostLearner, load
+from remedi_spark.models.catboost.fit import CatBoostLearner
+from remedi_spark.models.catboost.predict import load
 from remedi_spark.models.predictors import load_predictor
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from remedi_spark.config.chain import LightGBMConfig
-from remedi_spark.models.lightgbm import LightGBMLearner
+from remedi_spark.models.lightgbm.fit import LightGBMLearner
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.spark import jvm
 from remedi_spark.spark.builds import build_of

@@ -19,11 +19,11 @@ from pyspark.sql import functions as F
 from sklearn.metrics import roc_auc_score
 
 from remedi_spark.config.chain import LightGBMConfig
-from remedi_spark.models import lightgbm_ring
 from remedi_spark.models.contract import FitError
-from remedi_spark.models.lightgbm import LightGBMLearner
-from remedi_spark.models.lightgbm_ring import MINE, SHARED, _spread, _training_function
-from remedi_spark.models.lightgbm_task import Focal, TaskFit, _train
+from remedi_spark.models.lightgbm import ring as lightgbm_ring
+from remedi_spark.models.lightgbm.fit import LightGBMLearner
+from remedi_spark.models.lightgbm.ring import MINE, SHARED, _spread, _training_function
+from remedi_spark.models.lightgbm.task import Focal, TaskFit, _train
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.task_rows import task_rows
 from remedi_spark.spark import whole_partitions

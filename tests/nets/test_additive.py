@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from remedi_spark.models.nets.additive import fit_path, train_additive
+from remedi_spark.models.additive.training import fit_path, train_additive
 from remedi_spark.models.nets.inputs import InputStats
 from remedi_spark.models.nets.models import Additive, build
 from remedi_spark.models.nets.training import Rows, margin, tensor_rows

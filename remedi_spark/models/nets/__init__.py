@@ -1,0 +1,1 @@
+"""Torch nets: ``fit`` (on Spark), ``training``, ``models``, ``predict``, ``attribution`` (reasons), ``onnx``."""

@@ -1,6 +1,6 @@
 """XGBoost: by ``xgboost.spark`` over several workers, by the library itself inside one task where one is enough.
 
-Over Spark Connect several workers join by the library's own collectives (:mod:`remedi_spark.models.xgboost_ring`).
+Over Spark Connect several workers join by the library's own collectives (:mod:`remedi_spark.models.xgboost.ring`).
 
 ``xgboost.spark`` synchronises its workers by Spark's barrier, whose every call waits a second or more even when there
 is but one worker: on some thousand rows that is nearly all of the time. The trees are those of the same library.
@@ -20,7 +20,7 @@ from remedi_spark.config.chain import XGBoostConfig
 from remedi_spark.models.amounts import amount_objective, log_of_amounts
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, FitError, TrainingSet, X
 from remedi_spark.models.task_rows import COLUMNS, task_rows
-from remedi_spark.models.xgboost_ring import joined
+from remedi_spark.models.xgboost.ring import joined
 from remedi_spark.spark.capabilities import capabilities
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_counted

@@ -47,7 +47,7 @@ def jar_path() -> Path:
     Raises:
         InputError: the package is not installed as files (for example imported from a zip).
     """
-    path = Path(str(resources.files("remedi_spark.models.jvm").joinpath(JAR_NAME)))
+    path = Path(str(resources.files("remedi_spark.models.lightgbm.jvm").joinpath(JAR_NAME)))
     if not path.is_file():
         raise InputError(
             f"{JAR_NAME}: found no such file at {path}, expected it beside the package's code; install the wheel rather"

@@ -4,6 +4,11 @@ A symmetric tree asks one question a level, so that the leaves of a row and of t
 two differ, and a row's contributions depend on its leaf alone. Players are what the levels read: a feature, or the
 several features of a combination, which CatBoost's statistics know only as a whole (its own SHAP values do the same).
 A combination's share goes in equal parts to those of its features that differ from the reference row.
+
+CatBoost's own SHAP values with ``reference_data`` are the same where no split reads a combination
+(``tests/learners/test_shapley_peers.py``), but take tens of times as long, give a combination's share also to features
+that are as in the reference row, and make every slot of the encoded row a player. ``shap`` cannot read a CatBoost model
+that was loaded from its bytes.
 """
 
 from __future__ import annotations

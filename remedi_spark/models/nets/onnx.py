@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -14,13 +15,15 @@ from torch import Tensor, nn
 
 from remedi_spark.models.nets.models import build
 from remedi_spark.models.nets.training import pooled
+from remedi_spark.models.onnx_graph import OPSET, Graph
+from remedi_spark.samples.layout import Layout
 from remedi_spark.storage.fitted import Fitted
 
 
 class NetsOfFolds(nn.Module):
     """The sum of the margins of all nets, each on its fold's encoding: (n, folds, width) -> (n,)."""
 
-    def __init__(self, students: list[list[Fitted]]) -> None:
+    def __init__(self, students: Sequence[Sequence[Fitted]]) -> None:
         super().__init__()
         stored = [
             (fold, one.slope, torch.load(io.BytesIO(one.payload), weights_only=True))
@@ -44,7 +47,13 @@ def _restored(stored: dict[str, Any]) -> nn.Module:
     return net.eval()
 
 
-def export_nets(students: list[list[Fitted]], folds: int, width: int, opset: int) -> onnx.ModelProto:
+def margins(graph: Graph, students: Sequence[Sequence[Fitted]], layout: Layout, encoded: Sequence[str]) -> str:
+    """Add nets to the graph, given each fold's encoded rows; return the sum of their margins less shifts, (rows,)."""
+    stacked = graph.add("Concat", *[graph.add("Unsqueeze", x, graph.ints([1])) for x in encoded], axis=1)
+    return graph.splice(_exported(students, len(encoded), layout.width), "x", stacked)
+
+
+def _exported(students: Sequence[Sequence[Fitted]], folds: int, width: int) -> onnx.ModelProto:
     """Return the graph from ``x`` (rows, folds, width), float64, to ``nets`` (rows,), float64."""
     module = NetsOfFolds(students).eval()
     example = torch.zeros(3, folds, width, dtype=torch.float64)
@@ -60,7 +69,7 @@ def export_nets(students: list[list[Fitted]], folds: int, width: int, opset: int
                 traced,
                 (example,),
                 dynamo=True,
-                opset_version=opset,
+                opset_version=OPSET,
                 input_names=["x"],
                 output_names=["nets"],
                 verbose=False,

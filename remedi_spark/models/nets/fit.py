@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from remedi_spark.config.chain import DeepFMConfig, MLPConfig, NetConfig, TabMConfig
-from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, FitError, TrainingSet, X
+from remedi_spark.models.contract import LABELS, ROW_WEIGHT, TARGET, VALID, FitError, TrainingSet, X
 from remedi_spark.samples.encoder_fit import matrix
 from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.partitions import shape
@@ -22,9 +22,6 @@ from remedi_spark.storage.fitted import Fitted
 if TYPE_CHECKING:
     from remedi_spark.models.nets.smoothing import FeatureSmoothing
     from remedi_spark.models.nets.training import Rows, Trained
-
-LABELS = "labels"
-"""Optional column of a training set: the 0/1 label beside a teacher's logit, null where unknown."""
 
 
 @dataclass(frozen=True)

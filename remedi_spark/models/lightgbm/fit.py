@@ -10,9 +10,9 @@ from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.maths.focal import HESSIAN_FLOOR, best_constant
 from remedi_spark.models.amounts import amount_objective, log_of_amounts
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
-from remedi_spark.models.jvm.focal import check_trees, set_focal_objective
-from remedi_spark.models.lightgbm_ring import fit_in_ring
-from remedi_spark.models.lightgbm_task import Focal, TaskFit, fit_in_one_task
+from remedi_spark.models.lightgbm.jvm.focal import check_trees, set_focal_objective
+from remedi_spark.models.lightgbm.ring import fit_in_ring
+from remedi_spark.models.lightgbm.task import Focal, TaskFit, fit_in_one_task
 from remedi_spark.progress import step
 from remedi_spark.spark.jvm import has_synapseml
 from remedi_spark.spark.partitions import shape

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from remedi_spark.delivery.onnx_trees import Ensemble
 from remedi_spark.errors import InputError
-from remedi_spark.models.catboost import Columns, load
-from remedi_spark.models.catboost_json import as_json, statistic_of_split
+from remedi_spark.models.catboost.json_model import as_json, statistic_of_split
+from remedi_spark.models.catboost.predict import Columns, load
+from remedi_spark.models.onnx_trees import Ensemble
 
 if TYPE_CHECKING:
-    from remedi_spark.delivery.onnx_model import Graph
+    from remedi_spark.models.onnx_graph import Graph
     from remedi_spark.samples.layout import Layout
     from remedi_spark.storage.fitted import Fitted
 
@@ -63,7 +63,7 @@ class Model:
         return unsigned.astype(np.int32)
 
 
-def catboost_margin(graph: Graph, fitted: Fitted, layout: Layout, x: str, name: str) -> str:
+def margin(graph: Graph, fitted: Fitted, layout: Layout, x: str) -> str:
     """Add a fitted model to the graph; return its margins, (rows,), of encoded rows ``x``, (rows, width).
 
     Raises:
@@ -78,9 +78,7 @@ def catboost_margin(graph: Graph, fitted: Fitted, layout: Layout, x: str, name: 
     inputs = _Inputs(graph, model, numbers, [codes[slot] for slot in model.columns.categories])
     ensemble = _ensemble(model, inputs)
     table = graph.add("Concat", numbers, *inputs.added, axis=1) if inputs.added else numbers
-    graph.nodes.append(ensemble.to_node(table, name))
-    margin = graph.add("Cast", graph.add("Squeeze", name, graph.ints([1])), to=TensorProto.DOUBLE)
-    return graph.add("Add", margin, graph.number(ensemble.start))
+    return ensemble.add_to(graph, table)
 
 
 class _Inputs:

@@ -36,7 +36,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import ROW_HASH
 from remedi_spark.models.contract import VALID, FitError, TrainingSet
-from remedi_spark.models.lightgbm_task import TaskFit, lightgbm_parameters
+from remedi_spark.models.lightgbm.task import TaskFit, lightgbm_parameters
 from remedi_spark.models.task_rows import COLUMNS, TaskRows, task_rows
 from remedi_spark.spark.partitions import place, uniform
 from remedi_spark.spark.whole_partitions import LostMemberError, Member, members, run_tasks

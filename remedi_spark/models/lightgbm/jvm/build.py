@@ -1,4 +1,4 @@
-"""Build ``remedi-focal.jar`` from ``FocalLoss.java``: ``python -m remedi_spark.models.jvm.build``.
+"""Build ``remedi-focal.jar`` from ``FocalLoss.java``: ``python -m remedi_spark.models.lightgbm.jvm.build``.
 
 Needs a JDK (``javac`` of ``JAVA_HOME`` or on the path) and the local Spark session, which fetches the jars to compile
 against. The same source and the same JDK release give the same bytes. The manifest records both, so a stale jar is
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from remedi_spark.errors import InputError
-from remedi_spark.models.jvm.focal import JAR_NAME, OBJECTIVE_CLASS
+from remedi_spark.models.lightgbm.jvm.focal import JAR_NAME, OBJECTIVE_CLASS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from remedi_spark.config.chain import AdditiveConfig
 from remedi_spark.models.contract import TrainingSet
-from remedi_spark.models.net import fit_together, net_rows, payload
+from remedi_spark.models.nets.fit import fit_together, net_rows, payload
 from remedi_spark.samples.layout import Layout
 from remedi_spark.storage.fitted import Fitted
 
@@ -25,7 +25,7 @@ class AdditiveLearner:
         settings = self.config.model_dump(include={"n_bins", "penalties", "iterations"})
 
         def work(table: pa.Table) -> bytes:
-            from remedi_spark.models.nets.additive import train_additive
+            from remedi_spark.models.additive.training import train_additive
 
             slots = Layout.from_dict(layout)
             return payload(train_additive(net_rows(table, slots.width), slots, loss=loss, **settings), loss)

@@ -1,0 +1,1 @@
+"""CatBoost: ``fit``, ``predict``, ``reasons`` (from its JSON, ``json_model``), ``onnx``."""

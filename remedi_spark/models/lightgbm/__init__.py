@@ -1,0 +1,1 @@
+"""LightGBM: ``fit`` (by SynapseML, ``task`` or ``ring``), ``predict``, ``reasons`` (of ``trees``), ``onnx``."""

@@ -1,0 +1,44 @@
+"""An XGBoost model as an ONNX tree ensemble, from the booster's own dump.
+
+onnxmltools' converter gives the same (``tests/exports/test_onnx_peers.py``), but a model of its own, with an input for
+each of them, where these trees are a part of the student's graph; and a user would have to install it for that.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+
+from remedi_spark.models.onnx_graph import Graph
+from remedi_spark.models.onnx_trees import Ensemble
+from remedi_spark.samples.layout import Layout
+from remedi_spark.storage.fitted import Fitted
+
+
+def margin(graph: Graph, fitted: Fitted, layout: Layout, x: str) -> str:
+    """Add a fitted model to the graph; return its margins, (rows,), of encoded rows ``x``, (rows, width)."""
+    return _ensemble(fitted).add_to(graph, x)
+
+
+def _ensemble(fitted: Fitted) -> Ensemble:
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(fitted.payload))
+    learner = json.loads(booster.save_raw("json"))["learner"]
+    start = float(learner["learner_model_param"]["base_score"].strip("[]"))
+    if "logistic" in learner["objective"]["name"]:
+        start = math.log(start) - math.log1p(-start)
+    ensemble = Ensemble(np.float32, start=start)
+    trees = learner["gradient_booster"]["model"]["trees"][: int(fitted.info["trees"])]
+    for number, tree in enumerate(trees):
+        columns = ("left_children", "right_children", "split_indices", "split_conditions", "default_left")
+        for node, (left, right, feature, value, default) in enumerate(zip(*(tree[c] for c in columns), strict=True)):
+            if left < 0:
+                ensemble.leaf(number, node, value)
+            else:
+                place = ensemble.branch(number, node, "BRANCH_LT", feature, value, bool(default))
+                ensemble.children(place, left, right)
+    return ensemble
