@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
+from remedi_spark.labels.measured import LabelBin, Measured, Size
 from remedi_spark.maths.label_scale import ScoreMap
 from remedi_spark.models.contract import Amounts, Array
 from remedi_spark.samples.layout import Layout
@@ -25,8 +26,7 @@ from remedi_spark.storage.store import ModelStore
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-Measured = dict[str, dict[str, Any]]
-"""By model: ``metrics``, ``intervals`` and what else the task measures."""
+    from remedi_spark.labels.weights import RowWeights
 
 
 @dataclass(frozen=True)
@@ -104,20 +104,24 @@ class Task(ABC):
         """Return the way from the student's margin to its published score; ``teacher`` holds out-of-fold margins."""
 
     @abstractmethod
-    def size(self, rows: DataFrame) -> dict[str, Any]:
-        """Return the counts of the measured rows that open ``metrics.json``."""
+    def size(self, rows: DataFrame) -> Size:
+        """Return the counts of the measured rows."""
 
     @abstractmethod
-    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
+    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Measure every model on the untouched rows."""
 
     @abstractmethod
-    def summary(self, measured: Measured) -> dict[str, Any]:
-        """Return the task's own parts of ``metrics.json``."""
+    def retention(self, student: Measured, teacher: Measured) -> dict[str, float | None]:
+        """Return what the student keeps of its teacher, by metric; 1: nothing lost."""
 
-    @abstractmethod
-    def sections(self, measured: Measured) -> dict[str, Any]:
-        """Return the task's own parts of the report."""
+    def row_weights(self) -> RowWeights | None:
+        """Return how rare labels were weighed; None where they were not."""
+        return None
+
+    def label_bins(self, student: Measured) -> list[LabelBin]:
+        """Return the student's errors along the label; none where that is 0 or 1."""
+        return []
 
 
 def task_of(config: Config, store: ModelStore) -> Task:
