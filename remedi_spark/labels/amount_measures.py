@@ -80,13 +80,11 @@ def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> Measu
     owners = np.unique(frame[OWNER].to_numpy(), return_inverse=True)[1]  # in an order of their own
     share, value = value_curve(labels, scores, GAINS_POINTS)
     return Measured(
-        model=model,
-        metrics={**metrics},
+        model=model, metrics={**metrics}, gains=gains_of(model, share, value),
         intervals=_intervals(labels, scores, owners, k, resamples) if resamples else {},
-        gains=gains_of(model, share, value),
         shots={shot: {**found} for shot, found in by_shot.items()},
         error_by_bin=_error_by_bin(labels, np.abs(scores - labels), shots),
-    )
+    )  # fmt: skip
 
 
 def _error_by_bin(labels: Array, errors: Array, shots: Shots) -> list[float | None]:

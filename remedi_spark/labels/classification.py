@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import LABEL, PART, WEIGHT
 from remedi_spark.labels.alignment import align, binned_margins, binned_rows, fit_alignment, log_odds
 from remedi_spark.labels.kind import Task
-from remedi_spark.labels.measured import Measured, Size, ratio
+from remedi_spark.labels.measured import Measured
 from remedi_spark.labels.measures import measure_models
 from remedi_spark.maths.calibrator_choice import best_calibrator
 from remedi_spark.maths.label_scale import ScoreMap
@@ -32,6 +32,7 @@ class Classification(Task):
     baselines: ClassVar[dict[str, str]] = {
         name: name for name in ("mean", "rank_mean", "stack_lr", "selection")
     }  # fmt: skip
+    retained: ClassVar[tuple[str, ...]] = ("ap", "recall_at_k")
     only_rank: ClassVar[tuple[str, ...]] = ("rank_mean",)
     """Baselines whose scores are no probabilities."""
 
@@ -75,15 +76,6 @@ class Classification(Task):
         logits, labels, weights, folds = binned_rows(binned_margins(teacher, ["fuser"]))
         return best_calibrator(logits, labels, groups=folds, weights=weights, seed=self.config.seed)
 
-    def size(self, rows: DataFrame) -> Size:
-        """Return rows, positives and their share."""
-        found, positives = map(int, rows.agg(F.count("*"), F.sum(LABEL)).collect()[0])
-        return Size(rows=found, positives=positives, prior=positives / found)
-
     def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Return ranking and calibration metrics, intervals, gains and reliability."""
         return measure_models(rows, scores, k, self.config.evaluation.bootstrap, self.only_rank)
-
-    def retention(self, student: Measured, teacher: Measured) -> dict[str, float | None]:
-        """Return the share of AP and of recall at K."""
-        return {name: ratio(student.metrics[name], teacher.metrics[name]) for name in ("ap", "recall_at_k")}

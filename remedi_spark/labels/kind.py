@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import WEIGHT
+from remedi_spark.columns import LABEL, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.labels.measured import LabelBin, Measured, Size
@@ -44,6 +44,8 @@ class Task(ABC):
     """What owners with a rare label are called."""
     baselines: ClassVar[dict[str, str]]
     """Baselines worth measuring, each with its column of ``fused_scores``."""
+    retained: ClassVar[tuple[str, ...]]
+    """Metrics of which a student is to keep what its teacher has."""
     files: ClassVar[tuple[str, ...]] = ()
     """What :meth:`measure_labels` and :meth:`choose_weights` store."""
 
@@ -103,20 +105,20 @@ class Task(ABC):
     def score_map(self, teacher: DataFrame) -> ScoreMap:
         """Return the way from the student's margin to its published score; ``teacher`` holds out-of-fold margins."""
 
-    @abstractmethod
     def size(self, rows: DataFrame) -> Size:
-        """Return the counts of the measured rows."""
+        """Return how many rows are measured, and what there is to reach among them."""
+        found, total = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
+        if self.binary:
+            return Size(rows=found, positives=int(total), prior=total / found)
+        return Size(rows=found, total=total, positives=None, prior=None)
 
     @abstractmethod
     def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Measure every model on the untouched rows."""
 
-    @abstractmethod
-    def retention(self, student: Measured, teacher: Measured) -> dict[str, float | None]:
-        """Return what the student keeps of its teacher, by metric; 1: nothing lost."""
-
+    @property
     def row_weights(self) -> RowWeights | None:
-        """Return how rare labels were weighed; None where they were not."""
+        """How rare labels are weighed; None where they are not."""
         return None
 
     def label_bins(self, student: Measured) -> list[LabelBin]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -105,12 +106,17 @@ class Measured(Part):
     """``None`` where there is nothing to reach."""
     reliability: list[ReliabilityBin] = Field(default_factory=list)
     """Empty: the scores are no probabilities."""
-    shots: dict[str, dict[str, Number]] | None = None
+    shots: dict[str, dict[str, Number]] = Field(default_factory=dict)
     """Regression: rows and errors by how many training rows had a label like it."""
     error_by_bin: list[Number] = Field(default_factory=list)
     """Regression: mean absolute error by label bin; ``None`` without rows."""
 
 
-def ratio(above: Number, below: Number) -> Number:
-    """Return above / below, None where it is not defined."""
+def retention(student: Measured, teacher: Measured, names: Iterable[str]) -> dict[str, Number]:
+    """Return by metric what the student keeps of its teacher; 1: nothing lost, of an error (mae) too."""
+    pairs = {name: (student.metrics[name], teacher.metrics[name]) for name in names}
+    return {name: _ratio(*(pair[::-1] if name == "mae" else pair)) for name, pair in pairs.items()}
+
+
+def _ratio(above: Number, below: Number) -> Number:
     return above / below if above is not None and below else None

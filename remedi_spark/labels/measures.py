@@ -11,14 +11,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, OWNER
 from remedi_spark.labels.levels import choose_levels
-from remedi_spark.labels.measured import (
-    Fidelity,
-    GainsCurve,
-    Measured,
-    ReliabilityBin,
-    Segment,
-    SnapshotResult,
-)
+from remedi_spark.labels.measured import Fidelity, GainsCurve, Measured, ReliabilityBin, Segment, SnapshotResult
 from remedi_spark.maths.bootstrap import Difference, bootstrap_intervals, paired_bootstrap
 from remedi_spark.maths.calibration import reliability_table
 from remedi_spark.maths.ranking import gains_curve, ranking_metrics

@@ -20,7 +20,7 @@ from remedi_spark.config.regression import ZERO_INFLATED
 from remedi_spark.labels.amount_measures import Shots, measure_amounts
 from remedi_spark.labels.counts import amount_column, count_labels, fit_scale, margin_column
 from remedi_spark.labels.kind import Task
-from remedi_spark.labels.measured import LabelBin, Measured, Size, ratio
+from remedi_spark.labels.measured import LabelBin, Measured
 from remedi_spark.labels.weights import Errors, RowWeights, best_weights, row_weight, try_weights
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale, ScoreMap
@@ -47,6 +47,7 @@ class Regression(Task):
     loss: ClassVar[str] = "mse"
     rare_owners: ClassVar[str] = "owners with a label in the upper tail"
     baselines: ClassVar[dict[str, str]] = {"mean": "mean", "stack": "stack_lr", "selection": "selection"}
+    retained: ClassVar[tuple[str, ...]] = ("value_at_k", "mae")
     files: ClassVar[tuple[str, ...]] = ("labels.json", "label_weights.json")
 
     @cached_property
@@ -54,12 +55,9 @@ class Regression(Task):
         stored: dict[str, Any] = self.store.load(LABELS)
         return stored
 
-    def row_weights(self) -> RowWeights:
-        """Return which weights were chosen, and what was tried."""
-        return self._weights
-
     @cached_property
-    def _weights(self) -> RowWeights:
+    def row_weights(self) -> RowWeights:
+        """Which weights were chosen, and what was tried."""
         return RowWeights.model_validate(self.store.load(WEIGHTS))
 
     @property
@@ -70,7 +68,7 @@ class Regression(Task):
     @property
     def density(self) -> LabelDensity:
         """Training labels by bin, and the weight of each bin; edges are margins."""
-        return LabelDensity.from_dict(self._labels["densities"][self._weights.kind])
+        return LabelDensity.from_dict(self._labels["densities"][self.row_weights.kind])
 
     def rare_above(self, labelled: DataFrame) -> float:
         """Return the 95 % quantile of the labels, or the next lower one that is below the highest label."""
@@ -151,31 +149,18 @@ class Regression(Task):
         """Return the scale: a calibration to the mean would undo the weights of the rare labels."""
         return self.scale
 
-    def size(self, rows: DataFrame) -> Size:
-        """Return rows and the total of their labels."""
-        found = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
-        return Size(rows=found[0], total=found[1], positives=None, prior=None)
-
     def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Return errors overall and by how rare the label was in training, and the worth of the ranking."""
         config = self.config.regression
         shots = Shots(self.scale, self.density.edges, self.density.counts, config.many, config.few)
         return measure_amounts(rows, scores, k, shots, self.config.evaluation.bootstrap)
 
-    def retention(self, student: Measured, teacher: Measured) -> dict[str, float | None]:
-        """Return the share of the value at K, and of the accuracy."""
-        mine, its = student.metrics, teacher.metrics
-        return {"value_at_k": ratio(mine["value_at_k"], its["value_at_k"]), "mae": ratio(its["mae"], mine["mae"])}
-
     def label_bins(self, student: Measured) -> list[LabelBin]:
         """Return the bins with their rows and weights in training, and the student's errors."""
-        density = self.density
-        edges = np.asarray(density.edges)
+        density, edges = self.density, np.asarray(self.density.edges)
         centres = self.scale((edges[:-1] + edges[1:]) / 2)
         bins = zip(centres, density.counts, density.weights, student.error_by_bin, strict=True)
-        return [
-            LabelBin(label=label, rows=int(rows), weight=weight, error=error) for label, rows, weight, error in bins
-        ]
+        return [LabelBin(label=at, rows=int(rows), weight=weight, error=error) for at, rows, weight, error in bins]
 
 
 def _beside(errors: Mapping[str, Errors], kind: str) -> str:

@@ -20,7 +20,7 @@ from remedi_spark.config.chain import EXPERTS
 from remedi_spark.ensemble.student_parts import parts_of
 from remedi_spark.features.state import read_state
 from remedi_spark.labels.kind import Task, task_of
-from remedi_spark.labels.measured import Fidelity, Measured, Segment, Size, SnapshotResult
+from remedi_spark.labels.measured import Fidelity, Measured, Segment, Size, SnapshotResult, retention
 from remedi_spark.labels.measures import compare_models, fidelity, measure_segments, measure_snapshots
 from remedi_spark.maths.label_scale import score_map_from_dict
 from remedi_spark.progress import log, run_id, side_work
@@ -30,26 +30,7 @@ from remedi_spark.report.explained import WEIGHT, draw_rows
 from remedi_spark.report.health import health
 from remedi_spark.report.metrics import Ablation, Metrics
 from remedi_spark.report.outline import Outline, outline
-from remedi_spark.report.page.model import (
-    DataHealth,
-    Effect,
-    Experts,
-    Explained,
-    FailedMember,
-    FeatureImportance,
-    Head,
-    InputHealth,
-    Kind,
-    ModelResult,
-    Provenance,
-    Report,
-    Retention,
-    Shipped,
-    Shot,
-    StageDuration,
-    TableVersion,
-    TrainingCurve,
-)
+from remedi_spark.report.page import model as page
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.holdout import TEST
 from remedi_spark.samples.schema import FeatureContract
@@ -61,7 +42,7 @@ from remedi_spark.scoring.monitoring.measures import against_training
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.side_by_side import together
-from remedi_spark.storage.store import ModelStore, write_bytes, write_json
+from remedi_spark.storage.store import ModelStore, read_bytes, write_bytes, write_json
 from remedi_spark.storage.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
@@ -93,7 +74,7 @@ _CHANCE = 0.5
 """AUC of a list drawn by lot."""
 _HEAD = ("task", "label", "measured_on", "rows", "total", "positives", "prior", "k", "budget")
 _SHOT = ("rows", "mae", "rmse", "gmae")
-_KINDS: dict[str, Kind] = {
+_KINDS: dict[str, page.Kind] = {
     "mean": "baseline", "rank_mean": "baseline", "stack_lr": "baseline", "stack": "baseline", "selection": "baseline",
     "fuser": "fuser", "student": "student",
 }  # fmt: skip
@@ -104,10 +85,10 @@ class _Student:
     """What there is to know of the student: how it follows its teacher, who decides, and what drives it."""
 
     fidelity: Fidelity
-    experts: Experts
-    importance: list[FeatureImportance]
-    explained: Explained
-    effects: list[Effect]
+    experts: page.Experts
+    importance: list[page.FeatureImportance]
+    explained: page.Explained
+    effects: list[page.Effect]
     segments: list[Segment]
 
 
@@ -119,7 +100,7 @@ class _Found:
     ablations: dict[str, Ablation]
     student: _Student
     over_time: list[SnapshotResult]
-    data_health: DataHealth | None
+    data_health: page.DataHealth | None
 
 
 def run(
@@ -148,28 +129,20 @@ def run(
         k = max(1, math.ceil(config.scores.budget * size.rows))
         names = [*models, *task.baselines, "fuser", "student", *ablations]
         found = _measure(workspace, config, phase, rows, size, k, names, ablations)
-    student = found.models["student"]
+    measured, student = found.models, found.models["student"]
     metrics = Metrics(
-        task=config.task,
-        label=label,
-        **dict(size),
-        k=k,
-        measured_on=facts["measured_on"],
-        budget=config.scores.budget,
-        seed=config.seed,
-        models={name: one.metrics for name, one in found.models.items()},
-        intervals={name: one.intervals for name, one in found.models.items()},
-        shots={name: one.shots for name, one in found.models.items() if one.shots} or None,
-        retention=task.retention(student, found.models["fuser"]),
-        regression=None if task.binary else config.regression,
-        row_weights=task.row_weights(),
-        ablations=found.ablations or None,
-        fidelity=found.student.fidelity,
-        student=Shipped(**parts_of(workspace, phase).to_dict()),
+        task=config.task, label=label, **dict(size), k=k, measured_on=facts["measured_on"],
+        budget=config.scores.budget, seed=config.seed,
+        models={name: one.metrics for name, one in measured.items()},
+        intervals={name: one.intervals for name, one in measured.items()},
+        shots=None if task.binary else {name: one.shots for name, one in measured.items()},
+        retention=retention(student, measured["fuser"], task.retained),
+        regression=None if task.binary else config.regression, row_weights=task.row_weights,
+        ablations=found.ablations or None, fidelity=found.student.fidelity,
+        student=page.Shipped(**parts_of(workspace, phase).to_dict()),
         warnings=[*facts.get("warnings", []), *_nothing_learned(student, size)],
-        failed=[FailedMember(**failed) for failed in facts.get("failed", [])],
-        fits=facts["phases"][phase].get("fits", {}),
-    )
+        failed=facts.get("failed", []), fits=facts["phases"][phase].get("fits", {}),
+    )  # fmt: skip
     report = _report(workspace, config, phase, metrics, found, durations, task)
     write_json(workspace.bundle / "metrics.json", metrics.tree())
     write_bytes(workspace.bundle / "report.json", report.model_dump_json(indent=1).encode())
@@ -217,9 +190,8 @@ def _differences(rows: DataFrame, ablations: Sequence[str], k: int, resamples: i
 def render_report(bundle: Path) -> Path:
     """Rebuild ``report.html`` from what was stored; needs no Spark."""
     from remedi_spark.report.page.render import render  # plotly and its page: for the driver alone
-    from remedi_spark.storage.store import read_bytes
 
-    report = Report.model_validate_json(read_bytes(bundle / "report.json"))
+    report = page.Report.model_validate_json(read_bytes(bundle / "report.json"))
     write_bytes(bundle / "report.html", render(report).encode())
     return bundle / "report.html"
 
@@ -257,43 +229,35 @@ def _calibrated(store: ModelStore) -> Any:
 def _report(
     workspace: Workspace, config: Config, phase: str, metrics: Metrics, found: _Found, durations: dict[str, float],
     task: Task,
-) -> Report:  # fmt: skip
+) -> page.Report:  # fmt: skip
     student = found.models["student"]
-    return Report(
-        head=_head(workspace, metrics),
-        warnings=metrics.warnings,
-        failed=metrics.failed,
+    return page.Report(
+        head=_head(workspace, metrics), warnings=metrics.warnings, failed=metrics.failed,
         models=[
-            ModelResult(
-                name=name,
-                kind="ablation" if name in found.ablations else _KINDS.get(name, "base"),
-                metrics=one.metrics,
-                intervals=one.intervals,
+            page.ModelResult(
+                name=name, kind="ablation" if name in found.ablations else _KINDS.get(name, "base"),
+                metrics=one.metrics, intervals=one.intervals,
                 rows_used=metrics.fits.get(name, {}).get("rows_used", []),
             )
             for name, one in found.models.items()
         ],
-        retention=Retention(**metrics.retention),
-        shipped=metrics.student,
+        retention=page.Retention(**metrics.retention), shipped=metrics.student,
         gains=[one.gains for one in found.models.values() if one.gains],
         calibration=student.reliability,
         shots=[
-            Shot.model_validate({"model": name, "shot": shot, **{key: errors[key] for key in _SHOT}})
+            page.Shot.model_validate({"model": name, "shot": shot, **{key: errors[key] for key in _SHOT}})
             for name in ("fuser", "student")
-            for shot, errors in (found.models[name].shots or {}).items()
+            for shot, errors in found.models[name].shots.items()
         ],
-        label_bins=task.label_bins(student),
-        **vars(found.student),
-        over_time=found.over_time,
-        data_health=found.data_health,
-        training_curves=_curves(workspace, phase, config.task),
-        provenance=_provenance(workspace, config, durations),
-    )
+        label_bins=task.label_bins(student), **vars(found.student),
+        over_time=found.over_time, data_health=found.data_health,
+        training_curves=_curves(workspace, phase, config.task), provenance=_provenance(workspace, config, durations),
+    )  # fmt: skip
 
 
-def _head(workspace: Workspace, metrics: Metrics) -> Head:
+def _head(workspace: Workspace, metrics: Metrics) -> page.Head:
     moment = datetime.now(UTC).replace(microsecond=0)
-    return Head.model_validate({
+    return page.Head.model_validate({
         "title": f"Who to contact: {metrics.label}", "run_id": run_id(), "generated_at": moment.isoformat(),
         "model_version": load_parts(workspace.bundle).model_version, **{name: getattr(metrics, name) for name in _HEAD},
     })  # fmt: skip
@@ -319,7 +283,7 @@ def _student(
 
 def _importance(
     workspace: Workspace, contract: FeatureContract, rows: DataFrame, spread: Outline
-) -> tuple[list[FeatureImportance], Explained]:
+) -> tuple[list[page.FeatureImportance], page.Explained]:
     drawn = draw_rows(rows, "student", spread.listed, EXPLAINED_ROWS)
     explained = join_rows(rows.select(*KEY, *contract.columns), F.broadcast(drawn))
     return importance(explained.select(OWNER, *contract.columns, WEIGHT), load_parts(workspace.bundle))
@@ -342,7 +306,7 @@ def _over_time(rows: DataFrame, budget: float, contract: FeatureContract) -> lis
 
 def _health(
     workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame
-) -> DataHealth | None:
+) -> page.DataHealth | None:
     """Say how the rows scored last differ from training or, where none were scored, the measured rows."""
     parts, read = load_parts(workspace.bundle), sources_read(workspace.tables)
     found = None
@@ -363,38 +327,35 @@ def _health(
     return health(drift, "rows measured on", now.rows, sources=read)
 
 
-def sources_read(tables: Tables) -> list[InputHealth]:
+def sources_read(tables: Tables) -> list[page.InputHealth]:
     """Return rows and quarantined rows of every table that stage 1 has read; none where features came ready made."""
     state = read_state(tables)
     found = state.findings.items() if state is not None else ()
-    return [InputHealth(name=name, rows=facts["rows"], quarantined=facts["failed"]) for name, facts in found]
+    return [page.InputHealth(name=name, rows=facts["rows"], quarantined=facts["failed"]) for name, facts in found]
 
 
-def _curves(workspace: Workspace, phase: str, task: str) -> list[TrainingCurve]:
+def _curves(workspace: Workspace, phase: str, task: str) -> list[page.TrainingCurve]:
     loss = {"classification": "log-loss", "regression": "weighted squared error"}[task]
-    curves = []
-    for path in sorted((workspace.models(phase).root / "base_models").glob("*/fold_*.json")):
-        fitted = workspace.models(phase).load(str(path.relative_to(workspace.models(phase).root).with_suffix("")))
-        valid = fitted["info"].get("curve")
-        if valid:
-            fold = int(path.stem.removeprefix("fold_"))
-            steps = list(range(1, len(valid) + 1))
-            curves.append(TrainingCurve(
-                model=path.parent.name, fold=fold, iteration=steps, train=[], valid=valid,
-                loss=f"{loss} on inner validation, by epoch",
+    store, curves = workspace.models(phase), []
+    for path in sorted((store.root / "base_models").glob("*/fold_*.json")):
+        model, fold = path.parent.name, path.stem
+        if valid := store.load(f"base_models/{model}/{fold}")["info"].get("curve"):
+            curves.append(page.TrainingCurve(
+                model=model, fold=int(fold.removeprefix("fold_")), iteration=list(range(1, len(valid) + 1)), train=[],
+                valid=valid, loss=f"{loss} on inner validation, by epoch",
             ))  # fmt: skip
     return curves
 
 
-def _provenance(workspace: Workspace, config: Config, durations: dict[str, float]) -> Provenance:
+def _provenance(workspace: Workspace, config: Config, durations: dict[str, float]) -> page.Provenance:
     tables = [name for name in ("owner_features", "samples", "oof_predictions", "fused_scores", "student_scores")
               if workspace.tables.exists(name)]  # fmt: skip
-    return Provenance(
+    return page.Provenance(
         configuration=_shown(config),
         versions={"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
         seeds={"seed": config.seed},
-        tables=[TableVersion(name=name, version=workspace.tables.stamp(name)) for name in tables],
-        durations=[StageDuration(stage=stage, seconds=seconds) for stage, seconds in durations.items()],
+        tables=[page.TableVersion(name=name, version=workspace.tables.stamp(name)) for name in tables],
+        durations=[page.StageDuration(stage=stage, seconds=seconds) for stage, seconds in durations.items()],
     )
 
 

@@ -48,7 +48,6 @@ def test_every_measure_has_an_interval_around_it(spark: SparkSession) -> None:
     assert found["flat"].metrics["spearman"] is None
     assert found["flat"].intervals["spearman"] == (None, None)
     few = (table["label"] >= 20).to_numpy()
-    assert good.shots is not None
     assert good.shots["few"]["rows"] == few.sum()
     assert good.shots["few"]["mae"] == pytest.approx(np.abs(table["good"] - table["label"])[few].mean())
 
