@@ -177,5 +177,4 @@ def _compare(rows: DataFrame, config: Config) -> Comparison:
         k = max(1, math.ceil(config.scores.budget * size))
         scored = held.withColumns({name: F.col(name).cast("double") for name in (ONE, OTHER)})
         found = compare_models(scored, [(ONE, OTHER)], k, RESAMPLES, metric=config.mlflow.metric)[ONE, OTHER]
-    value, low, high = (math.nan if one is None else one for one in found)
-    return Comparison(config.mlflow.metric, int(size), int(positives), value, low, high)
+    return Comparison(config.mlflow.metric, int(size), int(positives), *found)

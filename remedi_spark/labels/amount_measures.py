@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from remedi_spark.columns import LABEL, OWNER
-from remedi_spark.labels.measures import GAINS_POINTS, by_model, plain
+from remedi_spark.labels.measured import Measured
+from remedi_spark.labels.measures import GAINS_POINTS, by_model, gains_of
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.maths.regression import (
     SMALLEST_ERROR,
@@ -51,8 +52,8 @@ class Shots:
 
 def measure_amounts(
     rows: DataFrame, scores: dict[str, Column], k: int, shots: Shots, resamples: int
-) -> dict[str, dict[str, Any]]:
-    """Return, by model, ``metrics``, ``intervals``, ``gains``, ``shots`` and ``error_by_bin`` (None without rows).
+) -> dict[str, Measured]:
+    """Return errors, intervals, gains of value, and errors by shot and label bin of each model.
 
     Args:
         rows: owner_id, label and what the score columns refer to.
@@ -64,8 +65,8 @@ def measure_amounts(
     return by_model(rows, scores, lambda frame: _measure(frame, k, shots, resamples))
 
 
-def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> dict[str, Any]:
-    labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
+def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> Measured:
+    model, labels, scores = frame["model"].iloc[0], frame[LABEL].to_numpy(), frame["score"].to_numpy()
     metrics = {
         "mae": mae(labels, scores),
         "rmse": rmse(labels, scores),
@@ -78,13 +79,12 @@ def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> dict[
     )
     owners = np.unique(frame[OWNER].to_numpy(), return_inverse=True)[1]  # in an order of their own
     share, value = value_curve(labels, scores, GAINS_POINTS)
-    return {
-        "metrics": {name: plain(value) for name, value in metrics.items()},
-        "gains": [share.tolist(), [plain(one) for one in value]],
-        "intervals": _intervals(labels, scores, owners, k, resamples) if resamples else {},
-        "shots": {shot: {name: plain(value) for name, value in found.items()} for shot, found in by_shot.items()},
-        "error_by_bin": _error_by_bin(labels, np.abs(scores - labels), shots),
-    }
+    return Measured(
+        model=model, metrics={**metrics}, gains=gains_of(model, share, value),
+        intervals=_intervals(labels, scores, owners, k, resamples) if resamples else {},
+        shots={shot: {**found} for shot, found in by_shot.items()},
+        error_by_bin=_error_by_bin(labels, np.abs(scores - labels), shots),
+    )  # fmt: skip
 
 
 def _error_by_bin(labels: Array, errors: Array, shots: Shots) -> list[float | None]:
@@ -97,7 +97,7 @@ def _error_by_bin(labels: Array, errors: Array, shots: Shots) -> list[float | No
 
 def _intervals(
     labels: Array, scores: Array, owners: npt.NDArray[np.intp], k: int, resamples: int, seed: int = 0
-) -> dict[str, list[float | None]]:
+) -> dict[str, tuple[float | None, float | None]]:
     """95 % percentile bootstrap over owners; errors are sums by owner, so that a resample costs one product."""
     errors = np.abs(scores - labels)
     parts = (np.ones(len(labels)), errors, errors**2, np.log(np.maximum(errors, SMALLEST_ERROR)))
@@ -115,7 +115,7 @@ def _intervals(
         drawn.append((absolute / rows, np.sqrt(squared / rows), np.exp(logs / rows), agreement, value.share(weights)))
     low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
     names = ("mae", "rmse", "gmae", "spearman", "value_at_k")
-    return {name: [plain(low[i]), plain(high[i])] for i, name in enumerate(names)}
+    return dict(zip(names, zip(low, high, strict=True), strict=True))
 
 
 def _ranks(places: npt.NDArray[np.intp], weights: npt.NDArray[np.int64]) -> Array:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, PART, WEIGHT
 from remedi_spark.labels.alignment import align, binned_margins, binned_rows, fit_alignment, log_odds
-from remedi_spark.labels.kind import Measured, Task
+from remedi_spark.labels.kind import Task
+from remedi_spark.labels.measured import Measured
 from remedi_spark.labels.measures import measure_models
 from remedi_spark.maths.calibrator_choice import best_calibrator
 from remedi_spark.maths.label_scale import ScoreMap
@@ -31,6 +32,7 @@ class Classification(Task):
     baselines: ClassVar[dict[str, str]] = {
         name: name for name in ("mean", "rank_mean", "stack_lr", "selection")
     }  # fmt: skip
+    retained: ClassVar[tuple[str, ...]] = ("ap", "recall_at_k")
     only_rank: ClassVar[tuple[str, ...]] = ("rank_mean",)
     """Baselines whose scores are no probabilities."""
 
@@ -74,45 +76,6 @@ class Classification(Task):
         logits, labels, weights, folds = binned_rows(binned_margins(teacher, ["fuser"]))
         return best_calibrator(logits, labels, groups=folds, weights=weights, seed=self.config.seed)
 
-    def size(self, rows: DataFrame) -> dict[str, Any]:
-        """Return rows, positives and their share."""
-        found = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
-        return {"rows": int(found[0]), "positives": int(found[1]), "prior": int(found[1]) / int(found[0])}
-
-    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
+    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Return ranking and calibration metrics, intervals, gains and reliability."""
         return measure_models(rows, scores, k, self.config.evaluation.bootstrap, self.only_rank)
-
-    def summary(self, measured: Measured) -> dict[str, Any]:
-        """Return what the student keeps of its teacher."""
-        student, fuser = measured["student"]["metrics"], measured["fuser"]["metrics"]
-        return {"retention": {name: ratio(student[name], fuser[name]) for name in ("ap", "recall_at_k")}}
-
-    def sections(self, measured: Measured) -> dict[str, Any]:
-        """Return gains and the student's reliability."""
-        return {
-            "gains": gains(measured),
-            "calibration": _bins(measured["student"].get("reliability")),
-        }
-
-
-def gains(measured: Measured) -> list[dict[str, Any]]:
-    """Return the report's gains curves of the models that have one."""
-    return [
-        {"model": name, "share": found["gains"][0][1:], "recall": found["gains"][1][1:]}
-        for name, found in measured.items()
-        if None not in found["gains"][1]
-    ]
-
-
-def ratio(above: float | None, below: float | None) -> float | None:
-    """Return above / below, None where it is not defined."""
-    return above / below if above is not None and below else None
-
-
-def _bins(reliability: dict[str, list[float]] | None) -> list[dict[str, float]]:
-    if reliability is None:
-        return []
-    names = list(reliability)
-    bins = [dict(zip(names, values, strict=True)) for values in zip(*reliability.values(), strict=True)]
-    return [{**one, "rows": round(one["rows"])} for one in bins]

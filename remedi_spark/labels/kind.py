@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import WEIGHT
+from remedi_spark.columns import LABEL, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import ModelConfig
+from remedi_spark.labels.measured import LabelBin, Measured, Size
 from remedi_spark.maths.label_scale import ScoreMap
 from remedi_spark.models.contract import Amounts, Array
 from remedi_spark.samples.layout import Layout
@@ -25,8 +26,7 @@ from remedi_spark.storage.store import ModelStore
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-Measured = dict[str, dict[str, Any]]
-"""By model: ``metrics``, ``intervals`` and what else the task measures."""
+    from remedi_spark.labels.weights import RowWeights
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Task(ABC):
     """What owners with a rare label are called."""
     baselines: ClassVar[dict[str, str]]
     """Baselines worth measuring, each with its column of ``fused_scores``."""
+    retained: ClassVar[tuple[str, ...]]
+    """Metrics of which a student is to keep what its teacher has."""
     files: ClassVar[tuple[str, ...]] = ()
     """What :meth:`measure_labels` and :meth:`choose_weights` store."""
 
@@ -103,21 +105,25 @@ class Task(ABC):
     def score_map(self, teacher: DataFrame) -> ScoreMap:
         """Return the way from the student's margin to its published score; ``teacher`` holds out-of-fold margins."""
 
-    @abstractmethod
-    def size(self, rows: DataFrame) -> dict[str, Any]:
-        """Return the counts of the measured rows that open ``metrics.json``."""
+    def size(self, rows: DataFrame) -> Size:
+        """Return how many rows are measured, and what there is to reach among them."""
+        found, total = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
+        if self.binary:
+            return Size(rows=found, positives=int(total), prior=total / found)
+        return Size(rows=found, total=total, positives=None, prior=None)
 
     @abstractmethod
-    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
+    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Measure every model on the untouched rows."""
 
-    @abstractmethod
-    def summary(self, measured: Measured) -> dict[str, Any]:
-        """Return the task's own parts of ``metrics.json``."""
+    @property
+    def row_weights(self) -> RowWeights | None:
+        """How rare labels are weighed; None where they are not."""
+        return None
 
-    @abstractmethod
-    def sections(self, measured: Measured) -> dict[str, Any]:
-        """Return the task's own parts of the report."""
+    def label_bins(self, student: Measured) -> list[LabelBin]:
+        """Return the student's errors along the label; none where that is 0 or 1."""
+        return []
 
 
 def task_of(config: Config, store: ModelStore) -> Task:

@@ -7,7 +7,7 @@ fit of the chain, because each one that left them out would pull predictions of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,10 +18,10 @@ from remedi_spark.columns import LABEL
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.config.regression import ZERO_INFLATED
 from remedi_spark.labels.amount_measures import Shots, measure_amounts
-from remedi_spark.labels.classification import gains, ratio
 from remedi_spark.labels.counts import amount_column, count_labels, fit_scale, margin_column
-from remedi_spark.labels.kind import Measured, Task
-from remedi_spark.labels.weights import Errors, best_weights, row_weight, try_weights
+from remedi_spark.labels.kind import Task
+from remedi_spark.labels.measured import LabelBin, Measured
+from remedi_spark.labels.weights import Errors, RowWeights, best_weights, row_weight, try_weights
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale, ScoreMap
 from remedi_spark.models.contract import TARGET, Amounts, Array
@@ -47,6 +47,7 @@ class Regression(Task):
     loss: ClassVar[str] = "mse"
     rare_owners: ClassVar[str] = "owners with a label in the upper tail"
     baselines: ClassVar[dict[str, str]] = {"mean": "mean", "stack": "stack_lr", "selection": "selection"}
+    retained: ClassVar[tuple[str, ...]] = ("value_at_k", "mae")
     files: ClassVar[tuple[str, ...]] = ("labels.json", "label_weights.json")
 
     @cached_property
@@ -55,9 +56,9 @@ class Regression(Task):
         return stored
 
     @cached_property
-    def _weights(self) -> dict[str, Any]:
-        stored: dict[str, Any] = self.store.load(WEIGHTS)
-        return stored
+    def row_weights(self) -> RowWeights:
+        """Which weights were chosen, and what was tried."""
+        return RowWeights.model_validate(self.store.load(WEIGHTS))
 
     @property
     def scale(self) -> LabelScale:
@@ -67,7 +68,7 @@ class Regression(Task):
     @property
     def density(self) -> LabelDensity:
         """Training labels by bin, and the weight of each bin; edges are margins."""
-        return LabelDensity.from_dict(self._labels["densities"][self._weights["kind"]])
+        return LabelDensity.from_dict(self._labels["densities"][self.row_weights.kind])
 
     def rare_above(self, labelled: DataFrame) -> float:
         """Return the 95 % quantile of the labels, or the next lower one that is below the highest label."""
@@ -99,8 +100,7 @@ class Regression(Task):
             errors = try_weights(trial, densities, self.scale, plan, zeros_apart=apart)
         kind = best_weights(errors) if errors else next(iter(densities))
         chosen = densities[kind]
-        tried = {name: asdict(found) for name, found in errors.items()}
-        self.store.save(WEIGHTS, {"kind": kind, "tried": tried})
+        self.store.save(WEIGHTS, RowWeights(kind=kind, tried=errors).model_dump())
         weights = f"row weights {kind}, from {min(chosen.weights):.2g} to {max(chosen.weights):.2g}"
         log("base-models", f"label: {self._labels['zeros']:.0%} zeros, {weights}{_beside(errors, kind)}")
 
@@ -149,48 +149,18 @@ class Regression(Task):
         """Return the scale: a calibration to the mean would undo the weights of the rare labels."""
         return self.scale
 
-    def size(self, rows: DataFrame) -> dict[str, Any]:
-        """Return rows and the total of their labels."""
-        found = rows.agg(F.count("*"), F.sum(LABEL)).collect()[0]
-        return {"rows": int(found[0]), "total": float(found[1]), "positives": None, "prior": None}
-
-    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> Measured:
+    def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Return errors overall and by how rare the label was in training, and the worth of the ranking."""
         config = self.config.regression
         shots = Shots(self.scale, self.density.edges, self.density.counts, config.many, config.few)
         return measure_amounts(rows, scores, k, shots, self.config.evaluation.bootstrap)
 
-    def summary(self, measured: Measured) -> dict[str, Any]:
-        """Return errors by shot, what the student keeps of its teacher, and the settings of the smoothing."""
-        student, fuser = measured["student"]["metrics"], measured["fuser"]["metrics"]
-        return {
-            "shots": {name: found["shots"] for name, found in measured.items()},
-            "retention": {
-                "value_at_k": ratio(student["value_at_k"], fuser["value_at_k"]),
-                "mae": ratio(fuser["mae"], student["mae"]),
-            },
-            "regression": self.config.regression.model_dump(mode="json"),
-            "row_weights": self._weights,
-        }
-
-    def sections(self, measured: Measured) -> dict[str, Any]:
-        """Return gains of value, errors by shot of teacher and student, and the student's along the label."""
-        density = asdict(self.density)
-        edges = np.asarray(density["edges"])
+    def label_bins(self, student: Measured) -> list[LabelBin]:
+        """Return the bins with their rows and weights in training, and the student's errors."""
+        density, edges = self.density, np.asarray(self.density.edges)
         centres = self.scale((edges[:-1] + edges[1:]) / 2)
-        bins = zip(centres, density["counts"], density["weights"], measured["student"]["error_by_bin"], strict=True)
-        return {
-            "gains": gains(measured),
-            "shots": [
-                {"model": name, "shot": shot, **{key: found[key] for key in ("rows", "mae", "rmse", "gmae")}}
-                for name in ("fuser", "student")
-                for shot, found in measured[name]["shots"].items()
-            ],
-            "label_bins": [
-                {"label": label, "rows": int(rows), "weight": weight, "error": error}
-                for label, rows, weight, error in bins
-            ],
-        }
+        bins = zip(centres, density.counts, density.weights, student.error_by_bin, strict=True)
+        return [LabelBin(label=at, rows=int(rows), weight=weight, error=error) for at, rows, weight, error in bins]
 
 
 def _beside(errors: Mapping[str, Errors], kind: str) -> str:

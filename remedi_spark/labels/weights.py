@@ -21,13 +21,14 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.labels.counts import amount_column, bin_column, weight_column
-from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.label_density import LabelDensity, Reweight
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.models.cross_fit import FoldFits, cross_fit
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.storage.fitted import Fitted
+from remedi_spark.storage.strict_json import Part
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -56,6 +57,13 @@ class Errors:
         """Return the errors from rows and total absolute error of each bin that has any."""
         counts, sums = np.asarray(rows, dtype=np.float64), np.asarray(totals, dtype=np.float64)
         return cls(float(sums.sum() / counts.sum()), float((sums / counts).mean()))
+
+
+class RowWeights(Part):
+    """Which weights of rare labels a training has chosen, and the errors of the trial fits of each kind, if any."""
+
+    kind: Reweight
+    tried: dict[str, Errors]
 
 
 def best_weights(errors: Mapping[str, Errors]) -> str:

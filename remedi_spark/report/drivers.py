@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,8 @@ from remedi_spark.columns import OWNER
 from remedi_spark.labels.levels import choose_levels
 from remedi_spark.models.contract import Array
 from remedi_spark.report.explained import WEIGHT
-from remedi_spark.samples.schema import FeatureContract
+from remedi_spark.report.page.model import Effect, Explained, FeatureImportance
+from remedi_spark.samples.schema import FeatureContract, Kind
 from remedi_spark.scoring.bundle import Bundle, BundleParts
 from remedi_spark.scoring.wording import shown
 from remedi_spark.spark.kept import shared
@@ -29,23 +29,8 @@ _EXPLAINED = -1
 """In the place of a feature's position: the row counts the explained ones."""
 
 
-@dataclass(frozen=True)
-class Importance:
-    """Shares of the features in what moves the scores, and of whom this was found.
-
-    Attributes:
-        shares: by feature, its mean absolute contribution in probability as a share of the sum, largest first.
-        rows: explained.
-        owners: of these rows.
-    """
-
-    shares: tuple[tuple[str, float], ...]
-    rows: int
-    owners: int
-
-
-def importance(canonical: DataFrame, parts: BundleParts) -> Importance:
-    """Return what drives the scores of a sample.
+def importance(canonical: DataFrame, parts: BundleParts) -> tuple[list[FeatureImportance], Explained]:
+    """Return what drives the scores of a sample, strongest first, and how many rows and owners it has.
 
     Args:
         canonical: rows of the sample: owner_id, ``f0 … fn``, and what each stands for, ``_weight``; only sums and how
@@ -69,7 +54,7 @@ def importance(canonical: DataFrame, parts: BundleParts) -> Importance:
     sizes: dict[int, float] = {position: size for position, size, _ in summed}
     explained = next(((int(size), many) for position, size, many in summed if position == _EXPLAINED), (0, 0))
     sizes.pop(_EXPLAINED, None)
-    return Importance(_shares(sizes, Bundle(parts).contract.names), *explained)
+    return _shares(sizes, Bundle(parts).contract.names), Explained(rows=explained[0], owners=explained[1])
 
 
 def _parts(sizes: Array, owners: pa.Array) -> pa.RecordBatch:
@@ -84,16 +69,17 @@ def _parts(sizes: Array, owners: pa.Array) -> pa.RecordBatch:
     )
 
 
-def _shares(sizes: Mapping[int, float], names: Sequence[str]) -> tuple[tuple[str, float], ...]:
+def _shares(sizes: Mapping[int, float], names: Sequence[str]) -> list[FeatureImportance]:
     """Return each feature's share of the sum, largest first."""
     total = sum(sizes.values()) or 1.0
     found = [(names[position], size / total) for position, size in sizes.items()]
-    return tuple(sorted(found, key=lambda pair: (-pair[1], pair[0])))
+    ordered = sorted(found, key=lambda pair: (-pair[1], pair[0]))
+    return [FeatureImportance(feature=name, importance=share) for name, share in ordered]
 
 
 def effects(
     rows: DataFrame, contract: FeatureContract, names: Sequence[str], score: str, bins: int = 10
-) -> list[dict[str, Any]]:
+) -> list[Effect]:
     """Return, by feature, the mean score and the rows along it: in bins of equal mass, or by its levels.
 
     Half of the levels are the most frequent ones, half those that move the score most: a level that only a handful of
@@ -102,7 +88,8 @@ def effects(
     Two passes over the rows for all features together: one for the edges of the bins, one for the means.
     """
     columns = {name: contract.columns[contract.names.index(name)] for name in names}
-    numeric = [name for name in names if contract.features[contract.names.index(name)].kind != "category"]
+    kinds = {name: contract.features[contract.names.index(name)].kind for name in names}
+    numeric = [name for name in names if kinds[name] != "category"]
     wanted = [i / bins for i in range(1, bins)]
     edges = rows.approxQuantile([columns[name] for name in numeric], wanted, 0.01) if numeric else []
     cuts = {name: sorted(set(found)) for name, found in zip(numeric, edges, strict=True)}
@@ -114,16 +101,7 @@ def effects(
     usual = F.sum(F.col("mean") * F.col("rows")).over(in_all) / F.sum("rows").over(in_all)
     moved = found.withColumn("moved", F.col("rows") * F.abs(F.col("mean") - usual))
     kept = choose_levels(moved, ["feature"], "place", "moved", max(bins, LEVELS)).collect()
-    curves = [_curve(name, [row for row in kept if row["feature"] == i], cuts) for i, name in enumerate(names)]
-    return [_in_words(curve, contract) for curve in curves]
-
-
-def _in_words(curve: dict[str, Any], contract: FeatureContract) -> dict[str, Any]:
-    """Return a curve whose days and moments are written as people do, not as days since 1970."""
-    kind = contract.features[contract.names.index(curve["feature"])].kind
-    if kind not in ("date", "timestamp"):
-        return curve
-    return curve | {"values": [shown(value, kind) for value in curve["values"]]}
+    return [_curve(name, kinds[name], [row for row in kept if row["feature"] == i]) for i, name in enumerate(names)]
 
 
 def _place(feature: int, column: Column, cuts: list[float] | None) -> Column:
@@ -137,14 +115,16 @@ def _place(feature: int, column: Column, cuts: list[float] | None) -> Column:
     return F.struct(F.lit(feature).alias("feature"), place.alias("place"), value.alias("value"))
 
 
-def _curve(name: str, points: list[Row], cuts: dict[str, list[float]]) -> dict[str, Any]:
-    if name in cuts:
-        points = sorted(points, key=lambda row: int(row["place"]))
-    else:
+def _curve(name: str, kind: Kind, points: list[Row]) -> Effect:
+    """Return the curve of one feature; days and moments are written as people do, not as days since 1970."""
+    if kind == "category":
         points = sorted((row for row in points if row["order"] <= LEVELS), key=lambda row: (-row["rows"], row["place"]))
-    return {
-        "feature": name,
-        "values": [row["value" if name in cuts else "place"] for row in points],
-        "mean_score": [row["mean"] for row in points],
-        "rows": [row["rows"] for row in points],
-    }
+        values = [row["place"] for row in points]
+    else:
+        points = sorted(points, key=lambda row: int(row["place"]))
+        values = [row["value"] for row in points]
+    if kind in ("date", "timestamp"):
+        values = [shown(value, kind) for value in values]
+    return Effect(
+        feature=name, values=values, mean_score=[row["mean"] for row in points], rows=[row["rows"] for row in points]
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+
+from remedi_spark.report.page.model import Experts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,19 +73,19 @@ class Outline:
         on = sum(group.rows for group in self.groups if group.listed)
         return Listed(self.cut, on, sum(group.rows for group in self.groups) - on)
 
-    def gate_use(self) -> dict[str, Any]:
+    def gate_use(self) -> Experts:
         """Return each expert's mean gate, the mean entropy of a row's gates (divided by ln E), and gates by decile.
 
         Gates by decile are left out where scores are so tied that a decile is empty.
         """
         deciles = [[one for one in self.groups if one.decile == decile] for decile in range(_DECILES)]
         entropy = sum(group.entropy for group in self.groups) / sum(group.rows for group in self.groups)
-        return {
-            "names": list(self.experts),
-            "mean_weight": _mean_gates(self.groups),
-            "entropy": entropy / math.log(len(self.experts)),
-            "by_decile": [_mean_gates(groups) for groups in deciles] if all(deciles) else [],
-        }
+        return Experts(
+            names=list(self.experts),
+            mean_weight=_mean_gates(self.groups),
+            entropy=entropy / math.log(len(self.experts)),
+            by_decile=[_mean_gates(groups) for groups in deciles] if all(deciles) else [],
+        )
 
 
 def _mean_gates(groups: Sequence[Group]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,27 +20,29 @@ from remedi_spark.config.chain import EXPERTS
 from remedi_spark.ensemble.student_parts import parts_of
 from remedi_spark.features.state import read_state
 from remedi_spark.labels.kind import Task, task_of
-from remedi_spark.labels.measures import compare_models, fidelity, measure_by, measure_segments
+from remedi_spark.labels.measured import Fidelity, Measured, Segment, Size, SnapshotResult, retention
+from remedi_spark.labels.measures import compare_models, fidelity, measure_segments, measure_snapshots
 from remedi_spark.maths.label_scale import score_map_from_dict
 from remedi_spark.progress import log, run_id, side_work
 from remedi_spark.redaction import without_secrets_shown
-from remedi_spark.report.drivers import LEVELS, Importance, effects, importance
+from remedi_spark.report.drivers import LEVELS, effects, importance
 from remedi_spark.report.explained import WEIGHT, draw_rows
+from remedi_spark.report.health import health
+from remedi_spark.report.metrics import Ablation, Metrics
 from remedi_spark.report.outline import Outline, outline
+from remedi_spark.report.page import model as page
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.holdout import TEST
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.bundle import load_parts
 from remedi_spark.scoring.monitoring.counting import count_rows
 from remedi_spark.scoring.monitoring.distribution import Distribution
-from remedi_spark.scoring.monitoring.health import health
 from remedi_spark.scoring.monitoring.history import latest
 from remedi_spark.scoring.monitoring.measures import against_training
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.side_by_side import together
-from remedi_spark.storage.store import ModelStore, write_bytes, write_json
-from remedi_spark.storage.strict_json import finite
+from remedi_spark.storage.store import ModelStore, read_bytes, write_bytes, write_json
 from remedi_spark.storage.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from remedi_spark.report.page import Report
     from remedi_spark.storage.tables import Tables
 
 EXPLAINED_ROWS = 2_000
@@ -71,9 +72,35 @@ PACKAGES = (
 )
 _CHANCE = 0.5
 """AUC of a list drawn by lot."""
-_KINDS = dict.fromkeys(("mean", "rank_mean", "stack_lr", "stack", "selection"), "baseline") | {
-    "fuser": "fuser", "student": "student"
+_HEAD = ("task", "label", "measured_on", "rows", "total", "positives", "prior", "k", "budget")
+_SHOT = ("rows", "mae", "rmse", "gmae")
+_KINDS: dict[str, page.Kind] = {
+    "mean": "baseline", "rank_mean": "baseline", "stack_lr": "baseline", "stack": "baseline", "selection": "baseline",
+    "fuser": "fuser", "student": "student",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Student:
+    """What there is to know of the student: how it follows its teacher, who decides, and what drives it."""
+
+    fidelity: Fidelity
+    experts: page.Experts
+    importance: list[page.FeatureImportance]
+    explained: page.Explained
+    effects: list[page.Effect]
+    segments: list[Segment]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """All that takes Spark."""
+
+    models: dict[str, Measured]
+    ablations: dict[str, Ablation]
+    student: _Student
+    over_time: list[SnapshotResult]
+    data_health: page.DataHealth | None
 
 
 def run(
@@ -99,76 +126,74 @@ def run(
     task = task_of(config, workspace.models(phase))
     with kept(_test_rows(workspace, phase, task, ablations)) as rows:
         size = task.size(rows)
-        k = max(1, math.ceil(config.scores.budget * size["rows"]))
-        head = {**size, "k": k, "measured_on": facts["measured_on"]}
-        found = _measure(workspace, config, phase, rows, head, _names(task, models, ablations), ablations)
-    metrics = _metrics(label, head, found["models"], config) | task.summary(found["models"])
-    if ablations:
-        metrics["ablations"] = found["ablations"]
-    metrics["fidelity"] = found["fidelity"]
-    metrics["student"] = parts_of(workspace, phase).to_dict()
-    warnings = [*facts.get("warnings", []), *_nothing_learned(found["models"]["student"], head)]
-    metrics |= {"warnings": warnings, "failed": facts.get("failed", [])}
-    metrics["fits"] = facts["phases"][phase].get("fits", {})
+        k = max(1, math.ceil(config.scores.budget * size.rows))
+        names = [*models, *task.baselines, "fuser", "student", *ablations]
+        found = _measure(workspace, config, phase, rows, size, k, names, ablations)
+    measured, student = found.models, found.models["student"]
+    metrics = Metrics(
+        task=config.task, label=label, **dict(size), k=k, measured_on=facts["measured_on"],
+        budget=config.scores.budget, seed=config.seed,
+        models={name: one.metrics for name, one in measured.items()},
+        intervals={name: one.intervals for name, one in measured.items()},
+        shots=None if task.binary else {name: one.shots for name, one in measured.items()},
+        retention=retention(student, measured["fuser"], task.retained),
+        regression=None if task.binary else config.regression, row_weights=task.row_weights,
+        ablations=found.ablations or None, fidelity=found.student.fidelity,
+        student=page.Shipped(**parts_of(workspace, phase).to_dict()),
+        warnings=[*facts.get("warnings", []), *_nothing_learned(student, size)],
+        failed=facts.get("failed", []), fits=facts["phases"][phase].get("fits", {}),
+    )  # fmt: skip
     report = _report(workspace, config, phase, metrics, found, durations, task)
-    metrics = dict(finite(metrics))
-    write_json(workspace.bundle / "metrics.json", metrics)
+    write_json(workspace.bundle / "metrics.json", metrics.tree())
     write_bytes(workspace.bundle / "report.json", report.model_dump_json(indent=1).encode())
     render_report(workspace.bundle)
     log("report", str(workspace.home / "report.html"))
-    return metrics
+    return metrics.tree()
 
 
-def _nothing_learned(student: dict[str, Any], head: dict[str, Any]) -> list[str]:
+def _nothing_learned(student: Measured, size: Size) -> list[str]:
     """Return the sentence that says so where the list may be no better than chance."""
-    auc, (low, high) = student["metrics"].get("auc"), student["intervals"].get("auc") or (None, None)
+    auc, (low, high) = student.metrics.get("auc"), student.intervals.get("auc") or (None, None)
     if auc is None or low is None or low > _CHANCE:
         return []
     return [
         f"nothing was learned that holds on untouched rows: AUC {auc:.3f} ({low:.3f} to {high:.3f}, chance is .5) with"
-        f" {head['positives']} positives; scores are near the base rate of {head['prior']:.3%}, and the list is no"
+        f" {size.positives} positives; scores are near the base rate of {size.prior:.3%}, and the list is no"
         " better than one drawn by lot; look at the label and its dates, and at features that were known before it"
     ]  # fmt: skip
 
 
 def _measure(
-    workspace: Workspace, config: Config, phase: str, rows: DataFrame, head: dict[str, Any], names: list[str],
+    workspace: Workspace, config: Config, phase: str, rows: DataFrame, size: Size, k: int, names: list[str],
     ablations: Sequence[str],
-) -> dict[str, Any]:  # fmt: skip
-    """Return all that takes Spark, by name: queries so small that each spends more time on its plan than on rows."""
+) -> _Found:  # fmt: skip
+    """Return all that takes Spark: queries so small that each spends more time on its plan than on rows."""
     task = task_of(config, workspace.models(phase))
     contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
-    counted, k = head["positives"] is not None, head["k"]
     parts: dict[str, Callable[[], Any]] = {
         "models": lambda: task.measure(rows, {name: F.col(name) for name in names}, k),
         "ablations": lambda: _differences(rows, ablations, k, config.evaluation.bootstrap) if ablations else {},
-        "student": lambda: _student(workspace, contract, rows, head, listed=counted),
-        "over_time": lambda: _over_time(rows, config.scores.budget, contract) if counted else [],
+        "student": lambda: _student(workspace, contract, rows, k, size.rows, listed=task.binary),
+        "over_time": lambda: _over_time(rows, config.scores.budget, contract) if task.binary else [],
         "data_health": lambda: _health(workspace, config, contract, phase, rows),
     }
-    found = together(parts)
-    return {**found.pop("student"), **found}
+    return _Found(**together(parts))
 
 
-def _differences(rows: DataFrame, ablations: Sequence[str], k: int, resamples: int) -> dict[str, Any]:
+def _differences(rows: DataFrame, ablations: Sequence[str], k: int, resamples: int) -> dict[str, Ablation]:
     """AP of the whole method's part less that of its ablation, on the same resampled rows."""
     whole = {name: "student" if name.startswith("student") else "fuser" for name in ablations}
     found = compare_models(rows, [(whole[name], name) for name in ablations], k, max(2, resamples))
-    return {name: {"instead_of": whole[name], "ap_lost": found[whole[name], name]} for name in ablations}
+    return {name: Ablation(instead_of=whole[name], ap_lost=found[whole[name], name]) for name in ablations}
 
 
 def render_report(bundle: Path) -> Path:
     """Rebuild ``report.html`` from what was stored; needs no Spark."""
-    from remedi_spark.report.page import Report, render
-    from remedi_spark.storage.store import read_bytes
+    from remedi_spark.report.page.render import render  # plotly and its page: for the driver alone
 
-    report = Report.model_validate_json(read_bytes(bundle / "report.json"))
+    report = page.Report.model_validate_json(read_bytes(bundle / "report.json"))
     write_bytes(bundle / "report.html", render(report).encode())
     return bundle / "report.html"
-
-
-def _names(task: Task, models: list[str], ablations: Sequence[str]) -> list[str]:
-    return [*models, *task.baselines, "fuser", "student", *ablations]
 
 
 def _test_rows(workspace: Workspace, phase: str, task: Task, ablations: Sequence[str]) -> DataFrame:
@@ -201,95 +226,70 @@ def _calibrated(store: ModelStore) -> Any:
     return calibrate
 
 
-def _metrics(label: str, head: dict[str, Any], measured: dict[str, Any], config: Config) -> dict[str, Any]:
-    models = {name: found["metrics"] for name, found in measured.items()}
-    return {
-        "task": config.task,
-        "label": label,
-        **head,
-        "budget": config.scores.budget,
-        "seed": config.seed,
-        "models": models,
-        "intervals": {name: found["intervals"] for name, found in measured.items()},
-    }
-
-
 def _report(
-    workspace: Workspace, config: Config, phase: str, metrics: dict[str, Any], found: dict[str, Any],
-    durations: dict[str, float], task: Task,
-) -> Report:  # fmt: skip
-    from remedi_spark.report.page import Report as Page
-
-    tree: dict[str, Any] = {
-        "head": _head(workspace, config, metrics),
-        "warnings": metrics.get("warnings", []),
-        "failed": metrics.get("failed", []),
-        "models": [
-            {
-                "name": name,
-                "kind": "ablation" if name in metrics.get("ablations", ()) else _KINDS.get(name, "base"),
-                "metrics": measured["metrics"],
-                "intervals": measured["intervals"],
-                "rows_used": metrics.get("fits", {}).get(name, {}).get("rows_used", []),
-            }
-            for name, measured in found["models"].items()
+    workspace: Workspace, config: Config, phase: str, metrics: Metrics, found: _Found, durations: dict[str, float],
+    task: Task,
+) -> page.Report:  # fmt: skip
+    student = found.models["student"]
+    return page.Report(
+        head=_head(workspace, metrics), warnings=metrics.warnings, failed=metrics.failed,
+        models=[
+            page.ModelResult(
+                name=name, kind="ablation" if name in found.ablations else _KINDS.get(name, "base"),
+                metrics=one.metrics, intervals=one.intervals,
+                rows_used=metrics.fits.get(name, {}).get("rows_used", []),
+            )
+            for name, one in found.models.items()
         ],
-        "retention": metrics["retention"],
-        "shipped": metrics["student"],
-        "fidelity": found["fidelity"],
-        **task.sections(found["models"]),
-        **{name: found[name] for name in ("experts", "importance", "explained", "effects", "segments")},
-        "over_time": found["over_time"],
-        "data_health": found["data_health"],
-        "training_curves": _curves(workspace, phase, config.task),
-        "provenance": _provenance(workspace, config, durations),
-    }
-    return Page.model_validate(tree)
+        retention=page.Retention(**metrics.retention), shipped=metrics.student,
+        gains=[one.gains for one in found.models.values() if one.gains],
+        calibration=student.reliability,
+        shots=[
+            page.Shot.model_validate({"model": name, "shot": shot, **{key: errors[key] for key in _SHOT}})
+            for name in ("fuser", "student")
+            for shot, errors in found.models[name].shots.items()
+        ],
+        label_bins=task.label_bins(student), **vars(found.student),
+        over_time=found.over_time, data_health=found.data_health,
+        training_curves=_curves(workspace, phase, config.task), provenance=_provenance(workspace, config, durations),
+    )  # fmt: skip
 
 
-def _head(workspace: Workspace, config: Config, metrics: dict[str, Any]) -> dict[str, Any]:
-    version = load_parts(workspace.bundle).model_version
+def _head(workspace: Workspace, metrics: Metrics) -> page.Head:
     moment = datetime.now(UTC).replace(microsecond=0)
-    kept = {name: metrics[name] for name in ("label", "measured_on", "rows", "positives", "prior", "k", "budget")}
-    return {
-        "title": f"Who to contact: {metrics['label']}", "run_id": run_id(), "model_version": version,
-        "generated_at": moment.isoformat(), "task": config.task, "total": metrics.get("total"), **kept,
-    }  # fmt: skip
+    return page.Head.model_validate({
+        "title": f"Who to contact: {metrics.label}", "run_id": run_id(), "generated_at": moment.isoformat(),
+        "model_version": load_parts(workspace.bundle).model_version, **{name: getattr(metrics, name) for name in _HEAD},
+    })  # fmt: skip
 
 
 def _student(
-    workspace: Workspace, contract: FeatureContract, rows: DataFrame, head: dict[str, Any], *, listed: bool
-) -> dict[str, Any]:
-    """Return what there is to know of the student: how it follows its teacher, who decides, and what drives it.
-
-    Segments are by the list of the best ``k`` where there is one to judge.
-    """
-    spread = outline(rows, "student", EXPERTS, head["k"] / head["rows"])
+    workspace: Workspace, contract: FeatureContract, rows: DataFrame, k: int, size: int, *, listed: bool
+) -> _Student:
+    """Segments are by the list of the best ``k`` where there is one to judge."""
+    spread = outline(rows, "student", EXPERTS, k / size)
     first: dict[str, Callable[[], Any]] = {
-        "fidelity": lambda: fidelity(rows, "student", "fuser", head["k"]),
+        "fidelity": lambda: fidelity(rows, "student", "fuser", k),
         "importance": lambda: _importance(workspace, contract, rows, spread),
     }
-    follows, found = together(first).values()
-    names = [name for name, _ in found.shares]
-    second: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    (follows, cut), (shares, explained) = together(first).values()
+    names = [one.feature for one in shares]
+    second: dict[str, Callable[[], Any]] = {
         "effects": lambda: effects(rows, contract, names[:EFFECTS], "student"),
-        "segments": lambda: _segments(rows, contract, names, follows.cut) if listed else [],
+        "segments": lambda: _segments(rows, contract, names, cut) if listed else [],
     }
-    return {
-        "fidelity": follows.measures(), "experts": spread.gate_use(),
-        "importance": [{"feature": name, "importance": share} for name, share in found.shares],
-        "explained": {"rows": found.rows, "owners": found.owners},
-        **together(second),
-    }  # fmt: skip
+    return _Student(follows, spread.gate_use(), shares, explained, **together(second))
 
 
-def _importance(workspace: Workspace, contract: FeatureContract, rows: DataFrame, spread: Outline) -> Importance:
+def _importance(
+    workspace: Workspace, contract: FeatureContract, rows: DataFrame, spread: Outline
+) -> tuple[list[page.FeatureImportance], page.Explained]:
     drawn = draw_rows(rows, "student", spread.listed, EXPLAINED_ROWS)
     explained = join_rows(rows.select(*KEY, *contract.columns), F.broadcast(drawn))
     return importance(explained.select(OWNER, *contract.columns, WEIGHT), load_parts(workspace.bundle))
 
 
-def _segments(rows: DataFrame, contract: FeatureContract, names: list[str], cut: float) -> list[dict[str, Any]]:
+def _segments(rows: DataFrame, contract: FeatureContract, names: list[str], cut: float) -> list[Segment]:
     """Measure the student by the levels of the strongest text features."""
     columns = dict(zip(contract.names, contract.columns, strict=True))
     texts = {feature.name for feature in contract.features if feature.kind == "category"}
@@ -298,16 +298,15 @@ def _segments(rows: DataFrame, contract: FeatureContract, names: list[str], cut:
     return measure_segments(rows, F.col("student"), chosen, cut, LEVELS) if chosen else []
 
 
-def _over_time(rows: DataFrame, budget: float, contract: FeatureContract) -> list[dict[str, Any]]:
+def _over_time(rows: DataFrame, budget: float, contract: FeatureContract) -> list[SnapshotResult]:
     if contract.time_column is None or rows.select(SNAPSHOT).distinct().count() > 120:
         return []
-    found = measure_by(rows, F.col("student"), F.col(SNAPSHOT), budget)
-    return [{"snapshot": facts.pop("level"), **facts} for facts in found]
+    return measure_snapshots(rows, F.col("student"), F.col(SNAPSHOT), budget)
 
 
 def _health(
     workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame
-) -> dict[str, Any] | None:
+) -> page.DataHealth | None:
     """Say how the rows scored last differ from training or, where none were scored, the measured rows."""
     parts, read = load_parts(workspace.bundle), sources_read(workspace.tables)
     found = None
@@ -328,39 +327,36 @@ def _health(
     return health(drift, "rows measured on", now.rows, sources=read)
 
 
-def sources_read(tables: Tables) -> list[dict[str, Any]]:
+def sources_read(tables: Tables) -> list[page.InputHealth]:
     """Return rows and quarantined rows of every table that stage 1 has read; none where features came ready made."""
     state = read_state(tables)
     found = state.findings.items() if state is not None else ()
-    return [{"name": name, "rows": facts["rows"], "quarantined": facts["failed"]} for name, facts in found]
+    return [page.InputHealth(name=name, rows=facts["rows"], quarantined=facts["failed"]) for name, facts in found]
 
 
-def _curves(workspace: Workspace, phase: str, task: str) -> list[dict[str, Any]]:
+def _curves(workspace: Workspace, phase: str, task: str) -> list[page.TrainingCurve]:
     loss = {"classification": "log-loss", "regression": "weighted squared error"}[task]
-    curves = []
-    for path in sorted((workspace.models(phase).root / "base_models").glob("*/fold_*.json")):
-        fitted = workspace.models(phase).load(str(path.relative_to(workspace.models(phase).root).with_suffix("")))
-        valid = fitted["info"].get("curve")
-        if valid:
-            fold = int(path.stem.removeprefix("fold_"))
-            steps = list(range(1, len(valid) + 1))
-            curves.append(
-                {"model": path.parent.name, "fold": fold, "iteration": steps, "train": [], "valid": valid,
-                 "loss": f"{loss} on inner validation, by epoch"}
-            )  # fmt: skip
+    store, curves = workspace.models(phase), []
+    for path in sorted((store.root / "base_models").glob("*/fold_*.json")):
+        model, fold = path.parent.name, path.stem
+        if valid := store.load(f"base_models/{model}/{fold}")["info"].get("curve"):
+            curves.append(page.TrainingCurve(
+                model=model, fold=int(fold.removeprefix("fold_")), iteration=list(range(1, len(valid) + 1)), train=[],
+                valid=valid, loss=f"{loss} on inner validation, by epoch",
+            ))  # fmt: skip
     return curves
 
 
-def _provenance(workspace: Workspace, config: Config, durations: dict[str, float]) -> dict[str, Any]:
+def _provenance(workspace: Workspace, config: Config, durations: dict[str, float]) -> page.Provenance:
     tables = [name for name in ("owner_features", "samples", "oof_predictions", "fused_scores", "student_scores")
               if workspace.tables.exists(name)]  # fmt: skip
-    return {
-        "configuration": _shown(config),
-        "versions": {"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
-        "seeds": {"seed": config.seed},
-        "tables": [{"name": name, "version": workspace.tables.stamp(name)} for name in tables],
-        "durations": [{"stage": stage, "seconds": seconds} for stage, seconds in durations.items()],
-    }
+    return page.Provenance(
+        configuration=_shown(config),
+        versions={"python": sys.version.split()[0], **{name: _version(name) for name in PACKAGES}},
+        seeds={"seed": config.seed},
+        tables=[page.TableVersion(name=name, version=workspace.tables.stamp(name)) for name in tables],
+        durations=[page.StageDuration(stage=stage, seconds=seconds) for stage, seconds in durations.items()],
+    )
 
 
 def _shown(config: Config) -> str:

@@ -41,17 +41,17 @@ def test_every_measure_has_an_interval_around_it(spark: SparkSession) -> None:
     scores = {name: F.col(name) for name in ("good", "flat")}
     found = measure_amounts(spark.createDataFrame(table), scores, 30, SHOTS, 50)
     good = found["good"]
-    assert set(good["intervals"]) == set(good["metrics"]) == {"mae", "rmse", "gmae", "spearman", "value_at_k"}
-    for name, (low, high) in good["intervals"].items():
-        assert low < good["metrics"][name] < high, name
-    assert good["metrics"]["mae"] == pytest.approx(np.abs(table["good"] - table["label"]).mean())
-    assert found["flat"]["metrics"]["spearman"] is None
-    assert found["flat"]["intervals"]["spearman"] == [None, None]
+    assert set(good.intervals) == set(good.metrics) == {"mae", "rmse", "gmae", "spearman", "value_at_k"}
+    for name, (low, high) in good.intervals.items():
+        assert low < good.metrics[name] < high, name
+    assert good.metrics["mae"] == pytest.approx(np.abs(table["good"] - table["label"]).mean())
+    assert found["flat"].metrics["spearman"] is None
+    assert found["flat"].intervals["spearman"] == (None, None)
     few = (table["label"] >= 20).to_numpy()
-    assert good["shots"]["few"]["rows"] == few.sum()
-    assert good["shots"]["few"]["mae"] == pytest.approx(np.abs(table["good"] - table["label"])[few].mean())
+    assert good.shots["few"]["rows"] == few.sum()
+    assert good.shots["few"]["mae"] == pytest.approx(np.abs(table["good"] - table["label"])[few].mean())
 
 
 def test_without_resamples_there_are_no_intervals(spark: SparkSession) -> None:
     found = measure_amounts(spark.createDataFrame(amounts(40)), {"good": F.col("good")}, 3, SHOTS, 0)
-    assert found["good"]["intervals"] == {}
+    assert found["good"].intervals == {}

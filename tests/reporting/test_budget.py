@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from remedi_spark.report.page import Report, budget
+from remedi_spark.report.page import budget
 from remedi_spark.report.page import model as m
+from remedi_spark.report.page.model import Report
 from remedi_spark.report.page.tables import budget_table
 
 HEAD = m.Head(

@@ -9,9 +9,11 @@ from html.parser import HTMLParser
 import pytest
 from plotly.offline import get_plotlyjs
 
-from remedi_spark.report.page import Report, render, tables
 from remedi_spark.report.page import model as m
+from remedi_spark.report.page import tables
 from remedi_spark.report.page.formatting import METRICS
+from remedi_spark.report.page.model import Report
+from remedi_spark.report.page.render import render
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 

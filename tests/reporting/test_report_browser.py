@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from remedi_spark.report.page import Report, budget, charts, render
+from remedi_spark.report.page import budget, charts
 from remedi_spark.report.page import formatting as fmt
+from remedi_spark.report.page.model import Report
+from remedi_spark.report.page.render import render
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""

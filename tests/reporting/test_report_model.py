@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from remedi_spark.report.page import Report
 from remedi_spark.report.page import model as m
+from remedi_spark.report.page.model import Report
 
 
 def test_json_round_trip_is_exact(report: Report) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from remedi_spark.labels.measured import GainsCurve
 from remedi_spark.report.page import formatting as fmt
-from remedi_spark.report.page.model import GainsCurve, Head, ModelResult, Report, Shipped
+from remedi_spark.report.page.model import Head, ModelResult, Report, Shipped
 
 
 @dataclass(frozen=True)

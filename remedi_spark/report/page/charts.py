@@ -12,8 +12,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from remedi_spark.labels.measured import ReliabilityBin
 from remedi_spark.report.page.budget import compared, curve_of, has_budget
-from remedi_spark.report.page.model import Effect, ReliabilityBin, Report, TrainingCurve
+from remedi_spark.report.page.model import Effect, Report, TrainingCurve
 
 Figure = dict[str, Any]
 """``{"data": […], "layout": {…}}`` for ``Plotly.newPlot``."""

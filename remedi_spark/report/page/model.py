@@ -1,55 +1,20 @@
 """Everything a report shows, as frozen models that go to JSON and back without loss.
 
-Only :class:`Head` is required; a part left at ``None`` or empty leaves its section out of the page. Numpy scalars and
-arrays are accepted wherever a number or a list is; NaN and infinity become ``None`` and are shown as a dash, because a
-metric that is undefined (AP without positives) must survive strict JSON.
+Only :class:`Head` is required; a part left at ``None`` or empty leaves its section out of the page. NaN and infinity
+become ``None`` and are shown as a dash, because a metric that is undefined (AP without positives) must survive strict
+JSON.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from remedi_spark.labels.measured import Fidelity, GainsCurve, LabelBin, ReliabilityBin, Segment, SnapshotResult
+from remedi_spark.storage.strict_json import Count, Number, Part, Share
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _plain(value: Any) -> Any:
-    """Turn numpy scalars and arrays, at any depth of lists and mappings, into plain Python."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-Number = Annotated[float | None, BeforeValidator(_finite)]
-"""A finite number, or ``None`` where it is undefined or was not measured."""
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=0)]
 Kind = Literal["base", "baseline", "fuser", "student", "ablation"]
-
-
-class Part(BaseModel):
-    """A frozen, strictly keyed part of the report."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _numpy_to_python(cls, values: Any) -> Any:
-        return _plain(values)
-
-    def _require_equal_lengths(self, *names: str) -> None:
-        lengths = {name: len(getattr(self, name)) for name in names}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"{type(self).__name__}: found lengths {lengths}, required: one entry each a point")
 
 
 class Head(Part):
@@ -137,41 +102,6 @@ class Shipped(Part):
     """Share of the teacher's AP that a distilled student keeps, judged without labels, where it was judged."""
 
 
-class Fidelity(Part):
-    """How closely the student follows its teacher."""
-
-    spearman: Number = None
-    top_k_overlap: Number = None
-    """Share of the teacher's best k that are in the student's best k."""
-
-
-class GainsCurve(Part):
-    """Recall (of amounts: share of their total) against the share contacted, best first; the lift is recall / share."""
-
-    model: str
-    """A name of :attr:`Report.models`."""
-    share: list[Share]
-    """Rising, in (0, 1]; (0, 0) is implied."""
-    recall: list[Share]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self._require_equal_lengths("share", "recall")
-        if not self.share or self.share != sorted(set(self.share)):
-            raise ValueError(f"GainsCurve of {self.model!r}: share must have a point and rise from point to point")
-        return self
-
-
-class ReliabilityBin(Part):
-    """One bin of the reliability curve: mean prediction, observed rate and the rate's 95 % interval."""
-
-    predicted: Share
-    observed: Share
-    rows: Count
-    lower: Number = None
-    upper: Number = None
-
-
 class Experts(Part):
     """The gate of the fuser. E experts."""
 
@@ -185,7 +115,7 @@ class Experts(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._require_equal_lengths("names", "mean_weight")
+        self.require_equal_lengths("names", "mean_weight")
         widths = {len(row) for row in self.by_decile} - {len(self.names)}
         if widths:
             raise ValueError(f"Experts.by_decile: found rows of {widths}, required one weight for each of {self.names}")
@@ -217,32 +147,8 @@ class Effect(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._require_equal_lengths("values", "mean_score", "rows")
+        self.require_equal_lengths("values", "mean_score", "rows")
         return self
-
-
-class Segment(Part):
-    """The student inside one level of one column, at the same cut-off score as everywhere else."""
-
-    column: str
-    level: str
-    rows: Count
-    positives: Count
-    recall_at_k: Number = None
-    lift_at_k: Number = None
-    ap: Number = None
-
-
-class SnapshotResult(Part):
-    """The student on one snapshot."""
-
-    snapshot: str
-    """ISO date."""
-    rows: Count
-    positives: Count
-    ap: Number = None
-    recall_at_k: Number = None
-    lift_at_k: Number = None
 
 
 class InputHealth(Part):
@@ -285,21 +191,8 @@ class TrainingCurve(Part):
     @model_validator(mode="after")
     def _check(self) -> Self:
         measured = [name for name in ("train", "valid") if getattr(self, name)]
-        self._require_equal_lengths("iteration", *measured)
+        self.require_equal_lengths("iteration", *measured)
         return self
-
-
-class LabelBin(Part):
-    """Regression: one bin of the label, with its weight in training and the student's error."""
-
-    label: float
-    """Centre of the bin."""
-    rows: Count
-    """Training rows."""
-    weight: Number = None
-    """Label distribution smoothing weight, mean 1 over the rows."""
-    error: Number = None
-    """Mean absolute error on the measured rows."""
 
 
 class Shot(Part):
@@ -339,7 +232,7 @@ class Provenance(Part):
 
 
 class Report(Part):
-    """All that :func:`remedi_spark.report.page.render` shows.
+    """All that :func:`remedi_spark.report.page.render.render` shows.
 
     ``Report.model_validate_json(report.model_dump_json())`` equals ``report``, so that a page can be rebuilt
     from the stored JSON.

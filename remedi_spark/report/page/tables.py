@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from remedi_spark.labels.measured import Segment
 from remedi_spark.report.page import formatting as fmt
 from remedi_spark.report.page.budget import at_budget, compared, curve_of
-from remedi_spark.report.page.model import ModelResult, Report, Segment
+from remedi_spark.report.page.model import ModelResult, Report
 
 DRIFTED = 0.25
 """A population stability index from which a feature is said to have drifted (the usual rule of thumb)."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from remedi_spark.report.page.model import DataHealth, FeatureHealth, InputHealth
 from remedi_spark.scoring.monitoring.measures import Measure, in_words
 
 
@@ -13,27 +13,27 @@ def health(
     compared: str,
     rows: int,
     past: Sequence[Measure] = (),
-    sources: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
-    """Return what :class:`remedi_spark.report.page.DataHealth` is made from.
+    sources: Sequence[InputHealth] = (),
+) -> DataHealth:
+    """Return the state of the inputs and the features.
 
     Args:
         measures: of the rows that are compared with the training rows.
         compared: which rows these are, in words.
         rows: how many.
         past: realised figures of past scores.
-        sources: name, rows and quarantined rows of each table that the features were built from.
+        sources: each table that the features were built from.
     """
     features: dict[str, dict[str, float | None]] = {}
     for one in measures:
         if one.part == "feature" and one.metric in ("null_share", "psi"):
             features.setdefault(one.name, {})[one.metric] = one.value
     beyond = [f"Beyond its limit: {in_words(one)}" for one in measures if one.state != "ok"]
-    return {
-        "inputs": [*sources, {"name": compared, "rows": rows}],
-        "features": [{"feature": name, **found} for name, found in features.items()],
-        "notes": [*_score(measures, compared), *beyond, *_realised(past)],
-    }
+    return DataHealth(
+        inputs=[*sources, InputHealth(name=compared, rows=rows)],
+        features=[FeatureHealth(feature=name, **found) for name, found in features.items()],
+        notes=[*_score(measures, compared), *beyond, *_realised(past)],
+    )
 
 
 def _score(measures: Sequence[Measure], compared: str) -> list[str]:
