@@ -25,7 +25,8 @@ def promote(bundle: Path, config: Config, source: FlatTable | None = None) -> tu
     They are compared on ``source``, a labelled table that neither has learned from; without, on the test rows of the
     candidate's training that are later than what the champion has learned from.
     """
-    open_model.require_mlflow()
+    mlflow = open_model.require_mlflow()
+    registry.require_full_name(config.mlflow.model, str(mlflow.get_registry_uri()))
     workspace, trained_with, _ = reopen(bundle)
     if trained_with.task != "classification":
         raise InputError(f"--model {bundle}: found task {trained_with.task}; promote compares classifications by AP")

@@ -13,11 +13,11 @@ class MLflowConfig(Section):
     """Runs and model registry; the stores are MLflow's own choice (``MLFLOW_TRACKING_URI``, the platform's)."""
 
     enabled: bool = False
-    """Log every report as a run, and register its model as ``candidate``; needs ``remedi_spark[mlflow]``."""
+    """Log every report as a run, and register its model as ``challenger``; needs ``remedi_spark[mlflow]``."""
     experiment: str = "remedi"
     """On Databricks an absolute path of the workspace, for example ``/Shared/remedi``."""
     model: str = "remedi"
-    """Name of the registered model; in Unity Catalog ``catalog.schema.name``."""
+    """Name of the registered model; in Unity Catalog ``catalog.schema.name``, which is required there."""
     metric: Literal["ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k", "ndcg_at_k"] = "ap"
     """What a candidate must do better."""
     margin: float = Field(default=0.0, ge=0)

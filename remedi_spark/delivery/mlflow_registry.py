@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from remedi_spark.config import Config
+from remedi_spark.errors import InputError
 from remedi_spark.progress import log, run_id, side_work
 from remedi_spark.redaction import without_secrets_shown
 from remedi_spark.scoring.bundle import BundleParts, load_parts
@@ -17,14 +18,17 @@ from remedi_spark.storage.manifest import MANIFEST, read_sealed
 from remedi_spark.storage.store import write_bytes, write_json
 from remedi_spark.version import __version__
 
-CANDIDATE = "candidate"
+CHALLENGER = "challenger"
 _VERSION = "remedi.model_version"
+_UNITY_CATALOG = ("databricks-uc", "uc:")
+"""How the address of such a registry begins."""
 _SHOWN = ("metrics.json", "report.html", MANIFEST)
 
 
 def log_run(bundle: Path, config: Config, metrics: dict[str, Any]) -> str:
-    """Log a finished training as a run, register its student as ``candidate``; return the registered version."""
+    """Log a finished training as a run, register its student as ``challenger``; return the registered version."""
     mlflow = require_mlflow()
+    require_full_name(config.mlflow.model, str(mlflow.get_registry_uri()))
     parts = load_parts(bundle)
     mlflow.set_experiment(config.mlflow.experiment)
     with mlflow.start_run(run_name=run_id()):
@@ -36,8 +40,18 @@ def log_run(bundle: Path, config: Config, metrics: dict[str, Any]) -> str:
         for name in _SHOWN:
             mlflow.log_artifact(str(bundle / name))
         version = _register(bundle, parts, config.mlflow.model)
-    log("mlflow", f"{config.mlflow.model} version {version} is the {CANDIDATE} (model {parts.model_version})")
+    log("mlflow", f"{config.mlflow.model} version {version} is the {CHALLENGER} (model {parts.model_version})")
     return version
+
+
+def require_full_name(name: str, registry: str) -> None:
+    """Check that a model's name has the three parts by which Unity Catalog knows it.
+
+    Raises:
+        InputError: the registry is Unity Catalog, and the name has fewer or more.
+    """
+    if registry.startswith(_UNITY_CATALOG) and len([part for part in name.split(".") if part]) != 3:
+        raise InputError(f"mlflow.model: found {name!r}, expected catalog.schema.name in the registry {registry}")
 
 
 def log_if_possible(bundle: Path, config: Config, metrics: dict[str, Any]) -> None:
@@ -63,7 +77,7 @@ def _register(bundle: Path, parts: BundleParts, name: str) -> str:
         )  # fmt: skip
     client, version = MlflowClient(), str(logged.registered_model_version)
     client.set_model_version_tag(name, version, _VERSION, parts.model_version)
-    client.set_registered_model_alias(name, CANDIDATE, version)
+    client.set_registered_model_alias(name, CHALLENGER, version)
     return version
 
 
@@ -101,8 +115,10 @@ def registered_version(name: str, model_version: str) -> str | None:
     """Return the registered version that holds a bundle, or None."""
     from mlflow import MlflowClient
 
-    found = MlflowClient().search_model_versions(f"name = '{name}'")
-    return next((str(one.version) for one in found if one.tags.get(_VERSION) == model_version), None)
+    client = MlflowClient()
+    found = (str(one.version) for one in client.search_model_versions(f"name = '{name}'"))
+    # Unity Catalog finds versions without their tags.
+    return next((one for one in found if client.get_model_version(name, one).tags.get(_VERSION) == model_version), None)
 
 
 def champion_version(name: str) -> str | None:

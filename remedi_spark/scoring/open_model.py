@@ -23,7 +23,7 @@ def require_mlflow() -> Any:
     """Return mlflow.
 
     Raises:
-        InputError: it is not installed.
+        InputError: it is not installed, or is older than 3, which logs models by another call.
     """
     # MLflow would report its use to its makers.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -34,6 +34,8 @@ def require_mlflow() -> Any:
         raise InputError(
             "mlflow: not installed; pip install 'remedi_spark[mlflow]', or mlflow.enabled=false"
         ) from error
+    if int(mlflow.__version__.partition(".")[0]) < 3:
+        raise InputError(f"mlflow: found {mlflow.__version__}, expected 3; pip install 'remedi_spark[mlflow]'")
     return mlflow
 
 

@@ -10,8 +10,15 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.entities.model_registry import ModelVersion
 
 import remedi_spark
+from remedi_spark.config import load_config
+from remedi_spark.config.mlflow import MLflowConfig
+from remedi_spark.delivery import mlflow_registry as registry
+from remedi_spark.errors import InputError
+from remedi_spark.promote import promote
+from remedi_spark.scoring.open_model import require_mlflow
 from tests.cli.conftest import Command, Trained, world
 
 NAME = "remedi"
@@ -32,9 +39,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def champion(trained: Trained, store: Path, spark: Any) -> str:
     """The trained bundle, registered and promoted as there is no other."""
-    from remedi_spark.config import load_config
-    from remedi_spark.promote import promote
-
     done, told = promote(trained.bundle, load_config())
     assert done, told
     return told
@@ -107,6 +111,47 @@ def test_the_champion_stays_unless_it_is_beaten(
     assert "does not replace" in far.out
     back = remedi("promote", "--model", trained.bundle, *judged)
     assert "version 1 replaces version 2" in back.out
+
+
+def test_a_name_of_three_parts_is_registered_as_challenger_and_found_again(
+    champion: str, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config().model_copy(update={"mlflow": MLflowConfig(model="main.remedi.owners")})
+    metrics = json.loads((trained.bundle / "metrics.json").read_text())
+    version = registry.log_run(trained.bundle, config, metrics)
+    client = mlflow.MlflowClient()
+    crowned = client.get_model_version_by_alias("main.remedi.owners", "challenger")
+    assert crowned.version == version
+    signature = mlflow.models.get_model_info("models:/main.remedi.owners@challenger").signature
+    assert signature.inputs.input_names() and signature.outputs.input_names() == ["score"]
+    assert registry.champion_version("main.remedi.owners") is None
+    registry.crown("main.remedi.owners", version)
+    assert registry.champion_version("main.remedi.owners") == version
+    untagged = [
+        ModelVersion(one.name, one.version, 0) for one in client.search_model_versions(f"name = '{crowned.name}'")
+    ]
+    monkeypatch.setattr(mlflow.MlflowClient, "search_model_versions", lambda *_: untagged)  # as Unity Catalog does
+    model_version = remedi_spark.load(trained.bundle).model_version
+    assert registry.registered_version("main.remedi.owners", model_version) == version
+
+
+@pytest.mark.parametrize("name", ["remedi", "remedi.owners", "main..owners", "a.b.c.d"])
+def test_unity_catalog_wants_three_parts(name: str, trained: Trained) -> None:
+    config = load_config().model_copy(update={"mlflow": MLflowConfig(model=name)})
+    mlflow.set_registry_uri("databricks-uc")
+    try:
+        with pytest.raises(InputError, match=r"mlflow\.model: found .* expected catalog\.schema\.name"):
+            registry.log_run(trained.bundle, config, {})
+        with pytest.raises(InputError, match=r"catalog\.schema\.name"):
+            promote(trained.bundle, config)
+    finally:
+        mlflow.set_registry_uri(None)
+
+
+def test_mlflow_2_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow, "__version__", "2.21.3")
+    with pytest.raises(InputError, match=r"mlflow: found 2\.21\.3, expected 3"):
+        require_mlflow()
 
 
 def test_rows_that_the_champion_has_learned_from_do_not_count(
