@@ -77,7 +77,8 @@ FAMILIES: list[Family] = [
            "catboost.fit:CatBoostLearner", "catboost.predict:CatBoostPredictor", "catboost.onnx:margin",
            effort=lambda model: 3 if model.categories else 1),
     Family("net", lambda model: isinstance(model, AdditiveConfig),
-           "additive.fit:AdditiveLearner", "nets.predict:NetPredictor", onnx_together="nets.onnx:margins", effort=_little),
+           "additive.fit:AdditiveLearner", "nets.predict:NetPredictor", onnx_together="nets.onnx:margins",
+           effort=_little),
     Family("net", lambda model: hasattr(model, "embedding_dim"),
            "nets.fit:NetLearner", "nets.predict:NetPredictor", onnx_together="nets.onnx:margins", mixes_labels=True),
 ]  # fmt: skip
