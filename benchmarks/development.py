@@ -201,7 +201,7 @@ def fit_member(
 
 def without_spark() -> Any:
     """Let learners run here what they would run in a Spark task."""
-    modules = ("lightgbm_task", "xgboost", "catboost", "net")
+    modules = ("lightgbm.task", "xgboost.fit", "catboost.fit", "nets.fit")
     return [
         patch(f"remedi_spark.models.{module}.{name}", stand_in)
         for module in modules

@@ -1,4 +1,8 @@
-"""Configuration of stages 2 to 6: folds, base models, fuser, student, scores."""
+"""Configuration of stages 2 to 6: folds, base models, fuser, student, scores.
+
+The settings of the families of models are here rather than beside each family: ``models`` may contain any of them,
+which pydantic tells apart by ``kind``, so that the union must know all; and configuration imports no other room.
+"""
 
 from __future__ import annotations
 

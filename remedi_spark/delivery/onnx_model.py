@@ -22,7 +22,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.maths.calibrators import ISOTONIC_SLOPE
 from remedi_spark.maths.label_scale import LARGEST_ANGLE, LabelScale
 from remedi_spark.models.onnx_graph import OURS, Graph
-from remedi_spark.models.registry import FAMILIES, family_of_fitted, onnx_margin, onnx_margins
+from remedi_spark.models.registry import family_of_fitted, onnx_kinds, onnx_margin, onnx_margins
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.bundle import Bundle
@@ -161,16 +161,10 @@ def _margins(graph: Graph, students: list[list[Fitted]], layout: Layout, encoded
             parts += [_sloped(graph, one, margin(graph, one, layout, x)) for one, x in zip(folds, encoded, strict=True)]
         else:
             raise InputError(
-                f"--onnx: a part of the student is a {family.kind} model, expected {_exported()}; train with "
-                "--set student.kind=distilled and without such a part"
+                f"--onnx: a part of the student is a {family.kind} model, expected one of {', '.join(onnx_kinds())}; "
+                "train with --set student.kind=distilled and without such a part"
             )
     return parts + [margins(graph, models, layout, encoded) for margins, models in together.items()]
-
-
-def _exported() -> str:
-    """Return the kinds of model that have a like in ONNX, as a sentence names them."""
-    *kinds, last = dict.fromkeys(family.kind for family in FAMILIES if family.onnx or family.onnx_together)
-    return f"{', '.join(kinds)} or {last}"
 
 
 def _sloped(graph: Graph, fitted: Fitted, margin: str) -> str:

@@ -139,6 +139,11 @@ def onnx_margins(family: Family) -> OnnxMargins | None:
     return cast("OnnxMargins", _named(family.onnx_together)) if family.onnx_together else None
 
 
+def onnx_kinds() -> list[str]:
+    """Return the kinds of fitted models that have a like in ONNX."""
+    return list(dict.fromkeys(family.kind for family in FAMILIES if family.onnx or family.onnx_together))
+
+
 def _named(name: str) -> Any:
     module, inside = name.split(":")
     return getattr(import_module(f"remedi_spark.models.{module}"), inside)

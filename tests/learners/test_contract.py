@@ -157,12 +157,12 @@ def test_two_workers_learn_what_one_learns(
 @pytest.fixture
 def lopsided(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every fit see two partitions, of which one is empty: a constant key sends all rows to one of them."""
-    module = "net" if kind in NETS else LEARNERS[kind]["kind"]
+    module = "nets" if kind in NETS else LEARNERS[kind]["kind"]
 
     def shape(frame: Any, workers: int) -> Any:
         return frame.repartition(workers, F.lit(0)).sortWithinPartitions("row_hash")
 
-    monkeypatch.setattr(f"remedi_spark.models.{module}.shape", shape)
+    monkeypatch.setattr(f"remedi_spark.models.{module}.fit.shape", shape)
 
 
 @pytest.mark.usefixtures("lopsided")

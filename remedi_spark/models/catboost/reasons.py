@@ -6,9 +6,9 @@ several features of a combination, which CatBoost's statistics know only as a wh
 A combination's share goes in equal parts to those of its features that differ from the reference row.
 
 CatBoost's own SHAP values with ``reference_data`` are the same where no split reads a combination
-(``tests/learners/test_shapley_peers.py``), but take tens of times as long, give a combination's share also to features
-that are as in the reference row, and make every slot of the encoded row a player. ``shap`` cannot read a CatBoost model
-that was loaded from its bytes.
+(``tests/learners/test_shapley_peers.py``) and share combinations more exactly, but took 16 to 50 times as long on 3,000
+rows, and make every slot of the encoded row a player, where here all slots of a feature switch together. ``shap`` takes
+no background row for a CatBoost.
 """
 
 from __future__ import annotations

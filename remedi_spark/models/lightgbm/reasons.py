@@ -6,10 +6,10 @@ where one passes in neither, no mixture of the two rows reaches the leaf. Otherw
 from the row and all of B from the reference row, and the leaf's value v gives each of A v (a-1)! b! / (a+b)! and each
 of B -v a! (b-1)! / (a+b)!. The reference row is fixed, so that only B is to be counted row by row.
 
-``shap``'s TreeExplainer with one background row would not do, though it computes the same on models of numbers alone
-(``tests/learners/test_shapley_peers.py``): it reads a LightGBM split by a set of codes as one by a threshold, without a
-word, sends a null where training had none by another branch than LightGBM does, and makes every slot of the encoded row
-a player, where here all slots of a feature switch together.
+``shap``'s TreeExplainer with one background row would not do, though it computes the same on most rows of a model of
+numbers (``tests/learners/test_shapley_peers.py``): without a word it reads a LightGBM split by a set of codes as one by
+a threshold, sends a null by another branch than LightGBM does where training had none, and so some values that lie on a
+threshold. It also makes every slot of the encoded row a player, where here all slots of a feature switch together.
 
 Many leaves demand the same of a feature. What they demand is looked up once; sparse products count it by leaf, and
 carry the leaves' shares back to it.

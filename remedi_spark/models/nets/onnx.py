@@ -1,4 +1,4 @@
-"""The student's nets as one ONNX graph, by torch's own exporter."""
+"""Nets as one ONNX graph, by torch's own exporter."""
 
 from __future__ import annotations
 

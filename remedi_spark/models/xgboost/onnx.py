@@ -1,7 +1,7 @@
 """An XGBoost model as an ONNX tree ensemble, from the booster's own dump.
 
-onnxmltools' converter gives the same (``tests/exports/test_onnx_peers.py``), but a model of its own, with an input for
-each of them, where these trees are a part of the student's graph; and a user would have to install it for that.
+onnxmltools' converter gives the same (``tests/exports/test_onnx_peers.py``), but as a model of its own, where these
+trees are a part of the student's graph; it would be one more package for the user to install, to save thirty lines.
 """
 
 from __future__ import annotations
