@@ -5,7 +5,7 @@
     python benchmarks/owners.py --root run/owners --world run/world
 
 Both rankings, by the model's score and by the true probability that the labels were drawn from, are measured on the
-run's untouched test rows.
+run's test rows.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ model, scale, variant) to ``--results``; what is there already is not run again.
 weights by the root of the density, as in the paper); ``apart`` (the same, but labels of 0 keep weight 1 where one in
 twenty is 0; left out elsewhere); ``inverse`` (``apart``, by the density itself); ``auto`` (the default: ``apart`` or no
 weights, as trial fits on the training rows tell); ``fds`` (nets: feature smoothing); ``both`` (``apart`` and ``fds``);
-``smoter`` (resampling by the package resreg, where it is installed). Errors are measured on untouched rows by how many
+``smoter`` (resampling by the package resreg, where it is installed). Errors are measured on test rows by how many
 training rows had a label like it: 100 bins of equal width, many > 100 rows, few < 20. ``table`` writes the means over
 seeds with 95 % intervals (t distribution).
 """

@@ -5,7 +5,7 @@
     remedi run --config conf/complete_journey_spend.yaml --root run/default
     python benchmarks/regression_chain.py run/vanilla run/default
 
-Teacher and student on the untouched rows; few-shot rows are those whose label fell, in training, into one of 100 bins
+Teacher and student on the test rows; few-shot rows are those whose label fell, in training, into one of 100 bins
 of equal width (on the label itself, whatever was learned) with fewer than 20 rows. Intervals: 95 %, by bootstrap over
 owners.
 """
@@ -37,14 +37,14 @@ def main(first: Path, second: Path) -> None:
         a, b = (_errors(root, model) for root in (first, second))
         both = a.join(b.drop(columns="few"), how="inner", lsuffix="_a", rsuffix="_b").reset_index()
         if len(both) != len(a) or len(both) != len(b):
-            raise SystemExit(f"the runs have {len(a)} and {len(b)} untouched rows, {len(both)} of them the same")
+            raise SystemExit(f"the runs have {len(a)} and {len(b)} test rows, {len(both)} of them the same")
         for name, rows in (("all", both), ("few", both[both["few"]])):
             mae, gmae = (_change(rows, geometric=geometric) for geometric in (False, True))
             typer.echo(f"{model:<8} {name}: {len(rows):>6} rows  MAE {mae}  GMAE {gmae}")
 
 
 def _errors(root: Path, model: str) -> pd.DataFrame:
-    """Return the absolute error of each untouched row, and whether it is few-shot."""
+    """Return the absolute error of each test row, and whether it is few-shot."""
     scale = LabelScale.from_dict(json.loads((root / "model/work/evaluation/labels.json").read_text())["scale"])
     table = Tables(get_session(SparkConfig()), str(root)).read(MODELS[model])
     rows = (

@@ -138,7 +138,7 @@ class Model:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """``metrics.json``: every model's measures on untouched rows, with intervals."""
+        """``metrics.json``: every model's measures on test rows, with intervals."""
         found: dict[str, Any] = read_json(published_folder(self.path) / "metrics.json")
         return found
 

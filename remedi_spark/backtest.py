@@ -1,7 +1,7 @@
 """Rolling origins: the whole chain, trained at each origin on what was known by then, judged on what came after.
 
 An origin is a snapshot t. Training takes the labelled snapshots whose label window had ended by t, that is up to
-t - gap - horizon; the owners of snapshot t are the untouched rows. An origin is known by its settings and by hashes of
+t - gap - horizon; the owners of snapshot t are the test rows. An origin is known by its settings and by hashes of
 its rows: a rerun skips origins that are finished, and new data leave the earlier ones as they are.
 """
 

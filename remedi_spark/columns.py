@@ -8,7 +8,7 @@ LABEL = "label"
 WEIGHT = "weight"
 FOLD = "fold"
 PART = "part"
-"""``train`` (seen by the phase's models) or ``test`` (untouched by them)."""
+"""``train`` (seen by the phase's models) or ``test`` (not seen by them)."""
 FEATURES = "features"
 
 KEY = (OWNER, SNAPSHOT)

@@ -67,7 +67,7 @@ SCORES = Stage(
     settings=("scores", "monitoring"), sees=("features", "task"),
 )  # fmt: skip
 REPORT = Stage(
-    "report", "report", "How good the list is on untouched rows; the report.", "measuring:measure",
+    "report", "report", "How good the list is on test rows; the report.", "measuring:measure",
     reads=("student_scores", "monitoring"), looks_at=("*",),
     writes=("metrics.json", "report.html", "report.json"),
     settings=("evaluation", "scores", "student", "base_models", "task", "regression", "mlflow"), sees=("*",),

@@ -12,7 +12,7 @@ from remedi_spark.storage.workspace import Workspace
 
 
 def measure(workspace: Workspace, config: Config, *, label: str, measured: Sequence[str] = ()) -> None:
-    """Write the report on the untouched rows; ``measured`` names ablations that it shows."""
+    """Write the report on the test rows; ``measured`` names ablations that it shows."""
     seconds = durations_of(workspace)
     metrics = report.run(workspace, config, label=label, durations=seconds, ablations=measured)
     if config.mlflow.enabled:

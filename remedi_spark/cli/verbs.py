@@ -147,7 +147,7 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure on untouched rows, write report.html. With --model, rebuild it from what was stored.
+    """Measure on test rows, write report.html. With --model, rebuild it from what was stored.
 
     Example: remedi report --model run/complete_journey/model --ablations
     """

@@ -21,7 +21,7 @@ EXPERTS: tuple[Expert, ...] = get_args(Expert)
 
 
 class EvaluationConfig(Section):
-    """Which rows stay untouched so that every metric is honest."""
+    """Which rows are test rows, that no stage is trained on, so that every metric is honest."""
 
     test_from: date | None = None
     """First snapshot of the test part; null: the latest ``test_share`` of the rows."""

@@ -116,7 +116,7 @@ def on_test_rows(workspace: Workspace, champion: BundleParts, config: Config) ->
     tests = workspace.read(phase, "student_scores").where(F.col(PART) == TEST)
     tests = tests.select(*KEY, LABEL, F.col("student").alias(ONE))
     if phase != FINAL:  # a test table of the user's own is taken at its word
-        days = _first_untouched(champion, config)
+        days = _first_unseen(champion, config)
         if days is None:
             raise InputError(
                 "promote: without a time column no row can be told that the champion has not learned from; give a"
@@ -148,7 +148,7 @@ def _columns(mine: FeatureContract, theirs: FeatureContract) -> list[Column]:
     return [F.col(place[feature]).alias(f"f{i}") for i, feature in enumerate(theirs.features)]
 
 
-def _first_untouched(model: BundleParts, config: Config) -> date | None:
+def _first_unseen(model: BundleParts, config: Config) -> date | None:
     """Return the first snapshot whose label window begins after those that a model learned from have ended."""
     until = (model.distribution or {}).get("until")
     if until is None:
@@ -158,7 +158,7 @@ def _first_untouched(model: BundleParts, config: Config) -> date | None:
 
 
 def _require_after(rows: DataFrame, model: BundleParts, who: str, config: Config) -> None:
-    first = _first_untouched(model, config)
+    first = _first_unseen(model, config)
     if first is None or dict(rows.dtypes)[SNAPSHOT] not in ("date", "timestamp"):
         return
     found = rows.agg(F.min(SNAPSHOT).cast("date")).collect()[0][0]

@@ -1,4 +1,4 @@
-"""Ablations on demand: what each part of the method adds, on the same untouched rows.
+"""Ablations on demand: what each part of the method adds, on the same test rows.
 
 Reads what stages 2 and 3 left of the measured phase; writes ``ablation_scores``: one margin column each for
 ``fuser_plain`` (no relative features), ``fuser_convex``, ``fuser_stack``, ``fuser_mlp`` (one expert alone) and

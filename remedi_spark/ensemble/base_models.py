@@ -149,7 +149,7 @@ def _prepare_all(
         config: of the run.
         contract: of the features.
         samples: all rows.
-        measured: how the untouched rows were chosen.
+        measured: how the test rows were chosen.
         parts: by phase, the part of each row.
     """
     keys = measured.with_buckets(samples.select(OWNER, SNAPSHOT, LABEL, "source", ROW_HASH))

@@ -26,7 +26,7 @@ LOOKED_AT = 200_000
 def kept_share(scores: DataFrame, seed: int) -> float:
     """Return the AP that the student's ranking would have if the teacher's probabilities were true, over the teacher's.
 
-    Taken on the training rows, each scored by models that never saw it, and on the untouched rows, which may be of a
+    Taken on the training rows, each scored by models that never saw it, and on the test rows, which may be of a
     later time; the lower share counts. 1 without rows.
 
     Args:

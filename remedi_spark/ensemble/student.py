@@ -7,7 +7,7 @@ unweighted one on margins would spend its trees on rows that nobody contacts; th
 
 A student cannot always follow: ``student.kind: auto`` ships the greedy selection of base models instead where the
 distilled student keeps too little of the teacher's ranking. That is judged without a label, on training rows by models
-that never saw them and on the untouched rows: no metric is spoiled by the choice.
+that never saw them and on the test rows: no metric is spoiled by the choice.
 
 The calibration is chosen and fitted on the *teacher's* out-of-fold margins: a distilled student's own are not honest,
 because the teacher's scores of the other folds were learned with this fold's labels. An ensemble is its own teacher.

@@ -1,4 +1,4 @@
-"""Errors and worth of every model of a regression on the untouched rows: one Spark task a model."""
+"""Errors and worth of every model of a regression on the test rows: one Spark task a model."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class Task(ABC):
 
     @abstractmethod
     def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
-        """Measure every model on the untouched rows."""
+        """Measure every model on the test rows."""
 
     @property
     def row_weights(self) -> RowWeights | None:

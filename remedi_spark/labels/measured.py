@@ -1,4 +1,4 @@
-"""What is measured of models on the untouched rows, typed from there to ``metrics.json`` and the page; no Spark."""
+"""What is measured of models on the test rows, typed from there to ``metrics.json`` and the page; no Spark."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from remedi_spark.storage.strict_json import Count, Number, Part, Share
+from remedi_spark.storage.strict_json import Count, Number, Record, Share
 
 
-class Size(Part):
+class Size(Record):
     """How many rows were measured, and what there is to reach among them."""
 
     rows: Count
@@ -22,7 +22,7 @@ class Size(Part):
     """positives / rows, in [0, 1]."""
 
 
-class Fidelity(Part):
+class Fidelity(Record):
     """How closely the student follows its teacher."""
 
     spearman: Number = None
@@ -31,7 +31,7 @@ class Fidelity(Part):
     """Share of the teacher's best k that are in the student's best k."""
 
 
-class GainsCurve(Part):
+class GainsCurve(Record):
     """Recall (of amounts: share of their total) against the share contacted, best first; the lift is recall / share."""
 
     model: str
@@ -48,7 +48,7 @@ class GainsCurve(Part):
         return self
 
 
-class ReliabilityBin(Part):
+class ReliabilityBin(Record):
     """One bin of the reliability curve: mean prediction, observed rate and the rate's 95 % interval."""
 
     predicted: Share
@@ -58,7 +58,7 @@ class ReliabilityBin(Part):
     upper: Number = None
 
 
-class Segment(Part):
+class Segment(Record):
     """The student inside one level of one column, at the same cut-off score as everywhere else."""
 
     column: str
@@ -70,7 +70,7 @@ class Segment(Part):
     ap: Number = None
 
 
-class SnapshotResult(Part):
+class SnapshotResult(Record):
     """The student on one snapshot."""
 
     snapshot: str
@@ -82,7 +82,7 @@ class SnapshotResult(Part):
     lift_at_k: Number = None
 
 
-class LabelBin(Part):
+class LabelBin(Record):
     """Regression: one bin of the label, with its weight in training and the student's error."""
 
     label: float
@@ -95,7 +95,7 @@ class LabelBin(Part):
     """Mean absolute error on the measured rows."""
 
 
-class Measured(Part):
+class Measured(Record):
     """What is measured of one model."""
 
     model: str

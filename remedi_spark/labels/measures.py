@@ -1,4 +1,4 @@
-"""Metrics, intervals and curves of every model on the untouched rows: one Spark task a model."""
+"""Metrics, intervals and curves of every model on the test rows: one Spark task a model."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from remedi_spark.maths.bootstrap import Difference, bootstrap_intervals, paired
 from remedi_spark.maths.calibration import reliability_table
 from remedi_spark.maths.ranking import gains_curve, ranking_metrics
 from remedi_spark.models.contract import Array
-from remedi_spark.storage.strict_json import Part
+from remedi_spark.storage.strict_json import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from pyspark.sql import Column, DataFrame, GroupedData
 
-Kind = TypeVar("Kind", bound=Part)
+Found = TypeVar("Found", bound=Record)
 GAINS_POINTS = 201
 """A point every half per cent of the owners."""
 _CALIBRATION = ("brier", "ece")
@@ -59,7 +59,7 @@ def by_model(
     return {name: measured[name] for name in scores}
 
 
-def _by_group(grouped: GroupedData, kind: type[Kind], measure: Callable[[pd.DataFrame], Kind]) -> list[Kind]:
+def _by_group(grouped: GroupedData, kind: type[Found], measure: Callable[[pd.DataFrame], Found]) -> list[Found]:
     """Return what ``measure`` finds in each group, in no order: one task a group, JSON on the way to the driver."""
 
     def work(frame: pd.DataFrame) -> pd.DataFrame:
@@ -171,7 +171,7 @@ def measure_segments(
     return sorted(found, key=lambda one: (order.index(one.column), -one.rows, one.level))
 
 
-def _listed(kind: type[Kind], frame: pd.DataFrame, k: int, *where: str) -> Kind:
+def _listed(kind: type[Found], frame: pd.DataFrame, k: int, *where: str) -> Found:
     """Return rows and positives of a group, AP, and recall and lift of its best ``k``, which may be none."""
     labels, scores = frame[LABEL].to_numpy(), frame["score"].to_numpy()
     metrics = ranking_metrics(labels, scores, max(1, k))

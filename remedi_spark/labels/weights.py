@@ -28,7 +28,7 @@ from remedi_spark.models.predict import score_by_fold
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.partitions import uniform
 from remedi_spark.storage.fitted import Fitted
-from remedi_spark.storage.strict_json import Part
+from remedi_spark.storage.strict_json import Record
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -59,7 +59,7 @@ class Errors:
         return cls(float(sums.sum() / counts.sum()), float((sums / counts).mean()))
 
 
-class RowWeights(Part):
+class RowWeights(Record):
     """Which weights of rare labels a training has chosen, and the errors of the trial fits of each kind, if any."""
 
     kind: Reweight

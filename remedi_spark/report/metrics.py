@@ -1,4 +1,4 @@
-"""``metrics.json``: what was measured of every model on the untouched rows, and what the run found on the way."""
+"""``metrics.json``: what was measured of every model on the test rows, and what the run found on the way."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from remedi_spark.config.regression import RegressionConfig
 from remedi_spark.labels.measured import Fidelity
 from remedi_spark.labels.weights import RowWeights
 from remedi_spark.report.page.model import FailedMember, Shipped
-from remedi_spark.storage.strict_json import Count, Number, Part
+from remedi_spark.storage.strict_json import Count, Number, Record
 
 
-class Ablation(Part):
+class Ablation(Record):
     """What the whole method loses without one of its parts, on the same rows."""
 
     instead_of: str
@@ -20,7 +20,7 @@ class Ablation(Part):
     """AP of the whole less that of the ablation, and its 95 % interval."""
 
 
-class Metrics(Part):
+class Metrics(Record):
     """The file, in its order; a key with a default is left out where it does not apply."""
 
     task: str

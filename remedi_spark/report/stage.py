@@ -1,4 +1,4 @@
-"""Stage 7: how good the list is, measured on untouched rows; ``metrics.json``, ``report.json``, ``report.html``."""
+"""Stage 7: how good the list is, measured on test rows; ``metrics.json``, ``report.json``, ``report.html``."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _nothing_learned(student: Measured, size: Size) -> list[str]:
     if auc is None or low is None or low > _CHANCE:
         return []
     return [
-        f"nothing was learned that holds on untouched rows: AUC {auc:.3f} ({low:.3f} to {high:.3f}, chance is .5) with"
+        f"nothing was learned that holds on test rows: AUC {auc:.3f} ({low:.3f} to {high:.3f}, chance is .5) with"
         f" {size.positives} positives; scores are near the base rate of {size.prior:.3%}, and the list is no"
         " better than one drawn by lot; look at the label and its dates, and at features that were known before it"
     ]  # fmt: skip
@@ -197,7 +197,7 @@ def render_report(bundle: Path) -> Path:
 
 
 def _test_rows(workspace: Workspace, phase: str, task: Task, ablations: Sequence[str]) -> DataFrame:
-    """Return the untouched rows with every model's score, a probability or an amount, and the features."""
+    """Return the test rows with every model's score, a probability or an amount, and the features."""
     rows = workspace.read(phase, "student_scores").where(F.col(PART) == TEST)
     if ablations:
         rows = join_rows(rows, workspace.read(phase, "ablation_scores"))

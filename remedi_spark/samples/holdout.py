@@ -1,4 +1,4 @@
-"""Which rows stay untouched until everything is judged on them."""
+"""The hold-out: which rows are test rows, that no stage is trained on and every model is measured on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BUCKET = "bucket"
 
 @dataclass(frozen=True)
 class Holdout:
-    """How the untouched rows were chosen."""
+    """How the test rows were chosen."""
 
     part: Column
     """Each row's part, over the columns of ``samples`` and :data:`BUCKET`."""

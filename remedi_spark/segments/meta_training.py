@@ -127,7 +127,7 @@ def _require_slots(spark: SparkSession, workers: int) -> None:
 
 
 def _report(catalog: Catalog) -> None:
-    sizes = f"{len(catalog.train)} to learn from, {len(catalog.validation)} to tune on, {len(catalog.test)} untouched"
+    sizes = f"{len(catalog.train)} to learn from, {len(catalog.validation)} to tune on, {len(catalog.test)} to test on"
     log("adapt", f"segments: {sizes}, {len(catalog.refused)} refused")
     for name, reason in list(catalog.refused.items())[:20]:
         warn("adapt", f"segment {name!r} refused: {reason}")

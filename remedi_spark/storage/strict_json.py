@@ -25,8 +25,8 @@ def finite(tree: Any) -> Any:
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
-class Part(BaseModel):
-    """A frozen, strictly keyed part of such a tree, which goes to JSON and back without loss.
+class Record(BaseModel):
+    """A frozen, strictly keyed piece of such a tree, which goes to JSON and back without loss.
 
     Numpy scalars and arrays are accepted wherever a number or a list is.
     """

@@ -28,7 +28,7 @@ class Workspace:
 
     The final phase's tables go by their plain names, those of the ``holdout`` phase by ``evaluation_<name>``. The
     working folder holds the ``final`` phase (learned from every labelled row); the models of the ``holdout`` phase,
-    which exist to be judged, are kept in ``evaluation/`` below it.
+    which exist to be measured, are kept in ``evaluation/`` below it. The prefix is on disk, and stays for that.
     """
 
     tables: Tables

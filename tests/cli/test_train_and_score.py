@@ -20,7 +20,7 @@ MODELS = {
 METRICS = {"ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k", "ndcg_at_k", "brier", "ece", "ks"}
 
 
-def test_metrics_name_every_model_and_metric_on_untouched_rows(trained: Trained) -> None:
+def test_metrics_name_every_model_and_metric_on_test_rows(trained: Trained) -> None:
     metrics = json.loads((trained.bundle / "metrics.json").read_text())
     assert set(metrics["models"]) == MODELS
     assert all(set(values) == METRICS for values in metrics["models"].values())

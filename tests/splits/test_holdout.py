@@ -1,4 +1,4 @@
-"""Which rows stay untouched: the latest with a time, a share of the owners without."""
+"""Which rows are test rows: the latest with a time, a share of the owners without."""
 
 from __future__ import annotations
 

@@ -12,12 +12,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from remedi_spark.labels.measured import Fidelity, GainsCurve, LabelBin, ReliabilityBin, Segment, SnapshotResult
-from remedi_spark.storage.strict_json import Count, Number, Part, Share
+from remedi_spark.storage.strict_json import Count, Number, Record, Share
 
 Kind = Literal["base", "baseline", "fuser", "student", "ablation"]
 
 
-class Head(Part):
+class Head(Record):
     """What was measured, on what, and the budget that the headline speaks of."""
 
     title: str
@@ -29,7 +29,7 @@ class Head(Part):
     generated_at: str
     """Time of the report, ISO 8601."""
     measured_on: str
-    """One sentence: which rows, untouched by every stage, the metrics are from."""
+    """One sentence: which test rows the metrics are from."""
     rows: Count
     """Rows that the metrics are from."""
     positives: Count | None = None
@@ -53,7 +53,7 @@ class Head(Part):
         return (self.total if self.positives is None else self.positives) or 0
 
 
-class ModelResult(Part):
+class ModelResult(Record):
     """One line of the leaderboard or of the ablations."""
 
     name: str
@@ -69,7 +69,7 @@ class ModelResult(Part):
     """Training rows of the fit of each fold, after all caps; empty: unknown."""
 
 
-class FailedMember(Part):
+class FailedMember(Record):
     """A model that was asked for and is not in the ensemble."""
 
     model: str
@@ -78,7 +78,7 @@ class FailedMember(Part):
     reason: str = ""
 
 
-class Retention(Part):
+class Retention(Record):
     """metric(student) / metric(teacher) on the same rows; 1 = nothing lost."""
 
     ap: Number = None
@@ -89,7 +89,7 @@ class Retention(Part):
     """Regression only: mae(teacher) / mae(student), so that 1 = nothing lost here too."""
 
 
-class Shipped(Part):
+class Shipped(Record):
     """What the student is made of."""
 
     kind: str
@@ -102,7 +102,7 @@ class Shipped(Part):
     """Share of the teacher's AP that a distilled student keeps, judged without labels, where it was judged."""
 
 
-class Experts(Part):
+class Experts(Record):
     """The gate of the fuser. E experts."""
 
     names: list[str]
@@ -122,21 +122,21 @@ class Experts(Part):
         return self
 
 
-class FeatureImportance(Part):
+class FeatureImportance(Record):
     """Mean absolute contribution to the score, as a share of the sum over all features."""
 
     feature: str
     importance: Number
 
 
-class Explained(Part):
+class Explained(Record):
     """The rows that the importance is estimated from; half of them are from the list, and weighed back."""
 
     rows: Count
     owners: Count
 
 
-class Effect(Part):
+class Effect(Record):
     """Mean score along one feature."""
 
     feature: str
@@ -151,7 +151,7 @@ class Effect(Part):
         return self
 
 
-class InputHealth(Part):
+class InputHealth(Record):
     """One input table: rows read, and rows set aside because they break the contract."""
 
     name: str
@@ -159,7 +159,7 @@ class InputHealth(Part):
     quarantined: Count = 0
 
 
-class FeatureHealth(Part):
+class FeatureHealth(Record):
     """Nulls and drift of one feature."""
 
     feature: str
@@ -168,7 +168,7 @@ class FeatureHealth(Part):
     """Population stability index, training rows against the measured or scored rows."""
 
 
-class DataHealth(Part):
+class DataHealth(Record):
     """State of the inputs and the features."""
 
     inputs: list[InputHealth] = Field(default_factory=list)
@@ -176,7 +176,7 @@ class DataHealth(Part):
     notes: list[str] = Field(default_factory=list)
 
 
-class TrainingCurve(Part):
+class TrainingCurve(Record):
     """Loss by iteration of one model on one fold."""
 
     model: str
@@ -195,7 +195,7 @@ class TrainingCurve(Part):
         return self
 
 
-class Shot(Part):
+class Shot(Record):
     """Regression: errors of one model over the label bins of one density (many > 100 rows, medium, few < 20, zero)."""
 
     model: str
@@ -206,21 +206,21 @@ class Shot(Part):
     gmae: Number = None
 
 
-class TableVersion(Part):
+class TableVersion(Record):
     """A table the run read or wrote."""
 
     name: str
     version: str
 
 
-class StageDuration(Part):
+class StageDuration(Record):
     """Wall time of one stage."""
 
     stage: str
     seconds: Annotated[float, Field(ge=0.0)]
 
 
-class Provenance(Part):
+class Provenance(Record):
     """How the run can be made again."""
 
     configuration: str = ""
@@ -231,7 +231,7 @@ class Provenance(Part):
     durations: list[StageDuration] = Field(default_factory=list)
 
 
-class Report(Part):
+class Report(Record):
     """All that :func:`remedi_spark.report.page.render.render` shows.
 
     ``Report.model_validate_json(report.model_dump_json())`` equals ``report``, so that a page can be rebuilt
