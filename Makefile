@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VENV4 := .venv-spark4
 STAMP4 := $(VENV4)/.installed
+# Environments of the newer Pythons that are on the PATH.
+NEWER := $(foreach v,3.12 3.13,$(if $(shell python$(v) -c 'print(1)' 2>/dev/null),.venv-python$(v)/.installed))
 DEMO ?= run/complete_journey
 WORKERS ?= 2
 
@@ -31,10 +33,10 @@ test: $(STAMP) ## All tests, by two processes with a Spark session each
 test-fast: $(STAMP) ## The tests that need no Spark, in a minute
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not spark and not cluster and not slow"
 
-platforms: $(STAMP) $(STAMP4) ## The chain on Spark 3.5, on Spark 4 and over Spark Connect
+platforms: $(STAMP) $(STAMP4) $(NEWER) ## The chain on Spark 3.5, on Spark 4, over Spark Connect and on newer Pythons
 	$(BIN)/python -m pytest -n 0 -m platforms tests/platforms
 
-platforms-all: $(STAMP) $(STAMP4) ## The same with every verb
+platforms-all: $(STAMP) $(STAMP4) $(NEWER) ## The same with every verb
 	REMEDI_EVERY_VERB=1 $(BIN)/python -m pytest -n 0 -m platforms tests/platforms
 
 $(STAMP4): pyproject.toml constraints.txt
@@ -42,6 +44,12 @@ $(STAMP4): pyproject.toml constraints.txt
 	$(VENV4)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
 	grep -vE '^(pyspark|delta-spark|importlib-metadata)==' constraints.txt > $(VENV4)/constraints.txt
 	$(VENV4)/bin/uv pip install --quiet --python $(VENV4)/bin/python --compile-bytecode --constraint $(VENV4)/constraints.txt --editable ".[local-4,demo,dev]"
+	touch $@
+
+.venv-python%/.installed: pyproject.toml constraints.txt
+	test -x $(@D)/bin/python || python$* -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --compile-bytecode --constraint constraints.txt --editable ".[local,demo,dev]"
 	touch $@
 
 lint: $(STAMP) ## ruff

@@ -1,4 +1,4 @@
-"""The chain on Spark 3.5, on Spark 4 and over Spark Connect: the same bundle, features and scores (make platforms)."""
+"""The chain on Spark 3.5, on 4, over Connect and on newer Pythons: same bundle and scores (make platforms)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ ROOT = Path(__file__).parents[2]
 SPARK4 = ROOT / ".venv-spark4" / "bin" / "python"
 OLD, CLASSIC, CONNECT = "classic-3.5", "classic-4", "connect-4"
 NEW = (CLASSIC, CONNECT)
+PYTHONS = {f"classic-4-python-{one}": ROOT / f".venv-python{one}" / "bin" / "python" for one in ("3.12", "3.13")}
+"""Newer Pythons bring Spark 4.1, and an XGBoost that fits other trees."""
+NEWER = tuple(name for name, python in PYTHONS.items() if python.exists())
 CHAIN = ("train", "score", "export", "features", "refresh")
 EVERY = ("run", "report", "backtest", "adapt", "promote", "doctor")
 """What make platforms-all does in addition: minutes."""
@@ -69,14 +73,16 @@ def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ra
     shutil.copytree(folder / OLD / "model", folder / "inputs" / "foreign")
     for name in NEW:
         done[name] = _run(name, folder, (*CHAIN, "foreign", *more, "learners"))
+    for name in NEWER:
+        done[name] = _run(name, folder, ("doctor", *CHAIN, "foreign", "learners"))
     yield done
     for name, one in done.items():
         print(name, json.dumps(one.outcome))
 
 
 def _run(platform: str, folder: Path, verbs: tuple[str, ...]) -> Ran:
-    kind, _, series = platform.partition("-")
-    python = sys.executable if series == "3.5" else str(SPARK4)
+    kind = platform.partition("-")[0]
+    python = str(PYTHONS.get(platform, sys.executable if platform == OLD else SPARK4))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
     command = [python, "-m", "tests.platforms.chain_job", kind, str(folder / "inputs"), str(folder / platform), *verbs]
     log = folder / f"{platform}.log"
@@ -93,6 +99,9 @@ def test_each_ran_where_it_should(platforms: dict[str, Ran]) -> None:
     assert found[OLD] == ("3.", "pyspark.sql.session")
     assert found[CLASSIC] == ("4.", "pyspark.sql.session")
     assert found[CONNECT] == ("4.", "pyspark.sql.connect.session")
+    for name in NEWER:
+        assert found[name] == found[CLASSIC]
+        assert platforms[name].outcome["python"].startswith(name.rpartition("-")[2] + ".")
 
 
 @pytest.mark.parametrize("name", NEW)
@@ -100,8 +109,9 @@ def test_the_same_table_and_seed_give_the_same_bundle(platforms: dict[str, Ran],
     assert platforms[name].bundle() == platforms[OLD].bundle()
 
 
-@pytest.mark.parametrize("name", NEW)
-@pytest.mark.parametrize("table", ["scores", "foreign_scores"])
+@pytest.mark.parametrize(
+    ("name", "table"), [*product(NEW, ["scores", "foreign_scores"]), *product(NEWER, ["foreign_scores"])]
+)
 def test_scores_agree(platforms: dict[str, Ran], name: str, table: str) -> None:
     mine, theirs = platforms[name].table(table), platforms[OLD].table("scores")
     np.testing.assert_allclose(mine["score"], theirs["score"], atol=1e-6, rtol=0)
@@ -109,7 +119,7 @@ def test_scores_agree(platforms: dict[str, Ran], name: str, table: str) -> None:
     pd.testing.assert_frame_equal(mine[same], theirs[same])
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", (*NEW, *NEWER))
 def test_refreshed_features_agree(platforms: dict[str, Ran], name: str) -> None:
     tables = [one.table("run/owner_features") for one in (platforms[name], platforms[OLD])]
     pd.testing.assert_frame_equal(*tables)
@@ -131,7 +141,7 @@ def _exported(out: Path, kind: str) -> pd.DataFrame:
     return frame.sort_values("owner_id", ignore_index=True)[["owner_id", "score", "rank", "in_top_k"]]
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", (*NEW, *NEWER))
 def test_no_scratch_files_are_left(platforms: dict[str, Ran], name: str) -> None:
     assert not list(platforms[name].out.rglob("*remedi_scratch*"))
 
