@@ -45,9 +45,12 @@ class Graph:
         """Add an int64 constant."""
         return self.constant(np.asarray(values, dtype=np.int64))
 
-    def splice(self, model: onnx.ModelProto, entry: str, source: str) -> str:
-        """Take in another model's graph, fed with ``source`` at its input ``entry``; return the name of its output."""
-        prefix = f"{self.ours}nets_"
+    def splice(self, model: onnx.ModelProto, entry: str, source: str, name: str) -> str:
+        """Take in another model's graph, fed with ``source`` at its input ``entry``; return the name of its output.
+
+        ``name`` is the graph's own, which sets its names apart.
+        """
+        prefix = f"{self.ours}{name}_"
         inner = compose.add_prefix(model, prefix)
         self.nodes.append(helper.make_node("Identity", [source], [f"{prefix}{entry}"]))
         self.nodes += inner.graph.node

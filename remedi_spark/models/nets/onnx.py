@@ -50,7 +50,7 @@ def _restored(stored: dict[str, Any]) -> nn.Module:
 def margins(graph: Graph, students: Sequence[Sequence[Fitted]], layout: Layout, encoded: Sequence[str]) -> str:
     """Add nets to the graph, given each fold's encoded rows; return the sum of their margins less shifts, (rows,)."""
     stacked = graph.add("Concat", *[graph.add("Unsqueeze", x, graph.ints([1])) for x in encoded], axis=1)
-    return graph.splice(_exported(students, len(encoded), layout.width), "x", stacked)
+    return graph.splice(_exported(students, len(encoded), layout.width), "x", stacked, "nets")
 
 
 def _exported(students: Sequence[Sequence[Fitted]], folds: int, width: int) -> onnx.ModelProto:
