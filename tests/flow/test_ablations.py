@@ -39,6 +39,8 @@ def sampled(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "base_models.only=[lightgbm, catboost_categories, mlp]",
             "--set",
             "base_models.models.catboost_categories.num_iterations=40",
+            "--set",
+            f"student.members=[{MEMBER}]",
         )
     )
     _done("report", "--model", str(bundle), "--ablations")

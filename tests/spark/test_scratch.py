@@ -68,13 +68,18 @@ def test_frames_that_outlive_the_work_are_computed_again(bare: SparkSession, tmp
     assert later.count() == 2
 
 
+def _tables(spark: SparkSession) -> int:
+    """Count the tables of the schema, without the views of other tests of this session."""
+    return spark.sql("SHOW TABLES IN scratch_rows").where("NOT isTemporary").count()
+
+
 def test_a_schema_holds_them_as_tables(bare: SparkSession) -> None:
     bare.sql("CREATE SCHEMA IF NOT EXISTS scratch_rows")
     Tables(bare, "scratch_rows", catalog=True).offer_scratch()
     with kept(odd(bare)) as rows:
-        assert bare.sql("SHOW TABLES IN scratch_rows").count() == 1
+        assert _tables(bare) == 1
         assert rows.columns == odd(bare).columns
-    assert bare.sql("SHOW TABLES IN scratch_rows").count() == 0
+    assert _tables(bare) == 0
 
 
 def test_what_a_killed_run_has_left_is_removed_after_a_day(bare: SparkSession, tmp_path: Path) -> None:

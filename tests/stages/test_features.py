@@ -98,10 +98,10 @@ def test_the_stage_writes_its_tables_and_can_run_again(tables: Tables) -> None:
 def test_the_report_tells_what_was_read_and_set_aside(tables: Tables) -> None:
     assert sources_read(tables) == [], "features that came ready made"
     features.run(tables, shop())
-    found = {one["name"]: one for one in sources_read(tables)}
-    assert found["events"]["quarantined"] == 1
-    assert found["events"]["rows"] == tables.read("events").count()
-    assert (found["owner_attributes"]["rows"], found["owner_attributes"]["quarantined"]) == (5, 0)
+    found = {one.name: one for one in sources_read(tables)}
+    assert found["events"].quarantined == 1
+    assert found["events"].rows == tables.read("events").count()
+    assert (found["owner_attributes"].rows, found["owner_attributes"].quarantined) == (5, 0)
 
 
 def test_the_dictionary_describes_every_column(tables: Tables) -> None:
