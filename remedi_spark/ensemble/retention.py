@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
+from scipy.special import expit
 
 from remedi_spark.columns import PART, ROW_HASH
 from remedi_spark.maths.ranking import expected_average_precision
@@ -51,5 +52,5 @@ def _kept(rows: DataFrame, count: int, seed: int) -> float:
 
 
 def _ratio(student: Array, teacher: Array) -> float:
-    probability = 1 / (1 + np.exp(-teacher))
+    probability = expit(teacher)
     return expected_average_precision(student, probability) / expected_average_precision(teacher, probability)

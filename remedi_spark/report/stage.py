@@ -139,7 +139,7 @@ def run(
         retention=retention(student, measured["fuser"], task.retained),
         regression=None if task.binary else config.regression, row_weights=task.row_weights,
         ablations=found.ablations or None, fidelity=found.student.fidelity,
-        student=page.Shipped(**parts_of(workspace, phase).to_dict()),
+        student=page.Shipped(**{**parts_of(workspace, FINAL).to_dict(), "kept": parts_of(workspace, phase).kept}),
         warnings=[*facts.get("warnings", []), *_nothing_learned(student, size)],
         failed=facts.get("failed", []), fits=facts["phases"][phase].get("fits", {}),
     )  # fmt: skip

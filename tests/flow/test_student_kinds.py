@@ -64,6 +64,7 @@ def test_where_it_keeps_too_little_the_selection_is_shipped(ensemble: Path, spar
     assert student["kept"] < 1
     assert sum(student["weights"].values()) == pytest.approx(1)
     assert set(student["names"]) == set(student["weights"]) <= {"additive", "lightgbm", "mlp"}
+    assert student["names"] == list(load(ensemble / "model").predictors), "what is shipped, not what was measured"
     scores = Tables(spark, str(ensemble / "model" / "tables")).read("evaluation_student_scores").toPandas()
     # A model of less than a fiftieth is not shipped, so that the two are not equal to the last digit.
     fresh = scores[scores["part"] == "test"]
