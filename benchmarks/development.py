@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -29,11 +30,12 @@ from remedi_spark.config import Config, load_config
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.ensemble.fuser import BASELINES, fuser_inputs, scorer, training_function
 from remedi_spark.ensemble.relative import Relative
-from remedi_spark.labels.alignment import log_odds
+from remedi_spark.ensemble.synthetic import Teacher, mix
+from remedi_spark.labels.alignment import aligned, log_odds
 from remedi_spark.labels.classification import Classification
 from remedi_spark.maths.calibrators import PlattCalibrator
 from remedi_spark.maths.ranking import expected_average_precision
-from remedi_spark.models.contract import LABELS, ROW_WEIGHT, TARGET, VALID, TrainingSet, X
+from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.registry import learner_for
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
@@ -78,6 +80,7 @@ class Bed:
     """Block of each training row; one block in ``every`` stops a fit."""
     train: list[Array]
     test: list[Array]
+    """Encoded rows without each fold, last those without none; the training rows' own fold is always left out."""
     test_label: Array
 
 
@@ -127,8 +130,9 @@ def encode(train: pd.DataFrame, test: pd.DataFrame, config: Config) -> Bed:
     )  # fmt: skip
     positions = encoder.positions(rows)
     fixed = encoder.fixed(rows, positions)
-    seen = [np.hstack([fixed, encoder.targets(positions, k, fold)]) if positions else fixed for k in range(folds)]
-    unseen = [encoder.transform(fresh, k) for k in range(folds)]
+    left_out: list[int | None] = [*range(folds), None]
+    seen = [np.hstack([fixed, encoder.targets(positions, k, fold)]) if positions else fixed for k in left_out]
+    unseen = [encoder.transform(fresh, k) for k in left_out]
     return Bed(encoder, label, fold, block, seen, unseen, test["label"].to_numpy(dtype=np.float64))
 
 
@@ -168,35 +172,41 @@ def _levels(values: pd.Series, label: Array, fold: Any, folds: int) -> Levels:
     return Levels(tuple(rows.index[order]), rows.to_numpy(float)[order], sums.to_numpy(float)[order])
 
 
-def fit_member(
-    bed: Bed, model: ModelConfig, config: Config, target: Array | None = None, row_weight: Array | None = None
-) -> tuple[Array, Array]:
-    """Return margins of the training rows, each by the fold model that never saw it, and mean margins of the others.
-
-    ``target``: a teacher's log-odds, for a part of the student, with ``row_weight``; None: the labels.
+def fit_member(bed: Bed, model: ModelConfig, config: Config) -> tuple[Array, Array, list[Fitted]]:
+    """Return margins of the training rows, each by the fold model that never saw it, mean margins of the others, and
+    the models.
     """
-    layout = bed.encoder.layout
-    hidden = layout.beside_codes() if model.inputs == "codes" else []
-    every = max(2, round(1 / config.base_models.validation_share))
-    own, others = np.zeros(len(bed.label)), np.zeros(len(bed.test_label))
-    weight = config.student.label_weight if target is not None else 0.0
-    weights = np.ones(len(bed.label)) if row_weight is None else row_weight
+    own, others, fits = np.zeros(len(bed.label)), np.zeros(len(bed.test_label)), []
     for k in range(bed.encoder.folds):
         use = bed.fold != k
-        x = bed.train[k][use].copy()
-        x[:, hidden] = 0.0
-        columns = {
-            X: lists(x), TARGET: (bed.label if target is None else target)[use], ROW_WEIGHT: weights[use],
-            VALID: (bed.valid[use] + k) % every == 0, **({LABELS: bed.label[use]} if weight else {}),
-        }  # fmt: skip
-        data = TrainingSet(
-            LocalRows(pa.table(columns)), layout, "logistic" if target is None else "mse",  # type: ignore[arg-type]
-            float(bed.label[use].mean()), len(bed.label), 1, config.seed * 1000 + k,
-        )  # fmt: skip
-        predict = load_predictor(learner_for(model, label_weight=weight).fit(data))
+        rows = Rows(bed.train[k][use], bed.label[use], np.ones(use.sum()), bed.valid[use] + k)
+        fits.append(fit_rows(rows, "logistic", model, bed, config, config.seed * 1000 + k))
+        predict = load_predictor(fits[-1])
         own[~use] = predict(bed.train[k][~use])
         others += predict(bed.test[k]) / bed.encoder.folds
-    return own, others
+    return own, others, fits
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one fit learns from: encoded rows, target, weight, and the block that tells whether a row stops it."""
+
+    x: Array
+    target: Array
+    weight: Array
+    block: npt.NDArray[np.int64]
+
+
+def fit_rows(rows: Rows, loss: str, model: ModelConfig, bed: Bed, config: Config, seed: int) -> Fitted:
+    """Fit one model on some rows."""
+    every = max(2, round(1 / config.base_models.validation_share))
+    x = rows.x.copy()
+    x[:, bed.encoder.layout.beside_codes() if model.inputs == "codes" else []] = 0.0
+    table = pa.table({X: lists(x), TARGET: rows.target, ROW_WEIGHT: rows.weight, VALID: rows.block % every == 0})
+    data = TrainingSet(
+        LocalRows(table), bed.encoder.layout, loss, float(bed.label.mean()), len(x), 1, seed,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return learner_for(model).fit(data)
 
 
 def without_spark() -> Any:
@@ -225,34 +235,36 @@ def try_set(name: str, bed: Bed, config: Config) -> list[dict[str, Any]]:
         rows.append({key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()})
         typer.echo(json.dumps(rows[-1]))
 
-    logits, fresh = [], []
+    logits, fresh, lines, models = [], [], {}, {}
     for member, model in Classification(config, ModelStore(Path())).members(config.base_models.models).items():
         start = time.process_time()
-        own, others = fit_member(bed, model, config)
+        own, others, models[member] = fit_member(bed, model, config)
         platt = PlattCalibrator.fit(own, bed.label)
+        lines[member] = [[platt.a, platt.b]]
         logits.append(platt.a * own + platt.b)
         fresh.append(platt.a * others + platt.b)
         add(member, logits[-1], fresh[-1], time.process_time() - start)
     own_all, fresh_all = np.column_stack(logits), np.column_stack(fresh)
     add("mean", own_all.mean(1), fresh_all.mean(1))
-    margins = combine(bed, own_all, fresh_all, config)
+    margins, fuser, relative = combine(bed, own_all, fresh_all, list(models), config)
     for what, (own, others) in margins.items():
         add(what, own, others)
-    distilled = distil(bed, margins["fuser"][0], config)
-    share = min(
-        expected_average_precision(mine, expit(theirs)) / expected_average_precision(theirs, expit(theirs))
-        for mine, theirs in zip(distilled, margins["fuser"], strict=True)
-    )
-    add("distilled", *distilled, kept=float(share))
+    teacher = Teacher(models, partial(aligned, lines, 0.0), fuser, relative)
+    own, theirs = margins["fuser"]
+    start = time.process_time()
+    distilled = distil(bed, own, teacher, config)
+    share = expected_average_precision(distilled, expit(theirs)) / expected_average_precision(theirs, expit(theirs))
+    add("distilled", own, distilled, time.process_time() - start, kept=float(share))
     kind = config.student.kind
     ships = "distilled" if kind == "distilled" or (kind == "auto" and share >= config.student.keep) else "selection"
-    add("student", *(distilled if ships == "distilled" else margins["selection"]), ships=ships)
+    add("student", own, distilled if ships == "distilled" else margins["selection"][1], ships=ships)
     return rows
 
 
-def combine(bed: Bed, own: Array, fresh: Array, config: Config) -> dict[str, tuple[Array, Array]]:
-    """Return the margins of stack, selection and fuser: out of fold, and on the development rows."""
-    names = [f"m{i}" for i in range(own.shape[1])]
+def combine(
+    bed: Bed, own: Array, fresh: Array, names: list[str], config: Config
+) -> tuple[dict[str, tuple[Array, Array]], Fitted, Relative]:  # fmt: skip
+    """Return the margins of stack, selection and fuser: out of fold, and on the development rows; and the fuser."""
     grids = {name: np.quantile(expit(column), np.linspace(0, 1, config.meta_features.grid)).tolist()
              for name, column in zip(names, own.T, strict=True)}  # fmt: skip
     relative = Relative(names, grids, log_odds)
@@ -263,21 +275,41 @@ def combine(bed: Bed, own: Array, fresh: Array, config: Config) -> dict[str, tup
     work = training_function(relative, inputs, config.fuser, "logistic", bed.encoder.folds, config.seed)
     ones = np.ones(len(own))
     payload = work(pa.table({**scores, "label": bed.label, "weight": ones, "fold": bed.fold}))
-    score = scorer(Fitted("net", payload, {"models": names, "inputs": inputs}), relative)
+    fitted = Fitted("net", payload, {"models": names, "inputs": inputs})
+    score = scorer(fitted, relative)
     found = [score(pa.table({**part, "fold": fold})) for part, fold in
              ((scores, bed.fold), (others, np.full(len(fresh), -1)))]  # fmt: skip
     by_name = [dict(zip(("fuser", *BASELINES), margins, strict=False)) for margins in found]
-    return {what: (by_name[0][name], by_name[1][name]) for what, name in
-            (("stack", "stack_lr"), ("selection", "selection"), ("fuser", "fuser"))}  # fmt: skip
+    margins = {what: (by_name[0][name], by_name[1][name]) for what, name in
+               (("stack", "stack_lr"), ("selection", "selection"), ("fuser", "fuser"))}  # fmt: skip
+    return margins, fitted, relative
 
 
-def distil(bed: Bed, teacher: Array, config: Config) -> tuple[Array, Array]:
-    """Return the mean margins of the student's own models: out of fold, and on the development rows."""
-    p, prior = expit(teacher), bed.label.mean()
+def distil(bed: Bed, taught: Array, teacher: Teacher, config: Config) -> Array:
+    """Return the mean margin of the student's models on the development rows.
+
+    Args:
+        bed: the split.
+        taught: the teacher's out-of-fold margins of the training rows.
+        teacher: says those of made-up rows.
+        config: names the student's models, and how many rows are made up.
+    """
+    layout, prior = bed.encoder.layout, bed.label.mean()
+    x, targets = bed.train[0][:, : layout.fixed], np.stack([one[:, layout.fixed :] for one in bed.train], axis=1)
+    rows, margins, blocks, ask = [bed.train[-1]], [taught], [bed.valid], teacher.margins()
+    for copy in range(round(config.student.synthetic)):
+        mixed, encodings = mix(x, targets, layout, np.random.default_rng([config.seed, copy]))
+        rows.append(np.hstack([mixed, encodings[:, -1]]))
+        margins.append(ask(mixed, encodings))
+        blocks.append(bed.valid)
+    margin = np.concatenate(margins)
+    p = expit(margin)
     weight = np.sqrt(p * (1 - p) / (prior * (1 - prior)))
-    parts = [fit_member(bed, model, config, teacher, weight) for model in config.student.enabled.values()]
-    own, others = (np.mean(part, axis=0) for part in zip(*parts, strict=True))
-    return own, others
+    lessons = Rows(np.vstack(rows), margin, weight, np.concatenate(blocks) + bed.encoder.folds)
+    seed = config.seed * 1000 + 500 + bed.encoder.folds
+    fits = [fit_rows(lessons, "mse", model, bed, config, seed) for model in config.student.enabled.values()]
+    found: Array = np.mean([load_predictor(one)(bed.test[-1]) for one in fits], axis=0)
+    return found
 
 
 @app.command()

@@ -31,7 +31,7 @@ import remedi_spark
 from remedi_spark.models.catboost.predict import Columns, load
 from remedi_spark.models.contract import Array
 from remedi_spark.scoring.bundle import Bundle
-from remedi_spark.scoring.reasons import EXPLAINED_FOLD
+from remedi_spark.scoring.reasons import EXPLAINED
 from remedi_spark.storage.fitted import Fitted
 
 TRAINED_ROWS = 4000
@@ -82,10 +82,10 @@ def measure(bundle: Bundle, canonical: pd.DataFrame, reasons: int, repeats: int)
 
 def treeshap(bundle: Bundle, canonical: pd.DataFrame, reasons: int) -> dict[str, float] | None:
     """Compare the reasons with TreeSHAP's; None where a part of the student has none."""
-    fitted = [folds[EXPLAINED_FOLD] for folds in bundle.parts.students.values()]
+    fitted = [models[EXPLAINED] for models in bundle.parts.students.values()]
     if not {one.kind for one in fitted} <= {"lightgbm", "catboost"}:
         return None
-    x = bundle.encoder.transform(canonical, leave_out=EXPLAINED_FOLD)
+    x = bundle.encoder.transform(canonical, leave_out=bundle.left_out[EXPLAINED])
     owners = [slot.feature for slot in bundle.encoder.layout.slots]
     by_feature = np.zeros((len(bundle.contract.features), len(x)))
     np.add.at(by_feature, owners, sum(tree_shap(one, x) for one in fitted).T)

@@ -51,14 +51,14 @@ STUDENT = Stage(
     "ensemble.student:run",
     reads=("encoded", "fused_scores"),
     looks_at=("samples", "contract.json", "phases.json", "encoder.json", "training.json", "labels.json",
-              "alignment.json", "label_weights.json", "base_models/*.json", "fuser/fuser.*"),
+              "alignment.json", "label_weights.json", "base_models/*.json", "quantile_grids.json", "fuser/fuser.*"),
     writes=("student_scores", "student/*/*.*", "student_parts.json", "calibration.json", "score_distribution.json"),
     settings=("student", "seed", "task", "base_models.folds", "base_models.negatives", "base_models.validation_share"),
-    sees=("regression", "base_models.workers"), each_phase=True, unseals=True,
+    sees=("regression", "base_models.workers", "meta_features.peers"), each_phase=True, unseals=True,
 )  # fmt: skip
 SEAL = Stage(
     "seal", "student", "The bundle: what a score depends on, with checksums.",
-    "ensemble.student_parts:seal", looks_at=("student_parts.json",), sees=("base_models.folds",), resumes=True,
+    "ensemble.student_parts:seal", looks_at=("student_parts.json",), resumes=True,
     timed=False, publishes=True,
 )  # fmt: skip
 SCORES = Stage(

@@ -277,10 +277,12 @@ class StudentConfig(Section):
     keep: float = Field(default=0.98, ge=0, le=1)
     """Share of the teacher's AP that a distilled student must keep under ``kind: auto``, judged without labels."""
     models: dict[str, ModelConfig]
-    """What learns from the teacher, by name; the margins of all parts of the student are averaged."""
-    members: tuple[str, ...] = ()
-    """Base models that are parts of a distilled student as they are, fitted to the labels; those that are switched off
-    or were dropped are left out."""
+    """What learns from the teacher, by name: one model each, on all rows; their margins are averaged."""
+    synthetic: float = Field(default=2.0, ge=0, le=20)
+    """Rows made up for each training row, of which the teacher says what they are worth: the student follows it more
+    closely. None are where ``meta_features.peers`` are given, which made-up rows do not have."""
+    max_synthetic: int = Field(default=60_000, ge=1)
+    """Rows made up at most: every base model scores them."""
     label_weight: float = Field(default=0.0, ge=0, le=1)
     """Share of the label's log-loss mixed into a net's MSE on the teacher's logits."""
 
@@ -294,9 +296,6 @@ class StudentConfig(Section):
         check_model_names(self.models, "models")
         if not self.enabled:
             raise ValueError("every model of the student is switched off; enable one")
-        if both := sorted({*self.models} & {*self.members}):
-            raise ValueError(f"{both[0]!r} is in models and in members; give the one that learns another name")
-        check_model_names([*self.models, *self.members], "models and members")
         return self
 
 

@@ -65,6 +65,13 @@ def parse_overrides(overrides: Iterable[str]) -> Tree:
     return tree
 
 
+_REPLACED = {
+    "student.members": "a distilled student is one model; with student.kind: ensemble, base models are shipped as they"
+    " are",
+}
+"""By key that was taken away: what there is in its place."""
+
+
 def validate(model: type[T], tree: Tree, where: str) -> T:
     """Validate ``tree``; the first problem becomes an :class:`InputError` of one line."""
     try:
@@ -78,6 +85,8 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
     first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        if path in _REPLACED:
+            return f"unknown key {path!r}: {_REPLACED[path]}"
         *parents, key = first["loc"]
         known = _known_keys(model, parents)
         listed = f" (known: {', '.join(sorted(known))})" if known else ""

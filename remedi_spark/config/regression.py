@@ -130,11 +130,6 @@ def check_task(config: Config) -> None:
                 f"student.models.{name}.objective: found {objective!r}, but a student learns its teacher's predictions "
                 "by squared error; leave it out"
             )
-    if unknown := [name for name in config.student.members if name not in config.base_models.models]:
-        raise ValueError(
-            f"student.members: found {unknown[0]!r}, expected names under base_models.models: "
-            f"{', '.join(config.base_models.models)}"
-        )
     if config.task == "regression" and config.base_models.negatives < 1:
         raise ValueError(
             "base_models.negatives: found a share below 1, but a regression has no negatives; leave it out"

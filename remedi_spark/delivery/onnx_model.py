@@ -79,12 +79,12 @@ def build_model(bundle: Bundle) -> onnx.ModelProto:
     """
     encoder, students = bundle.encoder, bundle.parts.students
     graph = Graph(_own_prefix(bundle.contract.names))
-    encoded = _encode(graph, encoder)
+    encoded = _encode(graph, encoder, bundle.left_out)
     parts = _margins(graph, list(students.values()), encoder.layout, encoded)
     total = graph.add("Sum", *parts) if len(parts) > 1 else parts[0]
     if shift := sum(fitted.shift for folds in students.values() for fitted in folds):
         total = graph.add("Add", total, graph.number(shift))
-    margin = graph.add("Div", total, graph.number(encoder.folds * len(students)))
+    margin = graph.add("Div", total, graph.number(len(bundle.left_out) * len(students)))
     score = _calibrate(graph, bundle.calibrator.to_dict(), margin)
     graph.nodes.append(helper.make_node("Identity", [score], ["score"]))
     return _model(graph, bundle)
@@ -107,8 +107,8 @@ def _own_prefix(names: Sequence[str]) -> str:
     return prefix
 
 
-def _encode(graph: Graph, encoder: Encoder) -> list[str]:
-    """Return each fold's encoded rows, (rows, width); the twin of :meth:`Encoder.transform`."""
+def _encode(graph: Graph, encoder: Encoder, left_out: list[int | None]) -> list[str]:
+    """Return the encoded rows without each fold, (rows, width); the twin of :meth:`Encoder.transform`."""
     contract = encoder.contract
     rows: dict[int, str] = {}
     for i, feature in enumerate(contract.features):
@@ -119,7 +119,7 @@ def _encode(graph: Graph, encoder: Encoder) -> list[str]:
     fixed += [graph.add("Cast", rows[i], to=TensorProto.DOUBLE) for i in encoder.coded]
     fixed += [graph.add("Gather", graph.constant(encoder._frequency(i)), rows[i]) for i in contract.categories]
     encoded = []
-    for fold in range(encoder.folds):
+    for fold in left_out:
         tables = [(encoder._encodings(i, fold)[:, -1], rows[i]) for i in contract.categories]
         targets = [graph.add("Gather", graph.constant(table), position) for table, position in tables]
         columns = [graph.add("Unsqueeze", column, graph.ints([1])) for column in (*fixed, *targets)]

@@ -17,7 +17,6 @@ from remedi_spark.config import Config
 from remedi_spark.config.chain import EXPERTS, FuserConfig
 from remedi_spark.ensemble.base_scores import base_scores, relative_of
 from remedi_spark.ensemble.fuser import fit_fuser, fuse, fuser_inputs
-from remedi_spark.ensemble.student_parts import student_members
 from remedi_spark.labels.kind import task_of
 from remedi_spark.models.contract import TARGET
 from remedi_spark.models.cross_fit import FoldFits, cross_fit, mean_margin
@@ -85,11 +84,10 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
             positives=positives if task.binary else 0,
         )  # fmt: skip
         fits = cross_fit(
-            rows, config.student.enabled, plan,
-            lambda name, fold, *_: step("ablations", f"{STUDENT}: {name} fold {fold + 1}/{encoder.folds}"),
+            rows, config.student.enabled, plan, lambda name, *_: step("ablations", f"{STUDENT}: {name}"),
+            todo=[(name, encoder.folds) for name in config.student.enabled],
         )  # fmt: skip
-    models = fits.whole().by_name(encoder.folds)
-    models |= student_members(workspace, config, phase)
+    models = {name: [fitted] for (name, _), fitted in fits.whole().fitted.items()}
     test = encoded.where(F.col(PART) == TEST).select(*CARRIED, "x", "te")
     margins = score_by_fold(test, models, encoder.layout)
     return margins.withColumn(STUDENT, mean_margin(list(models))).drop(*models)

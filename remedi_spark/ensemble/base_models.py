@@ -115,13 +115,9 @@ def _said_of_columns(workspace: Workspace, contract: FeatureContract) -> list[st
 
 
 def _said_of_members(config: Config, facts: dict[str, Any]) -> list[str]:
-    """Warn of members that learned nothing, and of parts of the student that are gone; return the sentences."""
+    """Warn of members that learned nothing; return the sentences."""
     most = {name: getattr(model, "num_iterations", 0) for name, model in config.base_models.models.items()}
     said = weak_members(facts["phases"][FINAL]["fits"], most)
-    gone = sorted({one["model"] for one in facts["failed"]} & {*config.student.members})
-    said += [
-        f"{name}, a part of the student (student.members), failed: the student is made without it" for name in gone
-    ]
     for sentence in said:
         warn("base-models", sentence)
     return said

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import functions as F
 from scipy.special import expit
 
-from remedi_spark.columns import PART, ROW_HASH
+from remedi_spark.columns import ROW_HASH
 from remedi_spark.maths.ranking import expected_average_precision
-from remedi_spark.samples.holdout import TEST, TRAIN
 from remedi_spark.spark.partitions import shape, uniform
 
 if TYPE_CHECKING:
@@ -21,26 +19,23 @@ if TYPE_CHECKING:
     from remedi_spark.models.contract import Array
 
 LOOKED_AT = 200_000
-"""Rows of each part, about, that the rankings are compared on."""
+"""Rows, about, that the rankings are compared on."""
 
 
 def kept_share(scores: DataFrame, seed: int) -> float:
     """Return the AP that the student's ranking would have if the teacher's probabilities were true, over the teacher's.
 
-    Taken on the training rows, each scored by models that never saw it, and on the test rows, which may be of a
-    later time; the lower share counts. 1 without rows.
+    1 without rows.
 
     Args:
-        scores: ``part``, ``row_hash``, and the margins ``student`` and ``fuser``.
+        scores: of rows that neither has seen, which may be of a later time: ``row_hash``, and the margins ``student``
+            and ``fuser``.
         seed: of which rows are looked at, where there are many.
     """
-    counts = {row[PART]: row["count"] for row in scores.groupBy(PART).count().collect()}
-    return min((_kept(scores.where(F.col(PART) == part), counts[part], seed) for part in (TRAIN, TEST)
-                if counts.get(part)), default=1.0)  # fmt: skip
-
-
-def _kept(rows: DataFrame, count: int, seed: int) -> float:
-    looked_at = rows.where(uniform(ROW_HASH, seed) < LOOKED_AT / count) if count > LOOKED_AT else rows
+    count = scores.count()
+    if not count:
+        return 1.0
+    looked_at = scores.where(uniform(ROW_HASH, seed) < LOOKED_AT / count) if count > LOOKED_AT else scores
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         parts = [(one.column("student").to_numpy(), one.column("fuser").to_numpy()) for one in batches]

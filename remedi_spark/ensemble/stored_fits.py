@@ -28,6 +28,8 @@ class StoredFits:
     stage: str
     reads: tuple[str, ...]
     """Tables of the phase that the rows come from: other versions of them ask for other fits."""
+    whole: bool = False
+    """One fit of a model, on all folds, instead of one for each fold left out."""
 
     @property
     def folder(self) -> str:
@@ -43,9 +45,10 @@ class StoredFits:
         ended = itertools.count(1)
 
         def keep(name: str, fold: int, fitted: Fitted, seconds: float) -> None:
-            store.save_fitted(fitted, self.folder, name, f"fold_{fold}")
+            store.save_fitted(fitted, self.folder, name, _file(fold, plan))
             ledger.record(*todo[name, fold], seconds)
-            told = f"{self.phase}: {name} fold {fold + 1}/{plan.folds}: {_size(fitted)}"
+            fits = "all folds" if self.whole else f"fold {fold + 1}/{plan.folds}"
+            told = f"{self.phase}: {name} {fits}: {_size(fitted)}"
             step(self.stage, told, done=next(ended), total=len(todo))
 
         if not todo:
@@ -53,9 +56,9 @@ class StoredFits:
         return cross_fit(rows, models, plan, keep, todo=list(todo), parallel=parallel).failed
 
     def load(self, names: list[str], folds: int) -> dict[str, list[Fitted]]:
-        """Read models back, one a fold."""
-        store = self.workspace.models(self.phase)
-        return {name: [store.load_fitted(self.folder, name, f"fold_{k}") for k in range(folds)] for name in names}
+        """Read models back, one a fold; or one."""
+        store, files = self.workspace.models(self.phase), range(1 if self.whole else folds)
+        return {name: [store.load_fitted(self.folder, name, f"fold_{k}") for k in files] for name in names}
 
     def _not_done(self, models: Mapping[str, ModelConfig], plan: FoldFits) -> dict[tuple[str, int], tuple[Unit, str]]:
         """Return the fits (model, fold) that the ledger does not know as done, each with its unit and key."""
@@ -64,17 +67,22 @@ class StoredFits:
         for name, model in models.items():
             known = replace(plan, seconds=None, deadline=None, workers=plan.workers if depends_on_workers(model) else 1)
             made_from: list[Any] = [*stamps, model.model_dump(mode="json"), asdict(known)]
-            for fold in range(plan.folds):
-                files = [f"{self.folder}/{name}/fold_{fold}.*"]
+            for fold in [plan.folds] if self.whole else range(plan.folds):
+                files = [f"{self.folder}/{name}/{_file(fold, plan)}.*"]
                 called = f"{self.stage}/{self.phase}/{name}/{fold}"
                 unit = workspace.unit(called, made_from, phase=self.phase, files=files)
                 key = workspace.ledger.key(unit)
                 if not workspace.ledger.is_done(unit, key):
                     todo[name, fold] = unit, key
-        fits = len(models) * plan.folds
+        fits = len(models) * (1 if self.whole else plan.folds)
         if len(todo) < fits:
             log(self.stage, f"{self.phase}: {fits - len(todo)} of {fits} fits done before, skipped")
         return todo
+
+
+def _file(fold: int, plan: FoldFits) -> str:
+    """Return the name of a fit's files; that of all folds, which is alone, goes by the first."""
+    return f"fold_{fold % plan.folds}"
 
 
 def _size(fitted: Fitted) -> str:

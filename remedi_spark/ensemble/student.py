@@ -1,17 +1,17 @@
 """Stage 5: a student that reads raw features only, instead of a teacher that needs every base model.
 
-Reads ``encoded``, ``fused_scores``, and the base models that are parts of the student. Its own models learn the
-teacher's margins (log-odds) by a weighted MSE on labelled and unlabelled training rows. They are fitted fold by fold
-and averaged, like a base model. At a prior of 0.5 % the gradients of an MSE on probabilities would be tiny, and an
-unweighted one on margins would spend its trees on rows that nobody contacts; the weight is between the two.
+Reads ``encoded``, ``fused_scores``, the base models and the fuser. A distilled student is one model on all training
+rows, labelled or not, and on rows made up from them (:mod:`remedi_spark.ensemble.synthetic`): it learns the teacher's
+margins (log-odds) by a weighted MSE. At a prior of 0.5 % the gradients of an MSE on probabilities would be tiny, and
+an unweighted one on margins would spend its trees on rows that nobody contacts; the weight is between the two.
 
 A student cannot always follow: ``student.kind: auto`` ships the greedy selection of base models instead where the
-distilled student keeps too little of the teacher's ranking. That is judged without a label, on training rows by models
-that never saw them and on the test rows: no metric is spoiled by the choice.
+distilled student keeps too little of the teacher's ranking. That is judged without a label, on the test rows: no metric
+is spoiled by the choice.
 
 The calibration is chosen and fitted on the *teacher's* out-of-fold margins: a distilled student's own are not honest,
 because the teacher's scores of the other folds were learned with this fold's labels. An ensemble is its own teacher.
-Writes ``student_scores``: the columns of ``fused_scores``, and every row's ``student`` margin.
+Writes ``student_scores``: the columns of ``fused_scores`` and the ``student`` margin, of the test rows.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import LABEL, PART, ROW_HASH, WEIGHT
+from remedi_spark.columns import FOLD, LABEL, PART, ROW_HASH, WEIGHT
 from remedi_spark.config import Config
+from remedi_spark.ensemble.base_scores import relative_of
 from remedi_spark.ensemble.retention import kept_share
 from remedi_spark.ensemble.stored_fits import StoredFits
-from remedi_spark.ensemble.student_parts import PARTS, Parts, ensemble_members, parts_of, selected, student_members
+from remedi_spark.ensemble.student_parts import PARTS, Parts, ensemble_members, parts_of, selected
+from remedi_spark.ensemble.synthetic import Teacher, taught_rows
 from remedi_spark.labels.kind import task_of
 from remedi_spark.models.contract import TARGET, FitError
 from remedi_spark.models.cross_fit import FoldFits, mean_margin
@@ -94,31 +96,26 @@ def _make(workspace: Workspace, config: Config, phase: str, kind: Kind, fitting:
         teacher = held if kind == "distilled" else held.withColumn("fuser", F.col("selection"))
         _calibrate(workspace, task, phase, teacher)
         if kind == "distilled":
-            taught = {
-                TARGET: task.student_target(config.student.label_weight),
-                WEIGHT: task.student_weight(store.load("training")["prior"]),
-            }
             # The fits of one phase fill the slots; those of another would spend their time limit waiting.
-            with fitting:
-                models = _fit(workspace, config, phase, held.where(F.col(PART) != TEST).withColumns(taught))
-            members = student_members(workspace, config, phase)
-            parts = Parts(kind, [*models, *members])
+            with fitting, kept(_lessons(workspace, config, phase, held.where(F.col(PART) != TEST))) as lessons:
+                models = _fit(workspace, config, phase, lessons)
+            parts = Parts(kind, list(models))
         else:
-            models, members = {}, ensemble_members(workspace, config, phase)
-            parts = Parts(kind, list(members), selected(workspace, phase))
+            models = ensemble_members(workspace, config, phase)
+            parts = Parts(kind, list(models), selected(workspace, phase), config.base_models.folds)
             log("student", f"{phase}: {_told(parts, config)}")
-        for name, folds in members.items():
-            for fold, one in enumerate(folds):
-                store.save_fitted(one, "student", name, f"fold_{fold}")
+            for name, folds in models.items():
+                for fold, one in enumerate(folds):
+                    store.save_fitted(one, "student", name, f"fold_{fold}")
         store.save(PARTS, parts.to_dict())
-        _score(workspace, phase, held, models | members)
+        _score(workspace, phase, held.where(F.col(PART) == TEST), models)
 
 
 def _told(parts: Parts, config: Config) -> str:
     shares = ", ".join(f"{name} {weight:.0%}" for name, weight in parts.weights.items())
     return (
         f"an ensemble of base models ({shares}); a row is scored by {len(parts.names)} x {config.base_models.folds}"
-        f" models, where the distilled student would need {len(config.student.enabled)} x {config.base_models.folds}"
+        f" models, where the distilled student would be {len(config.student.enabled)}"
     )
 
 
@@ -129,8 +126,32 @@ def _calibrate(workspace: Workspace, task: Task, phase: str, rows: DataFrame) ->
     log("student", f"{phase}: calibrated by {type(score_map).__name__}")
 
 
+def _lessons(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> DataFrame:
+    """Return what the student learns: training rows and rows made up from them, with target and weight."""
+    settings, store = config.student, workspace.models(phase)
+    task, known = task_of(config, store), rows.count()
+    columns = [BLOCK, WEIGHT, ROW_HASH, FOLD, "x", "te", "fuser", LABEL]
+    lessons, wanted = rows.select(*columns), min(round(settings.synthetic * known), settings.max_synthetic)
+    if wanted and not config.meta_features.peers:
+        made_up = taught_rows(rows, _layout(workspace, phase), _teacher(workspace, config, phase), wanted, known,
+                              config.seed)  # fmt: skip
+        lessons = lessons.unionByName(made_up.withColumn(LABEL, F.lit(None).cast(rows.schema[LABEL].dataType)))
+    return lessons.withColumns({
+        TARGET: task.student_target(settings.label_weight), WEIGHT: task.student_weight(store.load("training")["prior"])
+    })  # fmt: skip
+
+
+def _teacher(workspace: Workspace, config: Config, phase: str) -> Teacher:
+    names = workspace.models(FINAL).load("phases")["phases"][phase]["models"]
+    fits = StoredFits(workspace, phase, "base-models", ("encoded",))
+    return Teacher(
+        fits.load(names, config.base_models.folds), task_of(config, workspace.models(phase)).comparable(),
+        workspace.models(phase).load_fitted("fuser", "fuser"), relative_of(workspace, config, phase),
+    )  # fmt: skip
+
+
 def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> dict[str, list[Fitted]]:
-    """Fit the student's own models; return them by name, one a fold."""
+    """Fit the student's models, each on all rows; return them by name."""
     settings, folds = config.student, config.base_models.folds
     mixes_labels = task_of(config, workspace.models(phase)).binary and settings.label_weight > 0
     plan = FoldFits(
@@ -139,7 +160,7 @@ def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> d
         label=LABEL if mixes_labels else None, label_weight=settings.label_weight if mixes_labels else 0.0,
         seconds=config.spark.unit_seconds,
     )  # fmt: skip
-    fits = StoredFits(workspace, phase, "student", ("encoded", "fused_scores"))
+    fits = StoredFits(workspace, phase, "student", ("encoded", "fused_scores"), whole=True)
     if failed := fits.fit(rows, settings.enabled, plan):
         raise FitError(f"parts of the student could not be fitted, the others are kept: {failed}")
     return fits.load(list(settings.enabled), folds)
@@ -165,7 +186,8 @@ def _describe(workspace: Workspace, config: Config) -> None:
     encoded rows: a training row's target encoding leaves its own fold out, that of a row to score does not.
     """
     store = workspace.models(FINAL)
-    students = load_students(store, parts_of(workspace, FINAL).names, config.base_models.folds)
+    about = parts_of(workspace, FINAL)
+    students = load_students(store, about.names, about.models_each)
     parts = BundleParts(store.load("encoder"), students, store.load("calibration"), model_version="")
     share = DESCRIBED_ROWS / max(1, store.load("training")["rows"])
     trained = F.col(LABEL).isNotNull() & (F.col("source") != TEST) & (uniform(ROW_HASH, config.seed) < share)

@@ -1,4 +1,4 @@
-"""What a student is made of: models that learn from the teacher, or base models as they are."""
+"""What a student is made of: models that learned from the teacher, or base models as they are."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Parts:
     """Of its models; the mean of their margins is the student's."""
     weights: dict[str, float] = field(default_factory=dict)
     """Of an ensemble's base models, adding up to 1."""
+    models_each: int = 1
+    """Fitted models of each: one, or one a fold."""
     kept: float | None = None
     """Share of the teacher's AP that the distilled student was found to keep; None: not looked at."""
 
@@ -45,8 +47,8 @@ def parts_of(workspace: Workspace, phase: str) -> Parts:
 
 def seal(workspace: Workspace, config: Config) -> None:
     """Write the manifest of the working folder: from now on it is a bundle."""
-    students = parts_of(workspace, FINAL).names
-    write_manifest(workspace.bundle, students=students, folds=config.base_models.folds)
+    parts = parts_of(workspace, FINAL)
+    write_manifest(workspace.bundle, students=parts.names, folds=parts.models_each)
 
 
 def selected(workspace: Workspace, phase: str) -> dict[str, float]:
@@ -55,13 +57,6 @@ def selected(workspace: Workspace, phase: str) -> dict[str, float]:
     held = {name: weight for name, weight in found.items() if weight >= _LEAST_WEIGHT}
     total = sum(held.values())
     return {name: weight / total for name, weight in held.items()}
-
-
-def student_members(workspace: Workspace, config: Config, phase: str) -> dict[str, list[Fitted]]:
-    """Return the base models that are configured parts of a student, one a fold, with margins at the true prior."""
-    fitted = workspace.models(FINAL).load("phases")["phases"][phase]["models"]
-    names = [name for name in config.student.members if name in fitted]
-    return {name: _at_true_prior(workspace, config, phase, name) for name in names}
 
 
 def ensemble_members(workspace: Workspace, config: Config, phase: str) -> dict[str, list[Fitted]]:

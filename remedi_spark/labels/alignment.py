@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from pyspark.sql import functions as F
+from scipy.special import expit
 
 from remedi_spark.columns import FOLD, LABEL, WEIGHT
 from remedi_spark.maths.calibrators import PlattCalibrator
@@ -45,6 +46,13 @@ def align(margins: DataFrame, alignment: dict[str, list[list[float]]]) -> DataFr
         logit = line[0] * F.col(name) + line[1]
         columns[name] = F.lit(1.0) / (F.lit(1.0) + F.exp(-logit))
     return margins.withColumns(columns)
+
+
+def aligned(alignment: dict[str, list[list[float]]], shift: float, name: str, margin: Array) -> Array:
+    """Return the aligned probabilities of rows of no fold, (rows,); ``shift`` is added to the model's own margins."""
+    slope, intercept = alignment[name][-1]
+    probability: Array = expit(slope * (margin + shift) + intercept)
+    return probability
 
 
 def log_odds(probability: Array) -> Array:

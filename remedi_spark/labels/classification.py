@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, PART, WEIGHT
-from remedi_spark.labels.alignment import align, binned_margins, binned_rows, fit_alignment, log_odds
+from remedi_spark.labels.alignment import align, aligned, binned_margins, binned_rows, fit_alignment, log_odds
 from remedi_spark.labels.kind import Task
 from remedi_spark.labels.measured import Measured
 from remedi_spark.labels.measures import measure_models
@@ -49,6 +51,10 @@ class Classification(Task):
         alignment = fit_alignment(margins.where(F.col(PART) == TRAIN), names, self.config.base_models.folds)
         self.store.save("alignment", alignment)
         return align(margins, alignment)
+
+    def comparable(self) -> Callable[[str, Array], Array]:
+        """Return aligned probabilities."""
+        return partial(aligned, self.store.load("alignment"), math.log(self.config.base_models.negatives))
 
     def margin(self) -> Callable[[Array], Array]:
         """Return log-odds, finite at 0 and 1."""

@@ -86,6 +86,10 @@ class Task(ABC):
         """Turn the models' own margins into comparable scores: probabilities at the true prior, or amounts."""
 
     @abstractmethod
+    def comparable(self) -> Callable[[str, Array], Array]:
+        """Return what :meth:`predictions` does to rows of no fold, for arrays: from a model's margins to scores."""
+
+    @abstractmethod
     def margin(self) -> Callable[[Array], Array]:
         """Return the way from scores to margins, for arrays."""
 

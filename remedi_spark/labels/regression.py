@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -127,6 +127,10 @@ class Regression(Task):
         """Return amounts: all models have learned the same scale, so there is nothing to align."""
         return margins.withColumns({name: self.score(F.col(name)) for name in names})
 
+    def comparable(self) -> Callable[[str, Array], Array]:
+        """Return amounts."""
+        return partial(_amounts, self.scale)
+
     def margin(self) -> Callable[[Array], Array]:
         """Return the standardised amount."""
         return self.scale.margin
@@ -161,6 +165,10 @@ class Regression(Task):
         centres = self.scale((edges[:-1] + edges[1:]) / 2)
         bins = zip(centres, density.counts, density.weights, student.error_by_bin, strict=True)
         return [LabelBin(label=at, rows=int(rows), weight=weight, error=error) for at, rows, weight, error in bins]
+
+
+def _amounts(scale: LabelScale, _: str, margin: Array) -> Array:
+    return scale(margin)
 
 
 def _beside(errors: Mapping[str, Errors], kind: str) -> str:

@@ -73,19 +73,19 @@ class FoldFits:
     deadline: float | None = None
     """Of the clock :func:`time.monotonic`: no fit goes on after it but those of the two first models; None: none."""
 
-    def left(self, rows: int) -> int:
-        """Return about how many of so many rows are in all folds but one."""
-        return rows - rows // self.folds
+    def left(self, rows: int, fold: int) -> int:
+        """Return about how many of so many rows are left without a fold; ``folds``: without none."""
+        return rows - rows // self.folds if fold < self.folds else rows
 
 
 def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> Fitted:
-    """Fit one model on the rows of all folds but one.
+    """Fit one model on the rows of all folds but one, or of all.
 
     Args:
         rows: ``x``, ``te``, ``fold``, ``block``, ``weight``, ``row_hash`` and the target.
         model: what to fit.
         plan: how.
-        fold: the fold left out.
+        fold: the fold left out; ``plan.folds``: none.
     """
     columns: list[Any] = [
         _inputs(plan.layout, model, fold).alias(X),
@@ -98,10 +98,10 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
     ]
     frame = rows.where(F.col(FOLD) != fold).select(*columns)
     data = TrainingSet(
-        frame, plan.layout, plan.loss, plan.prior, plan.left(plan.rows), plan.workers, plan.seed + fold, plan.amounts,
-        plan.left(plan.positives),
+        frame, plan.layout, plan.loss, plan.prior, plan.left(plan.rows, fold), plan.workers, plan.seed + fold,
+        plan.amounts, plan.left(plan.positives, fold),
     )  # fmt: skip
-    what = f"{model.kind} without fold {fold}"
+    what = f"{model.kind} without fold {fold}" if fold < plan.folds else f"{model.kind} on all folds"
 
     def fit(on: TrainingSet) -> Fitted:
         with time_limit(rows.sparkSession, plan.seconds, what):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def score_by_fold(rows: DataFrame, models: dict[str, Sequence[Fitted]], layout: Layout) -> DataFrame:
+def score_by_fold(rows: DataFrame, models: Mapping[str, Sequence[Fitted]], layout: Layout) -> DataFrame:
     """Replace ``x`` and ``te`` by one margin column a model.
 
     A row with fold k >= 0 is scored by the models that left fold k out; a row with fold -1, which no model saw, gets
-    the mean margin of all of them.
+    the mean margin of all of them. A name with one model, which left no fold out, scores every row by that.
     """
     fitted = shared(rows.sparkSession, {name: list(folds) for name, folds in models.items()})
     fixed, width = layout.fixed, layout.width
@@ -38,25 +38,44 @@ def score_by_fold(rows: DataFrame, models: dict[str, Sequence[Fitted]], layout: 
         for batch in batches:
             if not predictors:
                 predictors = {name: [load_predictor(one) for one in folds] for name, folds in fitted().items()}
-            margins = _margins(batch, predictors, fixed, width)
+            margins = margins_of(*encoded_rows(batch, fixed, width), predictors)
             columns = [batch.column(name) for name in names] + [pa.array(margins[name]) for name in predictors]
             yield pa.RecordBatch.from_arrays(columns, [*names, *predictors])
 
     return rows.mapInArrow(run, schema)  # type: ignore[arg-type]
 
 
-def _margins(batch: pa.RecordBatch, predictors: dict[str, list[Predictor]], fixed: int, width: int) -> dict[str, Array]:
-    x = matrix(batch.column("x"), fixed)
-    folds = next(len(models) for models in predictors.values())
-    targets = matrix(batch.column("te").flatten(), width - fixed).reshape(len(x), folds + 1, width - fixed)
-    fold = batch.column(FOLD).to_numpy(zero_copy_only=False)
+def encoded_rows(batch: pa.RecordBatch, fixed: int, width: int) -> tuple[Array, Array, Array]:
+    """Return a batch's fixed slots, (rows, fixed), target encodings, (rows, folds + 1, width - fixed), and folds."""
+    x, te = matrix(batch.column("x"), fixed), batch.column("te")
+    variants = len(te.value_lengths()) and int(te.value_lengths()[0].as_py())
+    targets = matrix(te.flatten(), width - fixed).reshape(len(x), variants, width - fixed)
+    return x, targets, batch.column(FOLD).to_numpy(zero_copy_only=False)
+
+
+def margins_of(
+    x: Array, targets: Array, fold: Array, predictors: Mapping[str, Sequence[Predictor]]
+) -> dict[str, Array]:  # fmt: skip
+    """Return a margin a row of every name, as :func:`score_by_fold` says.
+
+    Args:
+        x: fixed slots, (rows, fixed).
+        targets: target encodings without each fold, and last those without none, (rows, folds + 1, categories).
+        fold: of each row, (rows,).
+        predictors: by name, one a fold, or one that left no fold out.
+    """
+    folds = targets.shape[1] - 1
     margins = {name: np.zeros(len(x)) for name in predictors}
-    for k in range(folds):
+    apart = {name: models for name, models in predictors.items() if len(models) == folds}
+    if whole := {name: models[0] for name, models in predictors.items() if name not in apart}:
+        rows = np.hstack([x, targets[:, -1]])
+        margins |= {name: model(rows) for name, model in whole.items()}
+    for k in range(folds if apart else 0):
         mine = np.flatnonzero((fold == k) | (fold < 0))
         if not len(mine):
             continue
         share = np.where(fold[mine] < 0, 1 / folds, 1.0)
         rows = np.hstack([x[mine], targets[mine, k]])
-        for name, models in predictors.items():
+        for name, models in apart.items():
             margins[name][mine] += share * models[k](rows)
     return margins

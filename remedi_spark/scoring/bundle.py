@@ -79,8 +79,14 @@ class Bundle:
 
     @cached_property
     def predictors(self) -> dict[str, list[Predictor]]:
-        """By student model, one predictor a fold."""
+        """By student model, one predictor a fold; or one."""
         return {name: [load_predictor(one) for one in folds] for name, folds in self.parts.students.items()}
+
+    @cached_property
+    def left_out(self) -> list[int | None]:
+        """The fold that each model of a student never saw; None: it saw all."""
+        models, folds = len(next(iter(self.predictors.values()))), self.encoder.folds
+        return [None] if models < folds else list(range(folds))
 
     @cached_property
     def wording(self) -> Wording:
@@ -108,13 +114,13 @@ class Bundle:
         return np.asarray(self.calibrator(self.margin(canonical)), dtype=np.float64)
 
     def margin(self, canonical: pd.DataFrame) -> Array:
-        """Return the mean margin of the student's models and folds, shape (rows,)."""
+        """Return the mean margin of the student's models, shape (rows,)."""
         total = np.zeros(len(canonical))
-        for fold in range(self.encoder.folds):
+        for i, fold in enumerate(self.left_out):
             x = self.encoder.transform(canonical, leave_out=fold)
-            for folds in self.predictors.values():
-                total += folds[fold](x)
-        return total / (self.encoder.folds * len(self.predictors))
+            for models in self.predictors.values():
+                total += models[i](x)
+        return total / (len(self.left_out) * len(self.predictors))
 
     def explain(self, canonical: pd.DataFrame, top: int, scores: Array | None = None) -> list[list[Reason]]:
         """Return the ``top`` strongest features of each row; see :mod:`remedi_spark.scoring.reasons`.

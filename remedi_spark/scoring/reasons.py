@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from remedi_spark.scoring.bundle import Bundle
 
 
-EXPLAINED_FOLD = 0
-"""A student's fold models differ by a share of their rows alone. Contributions are those of one of them, completed to
-the score of all: explaining a row by all of them would cost as many times more as there are folds."""
+EXPLAINED = 0
+"""Fold models of an ensemble differ by a share of their rows alone. Contributions are those of one of them, completed
+to the score of all: explaining a row by all of them would cost as many times more as there are folds."""
 
 
 class Reason(NamedTuple):
@@ -45,14 +45,14 @@ class Explainer:
 
     Args:
         bundle: what is explained.
-        fold: whose models explain.
+        which: of the models of each part of the student, the one that explains.
     """
 
-    def __init__(self, bundle: Bundle, fold: int = EXPLAINED_FOLD) -> None:
-        self._bundle, self._fold = bundle, fold
-        self._models = [folds[fold] for folds in bundle.predictors.values()]
+    def __init__(self, bundle: Bundle, which: int = EXPLAINED) -> None:
+        self._bundle, self._fold = bundle, bundle.left_out[which]
+        self._models = [models[which] for models in bundle.predictors.values()]
         owner = usual_owner(bundle.encoder, bundle.parts.distribution)
-        x = bundle.encoder.transform(owner, leave_out=fold)
+        x = bundle.encoder.transform(owner, leave_out=self._fold)
         self._reference = Reference.of(x[0], bundle.encoder.layout)
         # The usual owner's margin is that of all folds, like every other row's.
         self._other_folds = float(bundle.margin(owner)[0] - np.mean([model(x)[0] for model in self._models]))

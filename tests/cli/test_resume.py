@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from remedi_spark.scoring.bundle import load
 from remedi_spark.storage.tables import Tables
 from tests.cli.conftest import WITH_ADDITIVE, Command, Trained, train_arguments
 from tests.interpreted import SMALL
@@ -67,10 +68,10 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(
     assert resumed.code == 0, resumed.err
     assert "samples: done before, skipped" in resumed.err
     assert "base-models/holdout/predictions: done before, skipped" in resumed.err
-    mine, whole = (_table(folder, "student_scores", spark) for folder in (bundle, trained.bundle))
-    assert list(mine["fold"]) == list(whole["fold"])
-    np.testing.assert_allclose(mine["student"], whole["student"], atol=1e-6)
+    mine, whole = (load(folder).predict(trained.frame) for folder in (bundle, trained.bundle))
+    np.testing.assert_allclose(mine, whole, atol=1e-6)
     mine, whole = (_table(folder, "oof_predictions", spark) for folder in (bundle, trained.bundle))
+    assert list(mine["fold"]) == list(whole["fold"])
     models = ["additive", "lightgbm", "xgboost", "mlp"]
     np.testing.assert_allclose(mine[models], whole[models], atol=1e-6)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ import pandas as pd
 import pytest
 
 from remedi_spark.cli import main
-from remedi_spark.models.predictors import load_predictor
-from remedi_spark.scoring.bundle import Bundle, load_parts
 from remedi_spark.storage.store import ModelStore
 from remedi_spark.storage.tables import Tables
 from tests.cli.conftest import train_arguments, world
@@ -39,8 +36,6 @@ def sampled(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "base_models.only=[lightgbm, catboost_categories, mlp]",
             "--set",
             "base_models.models.catboost_categories.num_iterations=40",
-            "--set",
-            f"student.members=[{MEMBER}]",
         )
     )
     _done("report", "--model", str(bundle), "--ablations")
@@ -80,25 +75,6 @@ def test_scores_of_sampled_models_are_at_the_true_prior(sampled: Path, spark: An
     for name in ("lightgbm", "mlp", MEMBER):
         mean = (1 / (1 + np.exp(-train[name]))).mean()
         assert prior / 2 < mean < prior * 2, f"{name}: without the shift it would be near {5 * prior:.2f}"
-
-
-def test_a_base_model_is_a_part_of_the_student_at_the_true_prior(sampled: Path, spark: Any) -> None:
-    bundle = Bundle(load_parts(sampled))
-    assert set(bundle.predictors) == {"mlp", MEMBER}
-    encoded = Tables(spark, str(sampled / "tables")).read("evaluation_encoded")
-    rows = encoded.where("part = 'test'").orderBy("owner_id").limit(60).collect()
-    assert len(rows) == 60
-    folds = sampled / "work" / "evaluation" / "student" / MEMBER
-    assert folds.exists()
-    stored = ModelStore(sampled / "work" / "evaluation")
-    by_fold = []
-    for fold in range(bundle.encoder.folds):
-        fitted = stored.load_fitted("student", MEMBER, f"fold_{fold}")
-        assert fitted.info["shift"] == pytest.approx(math.log(0.2))
-        by_fold.append(load_predictor(fitted)(np.array([[*row["x"], *row["te"][fold]] for row in rows])))
-    margins = _margins(spark, sampled, "evaluation_oof_predictions", sampled / "work" / "evaluation")
-    expected = margins.loc[margins["part"] == "test", MEMBER].iloc[:60]
-    np.testing.assert_allclose(np.mean(by_fold, axis=0), expected, atol=1e-9)
 
 
 def test_a_bundle_that_is_not_finished_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

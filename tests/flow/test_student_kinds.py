@@ -14,7 +14,8 @@ from pyspark.sql import functions as F
 from remedi_spark.cli import main
 from remedi_spark.ensemble.retention import kept_share
 from remedi_spark.maths.ranking import average_precision, expected_average_precision
-from remedi_spark.scoring.bundle import load
+from remedi_spark.scoring.bundle import Bundle, BundleParts, load, load_students
+from remedi_spark.storage.store import ModelStore
 from remedi_spark.storage.tables import Tables
 from tests.cli.conftest import train_arguments, world
 
@@ -34,14 +35,11 @@ def test_a_student_that_ranks_as_its_teacher_keeps_everything(spark: Any) -> Non
     margin = F.randn(1) - 3
     frame = spark.range(4000).select(
         F.col("id").cast("string").alias("owner_id"), F.xxhash64("id").alias("row_hash"), margin.alias("fuser"),
-        F.when(F.col("id") % 4 == 0, "test").otherwise("train").alias("part"),
     )  # fmt: skip
     same = frame.withColumn("student", 2 * F.col("fuser") + 1)
     assert kept_share(same, 0) == pytest.approx(1)
-    # On later rows it knows nothing: the lower share counts.
-    lost = frame.withColumn("student", F.when(F.col("part") == "test", F.randn(2)).otherwise(F.col("fuser")))
-    assert kept_share(lost, 0) < 0.6
-    assert kept_share(same.where("part = 'none'"), 0) == 1
+    assert kept_share(frame.withColumn("student", F.randn(2)), 0) < 0.6
+    assert kept_share(same.where("owner_id = 'none'"), 0) == 1
 
 
 @pytest.fixture(scope="module")
@@ -67,24 +65,21 @@ def test_where_it_keeps_too_little_the_selection_is_shipped(ensemble: Path, spar
     assert student["names"] == list(load(ensemble / "model").predictors), "what is shipped, not what was measured"
     scores = Tables(spark, str(ensemble / "model" / "tables")).read("evaluation_student_scores").toPandas()
     # A model of less than a fiftieth is not shipped, so that the two are not equal to the last digit.
-    fresh = scores[scores["part"] == "test"]
-    assert np.corrcoef(fresh["student"], fresh["selection"])[0, 1] > 0.995
+    assert set(scores["part"]) == {"test"}, "nobody asks for those of rows that a student has learned from"
+    assert np.corrcoef(scores["student"], scores["selection"])[0, 1] > 0.995
     assert "It is an ensemble of base models" in (ensemble / "model" / "report.html").read_text()
 
 
 def test_what_is_shipped_scores_as_the_tables_say(ensemble: Path, spark: Any) -> None:
-    bundle = load(ensemble / "model")
-    owners = pd.read_parquet(ensemble / "owners.parquet")
-    tables = Tables(spark, str(ensemble / "model" / "tables"))
-    scores = tables.read("student_scores").toPandas().set_index("owner_id").loc[owners["owner"]]
+    measured = ModelStore(ensemble / "model" / "work" / "evaluation")
+    about = measured.load("student_parts")
+    students = load_students(measured, about["names"], about["models_each"])
+    bundle = Bundle(BundleParts(measured.load("encoder"), students, measured.load("calibration"), ""))
+    scores = Tables(spark, str(ensemble / "model" / "tables")).read("evaluation_student_scores").toPandas()
+    owners = pd.read_parquet(ensemble / "owners.parquet").set_index("owner", drop=False).loc[scores["owner_id"]]
     canonical = bundle.contract.canonical(owners)
-    by_fold = np.zeros((bundle.encoder.folds, len(owners)))
-    for fold in range(bundle.encoder.folds):
-        x = bundle.encoder.transform(canonical, leave_out=fold)
-        by_fold[fold] = np.mean([folds[fold](x) for folds in bundle.predictors.values()], axis=0)
-    own = scores["fold"].to_numpy()
-    np.testing.assert_allclose(by_fold[own, np.arange(len(owners))], scores["student"], atol=1e-6)
-    reasons = bundle.explain(canonical.head(20), 3)
+    np.testing.assert_allclose(bundle.margin(canonical), scores["student"], atol=1e-6)
+    reasons = load(ensemble / "model").explain(canonical.head(20), 3)
     assert all(len(one) == 3 for one in reasons)
 
 

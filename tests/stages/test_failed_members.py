@@ -20,15 +20,10 @@ def test_a_member_is_dropped_or_the_run_ends() -> None:
         _survivors(["trees", "a"], FAILED, "drop")
 
 
-def test_a_part_of_the_student_that_is_gone_and_a_member_of_no_trees_are_named() -> None:
-    config = load_config(None, ["student.members=[catboost]"])
-    facts = {
-        "failed": [{"model": "catboost", "phase": "final", "reason": "no"}],
-        "phases": {"final": {"fits": {"lightgbm": {"trees": [1, 50]}, "deepfm": {"epochs": [1, 1]}}}},
-    }
-    learned, gone = _said_of_members(config, facts)
+def test_a_member_of_no_trees_is_named() -> None:
+    fits = {"lightgbm": {"trees": [1, 50]}, "deepfm": {"epochs": [1, 1]}}
+    (learned,) = _said_of_members(load_config(), {"phases": {"final": {"fits": fits}}})
     assert learned.startswith("lightgbm learned next to nothing")
-    assert gone.startswith("catboost, a part of the student")
 
 
 def test_what_the_time_was_too_short_for_is_dropped_even_where_a_failure_ends_the_run() -> None:

@@ -47,12 +47,7 @@ def choose_members(tree: Tree) -> Tree:
             for name, model in kept.items():
                 _require_kind(model, f"{part}.models.{name}", tree.get("preset"))
             chosen[part] = {**tree[part], "models": kept}
-    chosen = _only(chosen)
-    known, kept = _models(tree, "base_models"), _models(chosen, "base_models")
-    parts = chosen.get("student", {}).get("members")
-    if isinstance(parts, list):  # a part of the student that was left out above is no mistake, a mistyped name is
-        chosen["student"] = {**chosen["student"], "members": [p for p in parts if p in kept or p not in known]}
-    return chosen
+    return _only(chosen)
 
 
 def _only(tree: Tree) -> Tree:

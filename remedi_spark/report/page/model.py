@@ -98,6 +98,8 @@ class Shipped(Record):
     """Of its models."""
     weights: dict[str, float] = Field(default_factory=dict)
     """Of an ensemble's base models."""
+    models_each: int = 1
+    """Fitted models of each name: one, or one a fold."""
     kept: Number = None
     """Share of the teacher's AP that a distilled student keeps, judged without labels, where it was judged."""
 
