@@ -135,10 +135,6 @@ def check_task(config: Config) -> None:
             f"student.members: found {unknown[0]!r}, expected names under base_models.models: "
             f"{', '.join(config.base_models.models)}"
         )
-    if config.task == "regression" and config.base_models.negatives < 1:
-        raise ValueError(
-            "base_models.negatives: found a share below 1, but a regression has no negatives; leave it out"
-        )
     kind = config.features.label.kind if config.features is not None else None
     wanted = {"classification": "binary", "regression": "sum"}[config.task]
     if kind is not None and kind != wanted:

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, PART, WEIGHT
 from remedi_spark.labels.alignment import align, binned_margins, binned_rows, fit_alignment, log_odds
+from remedi_spark.labels.binned import EXACT_ROWS
 from remedi_spark.labels.kind import Task
 from remedi_spark.labels.measured import Measured
 from remedi_spark.labels.measures import measure_models
@@ -78,4 +79,5 @@ class Classification(Task):
 
     def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Return ranking and calibration metrics, intervals, gains and reliability."""
-        return measure_models(rows, scores, k, self.config.evaluation.bootstrap, self.only_rank)
+        many = k > EXACT_ROWS * self.config.scores.budget
+        return measure_models(rows, scores, k, self.config.evaluation.bootstrap, self.only_rank, many=many)
