@@ -34,7 +34,7 @@ BASE_MODELS = Stage(
     writes=("encoded", "oof_predictions", "phases.json", "encoder.json", "training.json",
             "distribution.json", "labels.json", "label_weights.json", "alignment.json", "base_models/*.json"),
     settings=("seed", "task", "regression", "encoding", "evaluation.test_from", "evaluation.test_share",
-              "evaluation.embargo_days", "base_models.folds", "base_models.models", "base_models.negatives",
+              "evaluation.embargo_days", "base_models.folds", "base_models.models", "base_models.max_rows",
               "base_models.validation_share"),
     sees=("student", "base_models"), each_phase=True, resumes=True, unseals=True,
 )  # fmt: skip
@@ -53,7 +53,7 @@ STUDENT = Stage(
     looks_at=("samples", "contract.json", "phases.json", "encoder.json", "training.json", "labels.json",
               "alignment.json", "label_weights.json", "base_models/*.json", "quantile_grids.json", "fuser/fuser.*"),
     writes=("student_scores", "student/*/*.*", "student_parts.json", "calibration.json", "score_distribution.json"),
-    settings=("student", "seed", "task", "base_models.folds", "base_models.negatives", "base_models.validation_share"),
+    settings=("student", "seed", "task", "base_models.folds", "base_models.validation_share"),
     sees=("regression", "base_models.workers", "meta_features.peers"), each_phase=True, unseals=True,
 )  # fmt: skip
 SEAL = Stage(

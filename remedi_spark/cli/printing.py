@@ -26,6 +26,8 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     rows, k = metrics["rows"], metrics["k"]
     positives = "" if metrics["positives"] is None else f" {metrics['positives']} positive,"
     typer.echo(f"\n{metrics['label']}: {rows} rows,{positives} K = {k} ({metrics['measured_on']})\n")
+    if learned := metrics.get("learned_from"):
+        typer.echo(f"learned from {learned['rows_used']} of {learned['rows']} training rows\n")
     width = max(16, 1 + max(map(len, metrics["models"])))
     typer.echo(f"{'model':<{width}}" + "".join(f"{name:>16}" for name in names))
     for model, values in metrics["models"].items():

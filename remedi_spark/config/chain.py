@@ -141,8 +141,8 @@ class CatBoostConfig(MemberConfig):
     refit_below: int = Field(default=30_000, ge=0)
     """As for LightGBM."""
     max_rows: int = Field(default=1_000_000, ge=1000)
-    """Of more rows all positives and a share of the others, chosen by hash, are trained on, and the others weigh more
-    in return: one task must hold them."""
+    """Of more rows among those that base models learn from, all positives and a share of the others, chosen by hash,
+    are trained on, and the others weigh more in return: one task must hold them."""
 
 
 class NetConfig(MemberConfig):
@@ -211,8 +211,12 @@ class BaseModelsConfig(Section):
     """Stage 2: K folds times M models."""
 
     folds: int = Field(default=5, ge=2, le=50)
-    negatives: float = Field(default=1.0, gt=0, le=1)
-    """Share of the negative rows that base models are trained on; their margins are brought back to the true prior."""
+    max_rows: int | None = Field(default=100_000, ge=100)
+    """Rows that a training learns from; null: all. Of more, all rare ones are taken as far as they fill half of it
+    (positives; of amounts the upper twentieth) and the others by a hash of the owner. Base models learn from them as
+    they are drawn and are brought back to the true prior; in every later fit they stand for all rows by their weights.
+    Levels of categories are counted on all rows, and test rows are all measured. Time and memory of every fit follow
+    from it."""
     validation_share: Share = 0.15
     """Share of the owners of a fold's training rows that decides when to stop."""
     workers: int | None = Field(default=None, ge=1)
@@ -254,8 +258,8 @@ class FuserConfig(Section):
     steps: int = Field(default=300, ge=1)
     """Full-batch optimiser steps at most."""
     max_rows: int = Field(default=300_000, ge=1)
-    """Of more rows, a share of the negatives (of amounts, of all rows) is taken by hash and weighs more in return: over
-    a million rows, a step takes seconds."""
+    """Of more rows among those that base models learn from, a share of the negatives (of amounts, of all rows) is taken
+    by hash and weighs more in return: over a million rows, a step takes seconds."""
     learning_rate: float = Field(default=0.003, gt=0)
     l2: float = Field(default=10.0, ge=0)
     """Penalty that pulls every expert and the gate back to the start, the greedy selection; in rows' worth."""

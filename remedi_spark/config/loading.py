@@ -66,6 +66,7 @@ def parse_overrides(overrides: Iterable[str]) -> Tree:
 
 
 _REPLACED = {
+    "base_models.negatives": "base_models.max_rows bounds the rows that are learned from; all positives stay",
     "student.members": "a distilled student is one model; with student.kind: ensemble, base models are shipped as they"
     " are",
 }

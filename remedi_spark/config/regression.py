@@ -130,10 +130,6 @@ def check_task(config: Config) -> None:
                 f"student.models.{name}.objective: found {objective!r}, but a student learns its teacher's predictions "
                 "by squared error; leave it out"
             )
-    if config.task == "regression" and config.base_models.negatives < 1:
-        raise ValueError(
-            "base_models.negatives: found a share below 1, but a regression has no negatives; leave it out"
-        )
     kind = config.features.label.kind if config.features is not None else None
     wanted = {"classification": "binary", "regression": "sum"}[config.task]
     if kind is not None and kind != wanted:

@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import KEY, LABEL, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.errors import InputError
-from remedi_spark.labels.measures import compare_models
+from remedi_spark.labels.binned import EXACT_ROWS
+from remedi_spark.labels.comparing import compare_models
 from remedi_spark.progress import warn
 from remedi_spark.samples.checks import check_labels
 from remedi_spark.samples.flat import FlatTable, key_columns, require_roles
@@ -176,5 +177,7 @@ def _compare(rows: DataFrame, config: Config) -> Comparison:
             raise InputError(f"promote: {size} rows with {positives or 0} positive; expected rows of both labels")
         k = max(1, math.ceil(config.scores.budget * size))
         scored = held.withColumns({name: F.col(name).cast("double") for name in (ONE, OTHER)})
-        found = compare_models(scored, [(ONE, OTHER)], k, RESAMPLES, metric=config.mlflow.metric)[ONE, OTHER]
+        found = compare_models(scored, [(ONE, OTHER)], k, RESAMPLES, config.mlflow.metric, many=size > EXACT_ROWS)[
+            ONE, OTHER
+        ]
     return Comparison(config.mlflow.metric, int(size), int(positives), *found)

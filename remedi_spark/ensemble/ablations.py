@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import CARRIED, LABEL, PART
+from remedi_spark.columns import CARRIED, LABEL, PART, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import EXPERTS, FuserConfig
 from remedi_spark.ensemble.base_scores import base_scores, relative_of
@@ -21,6 +21,7 @@ from remedi_spark.labels.kind import task_of
 from remedi_spark.models.contract import TARGET
 from remedi_spark.models.cross_fit import FoldFits, cross_fit, mean_margin
 from remedi_spark.models.predict import score_by_fold
+from remedi_spark.models.row_caps import Shares
 from remedi_spark.progress import log, step
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.holdout import TEST, TRAIN
@@ -31,6 +32,7 @@ from remedi_spark.storage.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
 
 STUDENT = "student_labels_only"
 
@@ -66,7 +68,7 @@ def _fused(workspace: Workspace, config: Config, phase: str, name: str, settings
     train = rows.where(F.col(PART) == TRAIN).withColumn(LABEL, task.target())
     fitted = fit_fuser(
         train, relative, inputs, settings, loss=task.loss, folds=config.base_models.folds,
-        seed=config.seed, rows=about["rows"], prior=about["prior"],
+        seed=config.seed, rows=about["rows_used"], positives=about["positives_used"],
     )  # fmt: skip
     log("ablations", name)
     return fuse(rows.where(F.col(PART) == TEST), relative, fitted).select(*CARRIED, F.col("fuser").alias(name))
@@ -76,18 +78,23 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
     encoder = Encoder.from_dict(workspace.models(phase).load("encoder"))
     encoded = workspace.read(phase, "encoded")
     task = task_of(config, workspace.models(phase))
-    with kept(encoded.where(F.col(PART) == TRAIN).withColumn(TARGET, task.target())) as rows:
+    shares = Shares(**workspace.models(phase).load("training")["shares"]) if task.binary else Shares()
+    train = encoded.where(F.col(PART) == TRAIN).withColumns(
+        {TARGET: task.target(), WEIGHT: shares.as_drawn(F.col(LABEL) > 0)}
+    )  # fmt: skip
+    with kept(train) as rows:
         counted, positives = rows.agg(F.count("*"), F.count_if(F.col(LABEL) > 0)).collect()[0]
         plan = FoldFits(
-            encoder.layout, encoder.folds, TARGET, task.loss, prior, counted, config.base_models.validation_share,
-            config.base_models.workers or 1, config.seed * 1000 + 500, task.amounts(),
+            encoder.layout, encoder.folds, TARGET, task.loss, shares.prior(prior), counted,
+            config.base_models.validation_share, config.base_models.workers or 1, config.seed * 1000 + 500,
+            task.amounts(),
             positives=positives if task.binary else 0,
         )  # fmt: skip
         fits = cross_fit(
             rows, config.student.enabled, plan, lambda name, *_: step("ablations", f"{STUDENT}: {name}"),
             todo=[(name, encoder.folds) for name in config.student.enabled],
         )  # fmt: skip
-    models = {name: [fitted] for (name, _), fitted in fits.whole().fitted.items()}
+    models = {name: [fitted.on_line(1.0, shares.shift)] for (name, _), fitted in fits.whole().fitted.items()}
     test = encoded.where(F.col(PART) == TEST).select(*CARRIED, "x", "te")
     margins = score_by_fold(test, models, encoder.layout)
     return margins.withColumn(STUDENT, mean_margin(list(models))).drop(*models)

@@ -8,7 +8,6 @@ never saw its owner; any other row by the mean of the fold models.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,17 +27,18 @@ from remedi_spark.models.cross_fit import LATE, FoldFits
 from remedi_spark.models.fit_facts import fit_facts, weak_members
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.models.registry import family_of
+from remedi_spark.models.row_caps import Shares
 from remedi_spark.progress import log, warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
 from remedi_spark.samples.folds import BLOCK, deal, require_positives
-from remedi_spark.samples.holdout import BUCKET, DROPPED, TEST, TRAIN, Holdout, choose_holdout
+from remedi_spark.samples.holdout import BUCKET, DROPPED, TEST, TRAIN, UNLABELLED, Holdout, choose_holdout
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.samples.width import kept_unless_wide
 from remedi_spark.scoring.monitoring.counting import describe
 from remedi_spark.spark.capabilities import dynamic_allocation
 from remedi_spark.spark.kept import kept
-from remedi_spark.spark.partitions import slots, uniform
+from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.side_by_side import together
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import checksums, read_json
@@ -58,7 +58,11 @@ class _Phase:
     encoder: Encoder
     prior: float
     rows: int
+    used: int
+    """Of the rows, those that are learned from."""
     positives: int
+    """Among those."""
+    shares: Shares
 
 
 def run(workspace: Workspace, config: Config) -> dict[str, Any]:
@@ -81,7 +85,10 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
         _predict_once(workspace, config, phase, names)
         workspace.ledger.flush()  # fits are the dearest work there is
         fits = fit_facts(_infos(workspace, name, names, config.base_models.folds))
-        facts["phases"][name] = {"rows": phase.rows, "prior": phase.prior, "models": names, "fits": fits}
+        facts["phases"][name] = {
+            "rows": phase.rows, "rows_used": phase.used, "positives_used": phase.positives, "prior": phase.prior,
+            "models": names, "fits": fits,
+        }  # fmt: skip
         facts["failed"] += [{"model": model, "phase": name, "reason": reason} for model, reason in failed.items()]
     facts["warnings"] += [*_said_of_columns(workspace, contract), *_said_of_members(config, facts)]
     facts |= {"measured_on": measured.description, "measured_phase": FINAL if own_test else HOLDOUT}
@@ -158,7 +165,7 @@ def _prepare_all(
         work = {
             phase: partial(
                 _prepare_once, workspace, config, contract, phase, _marked(rows, phase, part),
-                owners.where(F.col(_name("rare", phase))),
+                owners.where(F.col(_name("rare", phase))), above[phase],
             )
             for phase, part in parts.items()
         }  # fmt: skip
@@ -201,13 +208,14 @@ def _marked(rows: DataFrame, phase: str, part: Column) -> DataFrame:
 
 
 def _prepare_once(
-    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame, rare: DataFrame
-) -> None:
+    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame, rare: DataFrame,
+    above: float,
+) -> None:  # fmt: skip
     settings = config.model_dump(
         mode="json",
         include={
             "encoding": True, "evaluation": {"test_from", "test_share", "embargo_days"}, "seed": True, "task": True,
-            "regression": True,
+            "regression": True, "base_models": {"max_rows"},
         },
     )  # fmt: skip
     unit = workspace.unit(
@@ -216,26 +224,29 @@ def _prepare_once(
         files=["encoder.json", "training.json", "distribution.json", *task_of(config, workspace.models(phase)).files],
     )  # fmt: skip
     unit = replace(unit, reads=("samples",))
-    workspace.ledger.once(unit, lambda: _prepare(workspace, config, contract, phase, rows, rare))
+    workspace.ledger.once(unit, lambda: _prepare(workspace, config, contract, phase, rows, rare, above))
 
 
 def _load_phase(workspace: Workspace, phase: str) -> _Phase:
     store = workspace.models(phase)
     about = store.load("training")
-    return _Phase(
-        phase, Encoder.from_dict(store.load("encoder")), about["prior"], about["rows"], about.get("positives", 0)
-    )  # fmt: skip
+    encoder, shares = Encoder.from_dict(store.load("encoder")), Shares(**about["shares"])
+    return _Phase(phase, encoder, about["prior"], about["rows"], about["used"], about["positives_used"], shares)
 
 
 def _prepare(
-    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, marked: DataFrame, rare: DataFrame
-) -> None:
-    """Fit the encoder on the training rows, and store every row as numbers; ``rare`` are owners with a rare label."""
+    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, marked: DataFrame, rare: DataFrame,
+    above: float,
+) -> None:  # fmt: skip
+    """Fit the encoder on the training rows, and store as numbers every row that is learned from or measured.
+
+    ``rare`` are the owners with a rare label, one above ``above``.
+    """
     folds, task = config.base_models.folds, task_of(config, workspace.models(phase))
     train = marked.where(F.col(PART) == TRAIN)
     sums = train.agg(
         F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT), F.max(SNAPSHOT).alias("until"),
-        F.count_if(F.col(LABEL) > 0).alias("positives"),
+        F.count_if(F.col(LABEL) > above).alias("rare"),
         F.percentile_approx(F.unix_date(F.col(SNAPSHOT).cast("date")), 1 - _LATEST).alias("early"),
     ).collect()[0]  # fmt: skip
     rare_owners = rare.count()
@@ -248,19 +259,43 @@ def _prepare(
     task.choose_weights(encode(train.select(*inputs), encoder), encoder.layout, int(sums[0]))
     store = workspace.models(phase)
     store.save("encoder", encoder.to_dict())
-    store.save("training", {
-        "rows": int(sums[0]), "prior": float(sums[1] / sums[2]), "positives": int(sums["positives"]),
-    })  # fmt: skip
-    stored = encode(marked.withColumn(WEIGHT, task.weight()).select(*inputs), encoder)
+    unlabelled = marked.where(F.col(PART) == UNLABELLED).count()
+    shares = Shares.of(
+        config.base_models.max_rows, rare=sums["rare"], others=sums[0] - sums["rare"], unlabelled=unlabelled
+    )  # fmt: skip
+    chosen = _chosen_rows(marked, shares, above, config.seed)
+    stored = encode(chosen.withColumn(WEIGHT, task.weight()).select(*inputs), encoder)
     writes: dict[str, Callable[[], None]] = {"encoded": lambda: workspace.write(phase, "encoded", stored)}
     if phase == FINAL:
         until = str(sums["until"]) if isinstance(sums["until"], date) else None
         writes["distribution"] = lambda: store.save("distribution", describe(train, encoder, until).to_dict())
     together(writes)
+    taken = workspace.read(phase, "encoded").where(F.col(PART) == TRAIN)
+    used, positives = taken.agg(F.count("*"), F.count_if(F.col(LABEL) > 0)).collect()[0]
+    store.save("training", {
+        "rows": int(sums[0]), "prior": float(sums[1] / sums[2]), "used": int(used), "positives_used": int(positives),
+        "shares": shares.to_dict(),
+    })  # fmt: skip
     log(
         "base-models",
-        f"{phase}: {sums[0]} training rows, {rare_owners} {task.rare_owners}, {encoder.layout.width} inputs",
+        f"{phase}: {sums[0]} training rows{_said_of_sample(shares, used)}, {rare_owners} {task.rare_owners},"
+        f" {encoder.layout.width} inputs",
     )
+
+
+def _chosen_rows(marked: DataFrame, shares: Shares, above: float, seed: int) -> DataFrame:
+    """Return the rows that are learned from, whose weights stand for all, and all test rows."""
+    if shares.every:
+        return marked
+    learned = shares.draw(marked.where(F.col(PART) != TEST), F.col(LABEL) > above, seed + 1)
+    return learned.unionByName(marked.where(F.col(PART) == TEST))
+
+
+def _said_of_sample(shares: Shares, used: int) -> str:
+    if shares.every:
+        return ""
+    rare = "all rare ones" if shares.rare == 1 else f"{shares.rare:.1%} of the rare ones"
+    return f" ({used} are learned from: {rare}, {shares.others:.1%} of the others)"
 
 
 def _fit_all(
@@ -281,9 +316,8 @@ def _fit_all(
     task = task_of(config, workspace.models(phase.name))
     models = {name: one for name, one in task.members(settings.models).items() if among is None or name in among}
     available = slots(workspace.tables.spark)
-    rows = workspace.read(phase.name, "encoded").where((F.col(PART) == TRAIN) & _kept(config))
-    count, positives = _sizes(rows, phase, settings.negatives)
-    workers = settings.workers or _workers(count * phase.encoder.layout.width, available)
+    rows = workspace.read(phase.name, "encoded").where(F.col(PART) == TRAIN)
+    workers = settings.workers or _workers(phase.used * phase.encoder.layout.width, available)
     _require_barrier(workspace.tables.spark, workers)
     if workers > available:
         raise InputError(
@@ -291,11 +325,13 @@ def _fit_all(
             "job more cores"
         )
     parallel = settings.parallel or max(1, available // workers)
-    rows = rows.withColumn(TARGET, task.target())
+    rows, prior = rows.withColumn(TARGET, task.target()), phase.prior
+    if task.binary:  # a log-loss wants no weights that stand for others: its prior is corrected, and it errs less
+        rows, prior = rows.withColumn(WEIGHT, phase.shares.as_drawn(F.col(LABEL) > 0)), phase.shares.prior(prior)
     plan = FoldFits(
-        phase.encoder.layout, settings.folds, TARGET, task.loss, _prior_after_sampling(phase.prior, settings.negatives),
-        count, settings.validation_share, workers, config.seed * 1000, task.amounts(),
-        seconds=config.spark.unit_seconds, positives=positives, deadline=deadline,
+        phase.encoder.layout, settings.folds, TARGET, task.loss, prior, phase.used, settings.validation_share, workers,
+        config.seed * 1000, task.amounts(), seconds=config.spark.unit_seconds, positives=phase.positives,
+        deadline=deadline,
     )  # fmt: skip
     # Long fits first, so that the short ones fill the gaps at the end; under a deadline, as many as can be done.
     efforts = {name: family_of(model).effort(model) for name, model in models.items()}
@@ -317,14 +353,6 @@ def _survivors(names: list[str], failures: dict[str, str], on_failure: str) -> l
     return left
 
 
-def _sizes(rows: DataFrame, phase: _Phase, negatives: float) -> tuple[int, int]:
-    """Return how many rows the base models are trained on, and how many of them are positive."""
-    if negatives == 1:
-        return phase.rows, phase.positives
-    count, positives = rows.agg(F.count("*"), F.count_if(F.col(LABEL) > 0)).collect()[0]
-    return int(count), int(positives)
-
-
 def _workers(cells: int, available: int) -> int:
     """One task a fit, more only where the rows are many: fits side by side waste less than tasks in step."""
     return min(available, 1 + cells // 100_000_000)
@@ -339,21 +367,10 @@ def _require_barrier(spark: SparkSession, workers: int) -> None:
         )
 
 
-def _prior_after_sampling(prior: float, negatives: float) -> float:
-    """Return the share of positives when a share of the negatives is kept: focal boosting starts from it."""
-    return prior / (prior + (1 - prior) * negatives)
-
-
-def _kept(config: Config) -> Column:
-    """Tell which rows the base models are trained on: all positives, a share of the negatives, by owner."""
-    share = config.base_models.negatives
-    return (F.col(LABEL) > 0) | (uniform(OWNER, config.seed + 1) < share) if share < 1 else F.lit(True)
-
-
 def _predict_once(workspace: Workspace, config: Config, phase: _Phase, names: list[str]) -> None:
     models = checksums(workspace.models(phase.name).root, [f"base_models/{name}/*" for name in names])
     unit = workspace.unit(
-        f"base-models/{phase.name}/predictions", [config.base_models.negatives, names, models], phase=phase.name,
+        f"base-models/{phase.name}/predictions", [names, models], phase=phase.name,
         reads=["encoded"], writes=["oof_predictions"], files=["alignment.json"],
     )  # fmt: skip
     workspace.ledger.once(unit, lambda: _predict(workspace, config, phase, names))
@@ -362,15 +379,16 @@ def _predict_once(workspace: Workspace, config: Config, phase: _Phase, names: li
 def _predict(workspace: Workspace, config: Config, phase: _Phase, names: list[str]) -> None:
     """Score all rows by all models in one native pass, then make the models' scores comparable.
 
-    Undoing the sampling of negatives shifts the log-odds by log(share kept). A focal model's margins are not log-odds;
-    what the shift leaves of them the alignment brings to the prior.
+    Undoing the sampling shifts the log-odds (:attr:`Shares.shift`). A focal model's margins are not log-odds; what the
+    shift leaves of them the alignment brings to the prior.
     """
     store = workspace.models(phase.name)
+    task = task_of(config, store)
     fits = StoredFits(workspace, phase.name, "base-models", ("encoded",))
     models: dict[str, Sequence[Fitted]] = {**fits.load(names, phase.encoder.folds)}
     encoded = workspace.read(phase.name, "encoded")
     margins = score_by_fold(encoded.select(*CARRIED, "x", "te"), models, phase.encoder.layout)
-    shift = math.log(config.base_models.negatives)
-    margins = margins.withColumns({name: F.col(name) + F.lit(shift) for name in names})
+    if task.binary:
+        margins = margins.withColumns({name: F.col(name) + F.lit(phase.shares.shift) for name in names})
     with kept(margins, on_disk=True) as held:
-        workspace.write(phase.name, "oof_predictions", task_of(config, store).predictions(held, names))
+        workspace.write(phase.name, "oof_predictions", task.predictions(held, names))

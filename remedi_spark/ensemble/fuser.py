@@ -34,7 +34,7 @@ def fuser_inputs(columns: list[str], *, relative: bool) -> list[str]:
 
 def fit_fuser(
     train: DataFrame, relative: Relative, inputs: list[str], config: FuserConfig, *, loss: str, folds: int, seed: int,
-    rows: int, prior: float,
+    rows: int, positives: int,
 ) -> Fitted:  # fmt: skip
     """Fit fusers (folds x seeds), stacks and selections of the margins together in one barrier stage.
 
@@ -47,12 +47,12 @@ def fit_fuser(
         folds: number of folds; a head never sees the fold that it will score.
         seed: of weights and batches.
         rows: how many rows ``train`` has.
-        prior: their mean label.
+        positives: how many of them have a label above 0.
 
     Raises:
         FitError: the workers ended with different weights.
     """
-    train = at_most(train, config.max_rows, rows=rows, prior=prior, binary=loss == "logistic")
+    train = at_most(train, config.max_rows, rows=rows, positives=positives if loss == "logistic" else 0)
     workers = 1 + min(rows, config.max_rows) * len(inputs) // _NUMBERS_OF_A_WORKER
     columns = [*_scores_of(relative), LABEL, WEIGHT, FOLD]
     work = training_function(relative, inputs, config, loss, folds, seed)

@@ -47,14 +47,15 @@ def run(workspace: Workspace, config: Config) -> None:
 
 def _train(workspace: Workspace, config: Config, phase: str, about: Mapping[str, Any], scores: DataFrame) -> None:
     store, labelled = workspace.models(phase), scores.where(F.col(PART) == TRAIN)
-    store.save(GRIDS, quantile_grids(labelled, about["models"], config.meta_features.grid, about["rows"]))
+    store.save(GRIDS, quantile_grids(labelled, about["models"], config.meta_features.grid, about["rows_used"]))
     relative = relative_of(workspace, config, phase)
     inputs = fuser_inputs(relative.names, relative=config.fuser.relative_features)
     task = task_of(config, store)
     with time_limit(workspace.tables.spark, config.spark.unit_seconds, "fuser"):
         fitted = fit_fuser(
             labelled.withColumn(LABEL, task.target()), relative, inputs, config.fuser, loss=task.loss,
-            folds=config.base_models.folds, seed=config.seed, rows=about["rows"], prior=about["prior"],
+            folds=config.base_models.folds, seed=config.seed, rows=about["rows_used"],
+            positives=about["positives_used"],
         )  # fmt: skip
     store.save_fitted(fitted, "fuser", "fuser")
     workspace.write(phase, "fused_scores", fuse(scores, relative, fitted))

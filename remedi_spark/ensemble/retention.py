@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import expit
 
-from remedi_spark.columns import ROW_HASH
+from remedi_spark.columns import ROW_HASH, WEIGHT
 from remedi_spark.maths.ranking import expected_average_precision
 from remedi_spark.spark.partitions import shape, uniform
 
@@ -28,8 +28,8 @@ def kept_share(scores: DataFrame, seed: int) -> float:
     1 without rows.
 
     Args:
-        scores: of rows that neither has seen, which may be of a later time: ``row_hash``, and the margins ``student``
-            and ``fuser``.
+        scores: of rows that neither has seen, which may be of a later time: ``row_hash``, ``weight``, and the margins
+            ``student`` and ``fuser``.
         seed: of which rows are looked at, where there are many.
     """
     count = scores.count()
@@ -38,14 +38,15 @@ def kept_share(scores: DataFrame, seed: int) -> float:
     looked_at = scores.where(uniform(ROW_HASH, seed) < LOOKED_AT / count) if count > LOOKED_AT else scores
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        parts = [(one.column("student").to_numpy(), one.column("fuser").to_numpy()) for one in batches]
-        student, teacher = (np.concatenate(column) for column in zip(*parts, strict=True))
-        yield pa.RecordBatch.from_pydict({"kept": [_ratio(student, teacher)]})
+        parts = [[one.column(name).to_numpy() for name in ("student", "fuser", WEIGHT)] for one in batches]
+        student, teacher, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+        yield pa.RecordBatch.from_pydict({"kept": [_ratio(student, teacher, weight)]})
 
-    one_task = shape(looked_at.select("student", "fuser", ROW_HASH), 1)
+    one_task = shape(looked_at.select("student", "fuser", WEIGHT, ROW_HASH), 1)
     return float(one_task.mapInArrow(work, "kept double").collect()[0]["kept"])  # type: ignore[arg-type]
 
 
-def _ratio(student: Array, teacher: Array) -> float:
+def _ratio(student: Array, teacher: Array, weight: Array) -> float:
     probability = expit(teacher)
-    return expected_average_precision(student, probability) / expected_average_precision(teacher, probability)
+    one, other = (expected_average_precision(ranked, probability, weight) for ranked in (student, teacher))
+    return one / other

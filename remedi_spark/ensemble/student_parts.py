@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from remedi_spark.models.row_caps import Shares
 from remedi_spark.storage.manifest import write_manifest
 from remedi_spark.storage.workspace import FINAL
 
@@ -73,6 +73,8 @@ def ensemble_members(workspace: Workspace, config: Config, phase: str) -> dict[s
 
 
 def _at_true_prior(workspace: Workspace, config: Config, phase: str, name: str) -> list[Fitted]:
-    store, shift = workspace.models(phase), math.log(config.base_models.negatives)
+    store = workspace.models(phase)
+    binary = config.task == "classification"
+    shift = Shares(**store.load("training")["shares"]).shift if binary else 0.0
     stored = [store.load_fitted("base_models", name, f"fold_{fold}") for fold in range(config.base_models.folds)]
     return [one.on_line(1.0, shift) for one in stored] if shift else stored

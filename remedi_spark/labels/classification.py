@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +11,14 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, PART, WEIGHT
 from remedi_spark.labels.alignment import align, aligned, binned_margins, binned_rows, fit_alignment, log_odds
+from remedi_spark.labels.binned import EXACT_ROWS
 from remedi_spark.labels.kind import Task
 from remedi_spark.labels.measured import Measured
 from remedi_spark.labels.measures import measure_models
 from remedi_spark.maths.calibrator_choice import best_calibrator
 from remedi_spark.maths.label_scale import ScoreMap
 from remedi_spark.models.contract import Array
+from remedi_spark.models.row_caps import Shares
 from remedi_spark.samples.holdout import TRAIN
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Classification(Task):
 
     def comparable(self) -> Callable[[str, Array], Array]:
         """Return aligned probabilities."""
-        return partial(aligned, self.store.load("alignment"), math.log(self.config.base_models.negatives))
+        return partial(aligned, self.store.load("alignment"), Shares(**self.store.load("training")["shares"]).shift)
 
     def margin(self) -> Callable[[Array], Array]:
         """Return log-odds, finite at 0 and 1."""
@@ -84,4 +85,5 @@ class Classification(Task):
 
     def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Return ranking and calibration metrics, intervals, gains and reliability."""
-        return measure_models(rows, scores, k, self.config.evaluation.bootstrap, self.only_rank)
+        many = k > EXACT_ROWS * self.config.scores.budget
+        return measure_models(rows, scores, k, self.config.evaluation.bootstrap, self.only_rank, many=many)

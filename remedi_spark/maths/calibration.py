@@ -63,11 +63,15 @@ def expected_calibration_error(
 
 
 def reliability_table(
-    labels: npt.ArrayLike, probs: npt.ArrayLike, bins: int = ECE_BINS, level: float = 0.95
+    labels: npt.ArrayLike,
+    probs: npt.ArrayLike,
+    bins: int = ECE_BINS,
+    level: float = 0.95,
+    weights: npt.ArrayLike | None = None,
 ) -> ReliabilityTable:
     """Predicted against observed share in bins of equal mass, with Wilson intervals (Wilson, 1927) of ``level``."""
     at_least("bins", bins, 1)
-    tied = _sorted(labels, probs, None)
+    tied = _sorted(labels, probs, weights)
     if not tied.total_rows:
         empty = np.zeros(0)
         return ReliabilityTable(empty, empty, empty, empty, empty)

@@ -75,7 +75,9 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt
     return _tied(labels, scores, weights).average_precision()
 
 
-def expected_average_precision(scores: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
+def expected_average_precision(
+    scores: npt.ArrayLike, probabilities: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
     """Average precision that a ranking has on average if labels are drawn with these probabilities, one by one.
 
     Precision where row i stands, if i is positive, is (1 + sum of the p before it) / place. The mean of the sum over
@@ -84,14 +86,16 @@ def expected_average_precision(scores: npt.ArrayLike, probabilities: npt.ArrayLi
     Args:
         scores: what ranks, finite, shape (n,); of tied rows the last place counts for all.
         probabilities: that a row is positive, in [0, 1], shape (n,); some above 0.
+        weights: how many rows each stands for, shape (n,), or none: one each.
     """
     p = np.asarray(probabilities, dtype=np.float64)
+    w = np.ones(len(p)) if weights is None else finite_vector("weights", weights, len(p))
     falling = -finite_vector("scores", scores, len(p))
     order = np.argsort(falling, kind="stable")
-    falling, p = falling[order], p[order]
-    place = np.searchsorted(falling, falling, side="right")
-    precision = (1 + np.cumsum(p)[place - 1] - p) / place
-    return float(p @ precision / p.sum())
+    falling, p, w = falling[order], p[order], w[order]
+    last = np.searchsorted(falling, falling, side="right") - 1
+    precision = (1 + np.cumsum(w * p)[last] - p) / np.cumsum(w)[last]
+    return float((w * p) @ precision / (w @ p))
 
 
 def roc_auc(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
@@ -122,7 +126,9 @@ def ranking_metrics(
     return {name: tied.metric(name, k) for name in RANKING_METRICS}
 
 
-def gains_curve(labels: npt.ArrayLike, scores: npt.ArrayLike, points: int = 200) -> tuple[FloatArray, FloatArray]:
+def gains_curve(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, points: int = 200, weights: npt.ArrayLike | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Recall against the share of rows contacted, at ``points`` shares evenly from 0 to 1; ties pro rata.
 
     Returns:
@@ -130,7 +136,7 @@ def gains_curve(labels: npt.ArrayLike, scores: npt.ArrayLike, points: int = 200)
     """
     at_least("points", points, 2)
     share = np.linspace(0, 1, points)
-    return share, _tied(labels, scores, None).gains(share)
+    return share, _tied(labels, scores, weights).gains(share)
 
 
 def _tied(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None) -> TiedScores:

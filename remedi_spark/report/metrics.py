@@ -20,6 +20,19 @@ class Ablation(Record):
     """AP of the whole less that of the ablation, and its 95 % interval."""
 
 
+class Learned(Record):
+    """How many training rows of the measured phase there were, and how many of them every fit learned from."""
+
+    rows: Count
+    rows_used: Count
+    positives_used: Count
+
+    @property
+    def all(self) -> bool:
+        """Whether every row was learned from."""
+        return self.rows_used == self.rows
+
+
 class Metrics(Record):
     """The file, in its order; a key with a default is left out where it does not apply."""
 
@@ -30,6 +43,8 @@ class Metrics(Record):
     positives: Count | None
     prior: Number
     k: Count
+    learned_from: Learned | None = None
+    """Where that is not all of the training rows."""
     measured_on: str
     budget: float
     seed: int

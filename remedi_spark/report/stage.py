@@ -19,16 +19,18 @@ from remedi_spark.config import Config
 from remedi_spark.config.chain import EXPERTS
 from remedi_spark.ensemble.student_parts import parts_of
 from remedi_spark.features.state import read_state
+from remedi_spark.labels.binned import EXACT_ROWS
+from remedi_spark.labels.comparing import compare_models, fidelity
 from remedi_spark.labels.kind import Task, task_of
 from remedi_spark.labels.measured import Fidelity, Measured, Segment, Size, SnapshotResult, retention
-from remedi_spark.labels.measures import compare_models, fidelity, measure_segments, measure_snapshots
+from remedi_spark.labels.measures import measure_segments, measure_snapshots
 from remedi_spark.maths.label_scale import score_map_from_dict
 from remedi_spark.progress import log, run_id, side_work
 from remedi_spark.redaction import without_secrets_shown
 from remedi_spark.report.drivers import LEVELS, effects, importance
 from remedi_spark.report.explained import WEIGHT, draw_rows
 from remedi_spark.report.health import health
-from remedi_spark.report.metrics import Ablation, Metrics
+from remedi_spark.report.metrics import Ablation, Learned, Metrics
 from remedi_spark.report.outline import Outline, outline
 from remedi_spark.report.page import model as page
 from remedi_spark.samples.encoder import Encoder
@@ -129,9 +131,11 @@ def run(
         k = max(1, math.ceil(config.scores.budget * size.rows))
         names = [*models, *task.baselines, "fuser", "student", *ablations]
         found = _measure(workspace, config, phase, rows, size, k, names, ablations)
+    learned = Learned(**{name: facts["phases"][phase][name] for name in Learned.model_fields})
     measured, student = found.models, found.models["student"]
     metrics = Metrics(
         task=config.task, label=label, **dict(size), k=k, measured_on=facts["measured_on"],
+        learned_from=None if learned.all else learned,
         budget=config.scores.budget, seed=config.seed,
         models={name: one.metrics for name, one in measured.items()},
         intervals={name: one.intervals for name, one in measured.items()},
@@ -170,20 +174,25 @@ def _measure(
     """Return all that takes Spark: queries so small that each spends more time on its plan than on rows."""
     task = task_of(config, workspace.models(phase))
     contract = FeatureContract.from_dict(workspace.models(FINAL).load("contract"))
+    many = size.rows > EXACT_ROWS
     parts: dict[str, Callable[[], Any]] = {
         "models": lambda: task.measure(rows, {name: F.col(name) for name in names}, k),
-        "ablations": lambda: _differences(rows, ablations, k, config.evaluation.bootstrap) if ablations else {},
+        "ablations": lambda: (
+            _differences(rows, ablations, k, config.evaluation.bootstrap, many=many) if ablations else {}
+        ),
         "student": lambda: _student(workspace, contract, rows, k, size.rows, listed=task.binary),
-        "over_time": lambda: _over_time(rows, config.scores.budget, contract) if task.binary else [],
+        "over_time": lambda: _over_time(rows, config.scores.budget, contract, many=many) if task.binary else [],
         "data_health": lambda: _health(workspace, config, contract, phase, rows),
     }
     return _Found(**together(parts))
 
 
-def _differences(rows: DataFrame, ablations: Sequence[str], k: int, resamples: int) -> dict[str, Ablation]:
+def _differences(
+    rows: DataFrame, ablations: Sequence[str], k: int, resamples: int, *, many: bool
+) -> dict[str, Ablation]:
     """AP of the whole method's part less that of its ablation, on the same resampled rows."""
     whole = {name: "student" if name.startswith("student") else "fuser" for name in ablations}
-    found = compare_models(rows, [(whole[name], name) for name in ablations], k, max(2, resamples))
+    found = compare_models(rows, [(whole[name], name) for name in ablations], k, max(2, resamples), many=many)
     return {name: Ablation(instead_of=whole[name], ap_lost=found[whole[name], name]) for name in ablations}
 
 
@@ -256,10 +265,12 @@ def _report(
 
 
 def _head(workspace: Workspace, metrics: Metrics) -> page.Head:
-    moment = datetime.now(UTC).replace(microsecond=0)
+    moment, learned = datetime.now(UTC).replace(microsecond=0), metrics.learned_from
+    words = f"{learned.rows_used:,} of {learned.rows:,} training rows, chosen by hash" if learned else ""
     return page.Head.model_validate({
         "title": f"Who to contact: {metrics.label}", "run_id": run_id(), "generated_at": moment.isoformat(),
-        "model_version": load_parts(workspace.bundle).model_version, **{name: getattr(metrics, name) for name in _HEAD},
+        "model_version": load_parts(workspace.bundle).model_version, "learned_from": words,
+        **{name: getattr(metrics, name) for name in _HEAD},
     })  # fmt: skip
 
 
@@ -267,16 +278,17 @@ def _student(
     workspace: Workspace, contract: FeatureContract, rows: DataFrame, k: int, size: int, *, listed: bool
 ) -> _Student:
     """Segments are by the list of the best ``k`` where there is one to judge."""
+    many = size > EXACT_ROWS
     spread = outline(rows, "student", EXPERTS, k / size)
     first: dict[str, Callable[[], Any]] = {
-        "fidelity": lambda: fidelity(rows, "student", "fuser", k),
+        "fidelity": lambda: fidelity(rows, "student", "fuser", k, many=many),
         "importance": lambda: _importance(workspace, contract, rows, spread),
     }
     (follows, cut), (shares, explained) = together(first).values()
     names = [one.feature for one in shares]
     second: dict[str, Callable[[], Any]] = {
         "effects": lambda: effects(rows, contract, names[:EFFECTS], "student"),
-        "segments": lambda: _segments(rows, contract, names, cut) if listed else [],
+        "segments": lambda: _segments(rows, contract, names, cut, many=many) if listed else [],
     }
     return _Student(follows, spread.gate_use(), shares, explained, **together(second))
 
@@ -289,19 +301,19 @@ def _importance(
     return importance(explained.select(OWNER, *contract.columns, WEIGHT), load_parts(workspace.bundle))
 
 
-def _segments(rows: DataFrame, contract: FeatureContract, names: list[str], cut: float) -> list[Segment]:
+def _segments(rows: DataFrame, contract: FeatureContract, names: list[str], cut: float, *, many: bool) -> list[Segment]:
     """Measure the student by the levels of the strongest text features."""
     columns = dict(zip(contract.names, contract.columns, strict=True))
     texts = {feature.name for feature in contract.features if feature.kind == "category"}
     chosen = {name: F.col(columns[name]) for name in names if name in texts}
     chosen = dict(list(chosen.items())[:SEGMENTS])
-    return measure_segments(rows, F.col("student"), chosen, cut, LEVELS) if chosen else []
+    return measure_segments(rows, F.col("student"), chosen, cut, LEVELS, many=many) if chosen else []
 
 
-def _over_time(rows: DataFrame, budget: float, contract: FeatureContract) -> list[SnapshotResult]:
+def _over_time(rows: DataFrame, budget: float, contract: FeatureContract, *, many: bool) -> list[SnapshotResult]:
     if contract.time_column is None or rows.select(SNAPSHOT).distinct().count() > 120:
         return []
-    return measure_snapshots(rows, F.col("student"), F.col(SNAPSHOT), budget)
+    return measure_snapshots(rows, F.col("student"), F.col(SNAPSHOT), budget, many=many)
 
 
 def _health(

@@ -134,7 +134,7 @@ def test_scores_are_amounts_ranked_and_equal_the_bundle_without_spark(
         (lambda y: y, ("--set", "regression.bins=3"), ("lds.kernel_size", "5", "3 bins")),
         (lambda y: y, ("--set", "regression.bins=1"), ("regression.bins", "1")),
         (lambda y: y, ("--set", "base_models.models.lightgbm.objective=focal"), ("lightgbm.objective", "focal")),
-        (lambda y: y, ("--set", "base_models.negatives=0.5"), ("base_models.negatives",)),
+        (lambda y: y, ("--set", "base_models.max_rows=10"), ("base_models.max_rows", "100")),
         (lambda y: y.where(y.index > 3, 0).where(y.index <= 3, 0) + (y.index < 3), (), ("upper tail", "folds")),
     ],
 )  # fmt: skip

@@ -12,8 +12,9 @@ from pyspark.sql import functions as F
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, brier_score_loss, ndcg_score, roc_auc_score
 
+from remedi_spark.labels.comparing import compare_ranks, fidelity
 from remedi_spark.labels.measured import Fidelity, Measured
-from remedi_spark.labels.measures import compare_ranks, fidelity, measure_models, measure_segments, measure_snapshots
+from remedi_spark.labels.measures import measure_models, measure_segments, measure_snapshots
 from remedi_spark.report.outline import Group, Listed, Outline, outline
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ NAMES = ("student_labels_only", "fuser_plain", "fuser_convex", "fuser_stack", "f
 
 @pytest.fixture(scope="module")
 def sampled(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose base models saw a fifth of the negatives, then measured with ablations."""
+    """A bundle that has learned from a fifth of the negatives, then measured with ablations."""
     folder = tmp_path_factory.mktemp("ablations")
     world(rows=3000, positives=150).to_parquet(folder / "owners.parquet", coerce_timestamps="us")
     bundle = folder / "model"
@@ -31,7 +31,7 @@ def sampled(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / "owners.parquet",
             bundle,
             "--set",
-            "base_models.negatives=0.2",
+            "base_models.max_rows=540",
             "--set",
             "base_models.only=[lightgbm, catboost_categories, mlp]",
             "--set",
@@ -71,9 +71,13 @@ def _margins(spark: Any, bundle: Path, table: str, models: Path) -> pd.DataFrame
 def test_scores_of_sampled_models_are_at_the_true_prior(sampled: Path, spark: Any) -> None:
     margins = _margins(spark, sampled, "oof_predictions", sampled / "work")
     train = margins[margins["part"] == "train"]
-    prior = train["label"].mean()
+    about = ModelStore(sampled / "work" / "evaluation").load("training")
+    assert about["rows"] == 2250
+    assert len(train) == about["used"] == pytest.approx(540, abs=60)
+    prior = np.average(train["label"], weights=train["weight"])
+    assert prior == pytest.approx(about["prior"], rel=0.15), "the weights stand for all rows"
     for name in ("lightgbm", "mlp", MEMBER):
-        mean = (1 / (1 + np.exp(-train[name]))).mean()
+        mean = np.average(1 / (1 + np.exp(-train[name])), weights=train["weight"])
         assert prior / 2 < mean < prior * 2, f"{name}: without the shift it would be near {5 * prior:.2f}"
 
 

@@ -35,6 +35,7 @@ def test_a_student_that_ranks_as_its_teacher_keeps_everything(spark: Any) -> Non
     margin = F.randn(1) - 3
     frame = spark.range(4000).select(
         F.col("id").cast("string").alias("owner_id"), F.xxhash64("id").alias("row_hash"), margin.alias("fuser"),
+        F.lit(1.0).alias("weight"),
     )  # fmt: skip
     same = frame.withColumn("student", 2 * F.col("fuser") + 1)
     assert kept_share(same, 0) == pytest.approx(1)
@@ -48,7 +49,7 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ensemble")
     world(rows=1500).to_parquet(folder / "owners.parquet", coerce_timestamps="us")
     settings = ["--set", "base_models.only=[additive, lightgbm, mlp]", "--set", "student.kind=auto",
-                "--set", "student.keep=1.0", "--set", "base_models.negatives=0.7"]  # fmt: skip
+                "--set", "student.keep=1.0", "--set", "base_models.max_rows=800"]  # fmt: skip
     with pytest.raises(SystemExit) as stop:
         main(train_arguments(folder / "owners.parquet", folder / "model", *settings))
     assert not stop.value.code

@@ -21,13 +21,13 @@ def train(spark: Any) -> Any:
     return spark.createDataFrame(frame).cache()
 
 
-def _chosen(train: Any, limit: int, *, binary: bool = True) -> pd.DataFrame:
-    frame: pd.DataFrame = at_most(train, limit, rows=ROWS, prior=POSITIVES / ROWS, binary=binary).toPandas()
+def _chosen(train: Any, limit: int, *, positives: int = POSITIVES) -> pd.DataFrame:
+    frame: pd.DataFrame = at_most(train, limit, rows=ROWS, positives=positives).toPandas()
     return frame.sort_values("row_hash", ignore_index=True)
 
 
 def test_few_rows_are_all_taken(train: Any) -> None:
-    assert at_most(train, ROWS, rows=ROWS, prior=POSITIVES / ROWS, binary=True) is train
+    assert at_most(train, ROWS, rows=ROWS, positives=POSITIVES) is train
 
 
 def test_all_positives_stay_and_negatives_stand_for_all(train: Any) -> None:
@@ -45,13 +45,15 @@ def test_partitions_change_nothing(train: Any) -> None:
     pd.testing.assert_frame_equal(_chosen(train, LIMIT), _chosen(train.repartition(7), LIMIT))
 
 
-def test_more_positives_than_rows_wanted_are_kept_beside_some_others(train: Any) -> None:
+def test_positives_fill_half_of_the_limit_at_most(train: Any) -> None:
     found = _chosen(train, 80)
-    assert found["label"].sum() == POSITIVES
-    assert abs((found["label"] == 0).sum() - 40) < 5 * np.sqrt(40)
+    rare = found["label"] == 1
+    assert abs(rare.sum() - 40) < 5 * np.sqrt(40 * 0.6)
+    assert abs((~rare).sum() - 40) < 5 * np.sqrt(40)
+    assert set(np.round(found.loc[rare, "weight"], 9)) <= {2.5, 7.5}
 
 
 def test_amounts_are_sampled_alike(train: Any) -> None:
-    found = _chosen(train, 2_000, binary=False)
+    found = _chosen(train, 2_000, positives=0)
     assert abs(len(found) - 2_000) < 5 * np.sqrt(2_000)
     assert set(np.round(found["weight"], 9)) == {10.0, 30.0}

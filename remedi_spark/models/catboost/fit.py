@@ -37,11 +37,9 @@ class CatBoostLearner:
     config: CatBoostConfig
 
     def fit(self, data: TrainingSet) -> Fitted:
-        """Fit on all rows, or on ``max_rows`` with all positives, and keep the trees up to the best round."""
-        frame = at_most(
-            data.frame, self.config.max_rows, rows=data.rows, prior=data.positives / max(data.rows, 1),
-            binary=data.loss == "logistic", label=TARGET,
-        )  # fmt: skip
+        """Fit on all rows, or on ``max_rows`` with the positives, and keep the trees up to the best round."""
+        positives = data.positives if data.loss == "logistic" else 0
+        frame = at_most(data.frame, self.config.max_rows, rows=data.rows, positives=positives, label=TARGET)
         columns = Columns.of(data.layout, native=self.config.categories)
         refit = data.rows <= self.config.refit_below
         work = _training_function(self._parameters(data), columns, data.layout.width, self.config, refit)

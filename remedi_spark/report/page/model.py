@@ -29,6 +29,8 @@ class Head(Record):
     generated_at: str
     """Time of the report, ISO 8601."""
     measured_on: str
+    learned_from: str = ""
+    """Rows that were learned from, in words, where they are not all."""
     """One sentence: which test rows the metrics are from."""
     rows: Count
     """Rows that the metrics are from."""
