@@ -16,6 +16,11 @@ class MonitoringConfig(Section):
 
     enabled: bool = True
     """Measure each scoring run and append the figures to the table ``monitoring``."""
+    estimates: bool = True
+    """Estimate what each list holds before its labels are known: recall, precision, lift, AP, with their interval."""
+    prior_shift: Annotated[float, Field(ge=0)] = 0.0
+    """Deviation that the log-odds of the base rate may have from night to night, as told by the scores (EM); 0: they
+    are taken as calibrated. On backtests it made no estimate better."""
     psi_warn: Limit = 0.25
     """Population stability index of a feature against training, above which a run warns; what so few rows could show
     by chance is never told."""

@@ -8,6 +8,7 @@ who else is scored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
@@ -24,6 +25,7 @@ from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.batch import Batch, scored_batch
 from remedi_spark.scoring.bundle import BundleParts
+from remedi_spark.scoring.monitoring.estimates import estimated, holdout_of
 from remedi_spark.scoring.monitoring.history import MONITORING, after_training, earlier, realised, rows_before, to_frame
 from remedi_spark.scoring.monitoring.measures import Measure, Scored, against_training, in_words, row_counts
 from remedi_spark.scoring.open_model import load_model
@@ -57,7 +59,7 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
     with _Monitor(tables, MONITORING, config) as monitor:
         for day in snapshots or _latest(frame, table):
             with scored_batch(frame.where(F.col(SNAPSHOT) == day), parts, table=table) as batch:
-                monitor.look(batch, day)
+                monitor.look(batch, day, budget=config.scores.budget)
                 where = f"{SNAPSHOT} = '{day}' AND model_version = '{parts.model_version}'"
                 scores = batch.ranked(config.scores, monitor.moment, run_id())
                 tables.overwrite(scores, "scores", where=where, partition_by=(SNAPSHOT,))
@@ -108,7 +110,7 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
         _Monitor(tables, monitoring, config) as monitor,
         scored_batch(frame, parts, table=table) as batch,
     ):
-        monitor.look(batch)
+        monitor.look(batch, budget=config.scores.budget, top_k=top_k)
         ranked = batch.ranked(config.scores, monitor.moment, run_id(), top_k)
         write_table(ranked, out, escape_formulas=config.scores.escape_formulas)
         monitor.done()
@@ -136,8 +138,8 @@ class _Monitor:
             with self._aside("writing the figures of monitoring"):
                 self._tables.append(to_frame(self._tables.spark, self._found), self._name)
 
-    def look(self, batch: Batch, day: date | None = None) -> None:
-        """Measure a batch before its scores are written.
+    def look(self, batch: Batch, day: date | None = None, *, budget: float, top_k: int | None = None) -> None:
+        """Measure a batch, and the list of its best ``budget`` or ``top_k`` rows, before its scores are written.
 
         Raises:
             InputError: a figure is beyond a limit that stops.
@@ -152,6 +154,9 @@ class _Monitor:
                 self._open.measures.extend(self._realised(day))
         if self._open is None:
             return
+        with self._aside("estimating what the list holds"):
+            k = top_k or max(1, math.ceil(batch.rows * budget))
+            self._open.measures.extend(self._estimated(batch, counted[0], k))
         if self._open.refused:
             self._found.append(self._open)
         self._open.refuse()
@@ -171,6 +176,14 @@ class _Monitor:
             *against_training(counts, distribution, names, limits),
         ]
         return Scored(batch.table, snapshot, parts.model_version, run_id(), self.moment, measures)
+
+    def _estimated(self, batch: Batch, counts: Counts, k: int) -> list[Measure]:
+        """Estimate what the list holds; nothing of amounts."""
+        if counts.chances is None or not self._config.monitoring.estimates or self._open is None:
+            return []
+        name = " ".join(filter(None, (self._open.snapshot, self._open.model_version)))
+        holdout = holdout_of(batch.parts)
+        return list(estimated(counts.chances, k, holdout, name, self._past, self._config.monitoring))
 
     def _realised(self, day: date | None) -> list[Measure]:
         """Measure past scores whose labels have become known."""

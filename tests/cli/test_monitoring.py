@@ -78,3 +78,22 @@ def test_monitoring_can_be_switched_off(trained: Trained, remedi: Command, tmp_p
     score = ["score", "--table", trained.table, "--model", trained.bundle, "--out", tmp_path / "scores.parquet"]
     assert remedi(*score, "--set", "monitoring.enabled=false").code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]
+
+
+def test_what_the_list_holds_is_estimated_from_the_bundle(
+    trained: Trained, remedi: Command, spark: Any, tmp_path: Path
+) -> None:
+    done = remedi("score", "--table", trained.table, "--model", trained.bundle, "--out", tmp_path / "scores.parquet")
+    assert done.code == 0, done.err
+    found = figures(tmp_path, spark)
+    told = found[found["part"] == "estimated"].set_index("metric")
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert 0 <= told.loc["recall_at_k", "low"] < told.loc["recall_at_k", "value"] < told.loc["recall_at_k", "high"] <= 1
+    assert set(told["name"]) == set(scores["model_version"])
+    assert told.loc["tested_rows", "value"] > 100
+    assert told.loc["buyers_at_k", "value"] < scores["in_top_k"].sum()
+    assert found[found["part"] != "estimated"]["low"].isna().all()
+    out = tmp_path / "other.parquet"
+    none = ["--set", "monitoring.estimates=false"]
+    assert remedi("score", "--table", trained.table, "--model", trained.bundle, "--out", out, *none).code == 0
+    assert len(figures(tmp_path, spark)["part"].unique()) == 4

@@ -13,7 +13,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.maths.drift import psi, psi_by_chance
 from remedi_spark.scoring.monitoring.distribution import Array, Counts, Distribution, training_counts
 
-Part = Literal["table", "feature", "score", "realised"]
+Part = Literal["table", "feature", "score", "estimated", "realised"]
 State = Literal["ok", "warn", "stop"]
 _WORDS = {
     "psi": "PSI against training", "null_rise": "more nulls than at training by", "unseen_rise": "unseen levels",
@@ -32,6 +32,9 @@ class Measure:
     metric: str
     value: float | None
     state: State = "ok"
+    low: float | None = None
+    """Bounds of an estimate's 90 % interval."""
+    high: float | None = None
 
 
 @dataclass(frozen=True)
