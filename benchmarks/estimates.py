@@ -172,6 +172,7 @@ def retail_features(source: Path, root: Path) -> list[Path]:
                 "entity": "CustomerID", "sources": {"events": events}, "windows": [14, 56, 168],
                 "label": {"source": "events", "column": "StockCode", "category": product, "horizon_days": 28},
                 "snapshots": {"start": "2011-02-01", "every_days": 7, "data_end": "2011-12-08"},
+                "quarantine": {"max_share": 0.3},  # a quarter of the lines has no customer
                 "groups": {"total": {"source": "events", "measures": measures | spend},
                            "mine": {"source": "events", "where": "StockCode = {category}", "measures": measures}},
             },

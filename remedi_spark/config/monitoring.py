@@ -28,6 +28,10 @@ class MonitoringConfig(Section):
     score_psi_warn: Limit = 0.25
     """The same, of the score."""
     score_psi_stop: Limit = None
+    loss_warn: Limit = 0.03
+    """Share of the list's buyers that it loses if the drift of a feature is an error of its source, above which a run
+    warns; below it, the PSI of that feature warns of nothing. ``null``: no cost is computed, PSI alone counts."""
+    loss_stop: Limit = None
     null_rise_warn: Limit = 0.2
     """Share of nulls of a feature, less that at training."""
     null_rise_stop: Limit = None

@@ -53,11 +53,14 @@ def test_drift_warns_and_stops_before_the_output_is_replaced(
     assert spark.read.format("delta").load(str(tmp_path / "scores")).count() == 1000, "the former scores stand"
     warned = remedi(*score, batch)
     assert warned.code == 0
-    assert "größe {m}: PSI against training" in warned.err
+    assert "city.name: if its drift is an error, the list loses" in warned.err
     assert spark.read.format("delta").load(str(tmp_path / "scores")).count() == 500
     found = figures(tmp_path, spark)
     assert set(found.groupby("run_id")["replaced"].first()) == {True, False}
     assert len(found[found["metric"] == "rows"]) == 3
+    lost = found[(found["metric"] == "recall_lost") & found["replaced"]].set_index("name")["value"]
+    assert set(lost.index) == {"city.name", "größe {m}"}
+    assert lost["city.name"] > lost["größe {m}"], "what the model hardly reads costs hardly anything"
 
 
 def test_lost_rows_stop_a_nightly_table_and_go_on_doing_so(

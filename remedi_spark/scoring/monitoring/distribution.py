@@ -18,7 +18,7 @@ import pandas as pd
 
 from remedi_spark.maths.drift import histogram
 from remedi_spark.maths.score_grid import count_on_grid
-from remedi_spark.samples.encoder import NULL_LEVEL, Encoder
+from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
 
 Array = npt.NDArray[np.float64]
 
@@ -66,6 +66,15 @@ class Distribution:
         return cls(**tree)
 
 
+def bins_of_levels(levels: Levels) -> npt.NDArray[np.intp]:
+    """Return the bin of each level of a category and, last, of unseen ones, shape (levels + 1,)."""
+    top = min(TOP_LEVELS, len(levels.names))
+    bins = np.minimum(np.arange(len(levels.names) + 1), top)
+    bins[[j for j, name in enumerate(levels.names) if name == NULL_LEVEL]] = top + 1
+    bins[-1] = top + 2
+    return bins
+
+
 class Counter:
     """Counts rows over the bins of a distribution; all counts are one vector, which adds up over batches and tasks.
 
@@ -89,14 +98,7 @@ class Counter:
     @cached_property
     def _bin_of_level(self) -> dict[int, npt.NDArray[np.intp]]:
         """By category, the bin of each level and, last, of unseen ones."""
-        found = {}
-        for i, levels in self._encoder.levels.items():
-            top = min(TOP_LEVELS, len(levels.names))
-            bins = np.minimum(np.arange(len(levels.names) + 1), top)
-            bins[[j for j, name in enumerate(levels.names) if name == NULL_LEVEL]] = top + 1
-            bins[-1] = top + 2
-            found[i] = bins
-        return found
+        return {i: bins_of_levels(levels) for i, levels in self._encoder.levels.items()}
 
     @cached_property
     def _widths(self) -> list[int]:
