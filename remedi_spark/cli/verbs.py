@@ -275,6 +275,9 @@ def promote(
     label: Annotated[str, typer.Option(help="Its label column.")] = "label",
     id_: Annotated[str, typer.Option("--id", help="Its owner column.")] = "owner_id",
     time: Annotated[str | None, typer.Option(help="Its snapshot column.")] = None,
+    estimated: Annotated[
+        bool, typer.Option("--estimated", help="Compare without labels: by what their lists should hold.")
+    ] = False,
     config: ConfigPath = None,
     preset: PresetName = None,
     overrides: Overrides = None,
@@ -288,7 +291,7 @@ def promote(
 
     settings = load(config, overrides, preset=preset)
     source = FlatTable(table, label, id_, time) if table else None
-    typer.echo(promoting.promote(model, settings, source)[1])
+    typer.echo(promoting.promote(model, settings, source, estimated=estimated)[1])
 
 
 for verb in (simulate, doctor, config):

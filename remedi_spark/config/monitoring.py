@@ -32,6 +32,10 @@ class MonitoringConfig(Section):
     """Share of the list's buyers that it loses if the drift of a feature is an error of its source, above which a run
     warns; below it, the PSI of that feature warns of nothing. ``null``: no cost is computed, PSI alone counts."""
     loss_stop: Limit = None
+    retrain_loss: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Share of the recall on test rows that a list may lose, as estimated, before retraining is proposed."""
+    retrain_cost: Annotated[float, Field(ge=0)] = 0.0
+    """Buyers of one list that a retraining is worth: a smaller loss proposes none."""
     null_rise_warn: Limit = 0.2
     """Share of nulls of a feature, less that at training."""
     null_rise_stop: Limit = None
