@@ -58,7 +58,15 @@ def _common(
         LogFormat | None,
         typer.Option("--log-format", help="Of the progress on stderr; default: $REMEDI_LOG_FORMAT or text."),
     ] = None,
+    spans_file: Annotated[
+        Path | None,
+        typer.Option("--spans", metavar="FILE", help="Append a JSON line for every stage and unit; or $REMEDI_SPANS."),
+    ] = None,
 ) -> None:
+    if spans_file is not None:
+        from remedi_spark import spans
+
+        spans.write_to(spans_file)
     if log_format is not None:
         from remedi_spark.progress import log_to_stderr
 
@@ -77,18 +85,28 @@ def run(
 
     Example: remedi run --config conf/complete_journey.yaml --set base_models.folds=3
     """
-    from remedi_spark import chain, opening
+    from remedi_spark import chain, nights, opening
+    from remedi_spark.scoring.open_model import load_model
 
     settings = load(config, overrides, preset=preset, root=root)
     metrics = chain.run(settings, force=force)
     workspace = opening.open_workspace(settings)
     if as_json:
-        print_json({"scores": workspace.tables.location("scores"), **_written(workspace.home), **metrics})
-        return
-    print_metrics(metrics)
-    typer.echo(f"\nscores  {workspace.tables.location('scores')}")
-    typer.echo(f"report  {workspace.home / 'report.html'}\n")
-    print_scores(workspace)
+        scored_by = load_model(settings.scores.model or workspace.home).model_version
+        written = {"scores": workspace.tables.location("scores"), **_written(workspace.home)}
+        print_json({**nights.summary(workspace.tables, settings, scored_by), **written, **metrics})
+    else:
+        print_metrics(metrics)
+        typer.echo(f"\nscores  {workspace.tables.location('scores')}")
+        typer.echo(f"report  {workspace.home / 'report.html'}\n")
+        print_scores(workspace)
+    _exit(nights.exit_code(settings))
+
+
+def _exit(code: int) -> None:
+    """End with an exit code of its own where the run has raised an alert."""
+    if code:
+        raise typer.Exit(code)
 
 
 def _stage(name: str) -> None:
@@ -125,11 +143,12 @@ def scores(
 
     Example: remedi scores --config conf/complete_journey.yaml --snapshot 2017-11-01..2017-12-31
     """
-    from remedi_spark import chain
+    from remedi_spark import chain, nights
 
     settings = load(config, overrides, preset=preset, root=root)
     if snapshot is None:
         chain.run_verb("scores", settings, force=force)
+        _exit(nights.exit_code(settings))
     else:
         chain.backfill(settings, snapshot)
 
@@ -300,6 +319,7 @@ for verb in (simulate, doctor, config):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; this is the entry point of ``remedi`` and of the scripts in ``jobs/``."""
+    from remedi_spark import spans
     from remedi_spark.progress import begin_run, log_at_end, log_failure, log_to_stderr
 
     given = sys.argv[1:] if arguments is None else arguments
@@ -315,6 +335,7 @@ def main(arguments: list[str] | None = None) -> None:
     except SystemExit as stop:  # how every command ends
         if not stop.code:
             log_at_end()
+        spans.end(failed=bool(stop.code))
         raise
     except InputError as error:
         _refuse(str(error))
@@ -326,12 +347,15 @@ def main(arguments: list[str] | None = None) -> None:
         if message is not None:
             _refuse(message)
         log_failure(error, shlex.join(["remedi", *given]))
+        spans.end(failed=True)
         sys.exit(1)
 
 
 def _refuse(message: str) -> NoReturn:
+    from remedi_spark import spans
     from remedi_spark.progress import LOGGER, in_json
 
+    spans.end(failed=True)
     if in_json():
         LOGGER.error(message)
     else:

@@ -45,6 +45,11 @@ class MonitoringConfig(Section):
     rows_lost_warn: Limit = 0.2
     """Share of the rows of the scoring run before that are missing in this one."""
     rows_lost_stop: Limit = None
+    alert_url: Annotated[str | None, Field(pattern=r"^\$?[A-Za-z_][A-Za-z0-9_]*$")] = None
+    """Environment variable that holds the URL of a webhook, such as ``REMEDI_ALERT_URL``: it gets a JSON object with
+    ``text`` when a list is to be looked at, a model to be trained again, or a run has failed, each once."""
+    alert_exit: Annotated[int | None, Field(ge=3, le=125)] = None
+    """Exit code of a run that has done its work and raised an alert; null: 0, as without one."""
     lift_warn: Limit = 1.0
     """Realised lift at K of past scores, below which a run warns."""
     lift_stop: Limit = None

@@ -25,6 +25,7 @@ from remedi_spark.scoring.bundle import BundleParts
 from remedi_spark.scoring.monitoring.history import MONITORING
 from remedi_spark.scoring.monitoring.monitor import Monitor
 from remedi_spark.scoring.open_model import load_model
+from remedi_spark.spans import count_rows
 from remedi_spark.storage.outputs import beside, check_output, write_table
 from remedi_spark.storage.own_names import own_names
 from remedi_spark.storage.tables import Tables, read_table
@@ -56,6 +57,7 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
                 monitor.done(past=not total)
             log("scores", f"{batch.rows} owners of snapshot {day}")
             total += batch.rows
+    count_rows(total)
     if tables.in_catalog:
         offer_latest(tables)
     return total
