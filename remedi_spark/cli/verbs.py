@@ -9,7 +9,7 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -23,6 +23,10 @@ from remedi_spark.errors import InputError, damaged_log, unreadable
 from remedi_spark.flow import verb_help
 from remedi_spark.redaction import redact
 from remedi_spark.version import __version__
+
+if TYPE_CHECKING:
+    from remedi_spark.config import Config
+    from remedi_spark.storage.workspace import Workspace
 
 FITS_SHARE = 0.6
 """Share of a training's time that goes to the fits of base models, about; the rest is for all that they are for."""
@@ -163,6 +167,7 @@ def report(
     ablations: Annotated[
         bool, typer.Option("--ablations", help="Also fit and measure the method without its parts.")
     ] = False,
+    history: Annotated[bool, typer.Option("--history", help="Write history.html: all scored snapshots.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -174,7 +179,7 @@ def report(
     from remedi_spark.storage.publish import published_folder
     from remedi_spark.storage.store import read_json
 
-    if model is None or ablations:
+    if model is None or ablations or history:
         from remedi_spark import chain, opening
 
         if model is None:
@@ -182,6 +187,9 @@ def report(
             workspace, label = opening.open_workspace(settings), settings.label_name()
         else:
             workspace, settings, label = opening.reopen(model)
+        if history:
+            _history(workspace, settings, label, open_=open_, as_json=as_json)
+            return
         metrics = chain.report(workspace, settings, label, ablate=ablations)
         if not as_json:
             print_ablations(metrics)
@@ -191,6 +199,18 @@ def report(
         path = render_report(model)
     if as_json:
         print_json({**_written(path.parent), **read_json(path.parent / "metrics.json")})
+    else:
+        typer.echo(str(path))
+    if open_:
+        typer.launch(str(path))
+
+
+def _history(workspace: Workspace, config: Config, label: str, *, open_: bool, as_json: bool) -> None:
+    from remedi_spark.report.history import HISTORY, write_history
+
+    path = write_history(workspace.tables, workspace.home, config, label)
+    if as_json:
+        print_json({"history": str(path), "table": workspace.tables.location(HISTORY)})
     else:
         typer.echo(str(path))
     if open_:
