@@ -45,16 +45,24 @@ def figures(nights: Sequence[Night]) -> list[Figure]:
     """Return every figure that the nights have values for."""
     found = [_told(nights, metric) for metric in METRICS]
     found += [
-        _plain(nights, "Owners scored", fmt.number, [("bars", "volume", [one.rows for one in nights])]),
-        _plain(nights, "Rows in quarantine", fmt.number, [("bars", "volume", [one.quarantined for one in nights])]),
-        _plain(nights, "Drift of the score (PSI against training)", fmt.number,
+        _plain(nights, "Owners scored", _number, [("bars", "volume", [one.rows for one in nights])]),
+        _plain(nights, "Rows in quarantine", _number, [("bars", "volume", [one.quarantined for one in nights])]),
+        _plain(nights, "Drift of the score (PSI against training)", _number,
                [("line", "curve", [one.score_psi for one in nights])]),
-        _plain(nights, "Buyers lost if the costliest drift is an error", fmt.percent,
+        _plain(nights, "Buyers lost if the costliest drift is an error", _percent,
                [("bars", "warned", [one.recall_lost for one in nights])]),
         _plain(nights, "Duration", lambda x: "0" if not x else fmt.duration(x),
                [("bars", "volume", [one.seconds for one in nights])]),
     ]  # fmt: skip
     return [one for one in found if one is not None]
+
+
+def _number(value: float) -> str:
+    return fmt.number(value, 2)
+
+
+def _percent(value: float) -> str:
+    return fmt.percent(value, 2)
 
 
 def _told(nights: Sequence[Night], metric: str) -> Figure | None:
@@ -75,7 +83,7 @@ def _told(nights: Sequence[Night], metric: str) -> Figure | None:
             f"Of {known} lists whose labels are known, {held} lay within their 90{fmt.THIN}% interval; estimates were"
             f" {fmt.measure(metric, abs(error))} too {side} on average."
         )
-    text = fmt.percent if percent else fmt.number
+    text = _percent if percent else _number
     return _plain(nights, TITLES[metric], text, layers, band=(low, high), said=said)
 
 
