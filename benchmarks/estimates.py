@@ -29,9 +29,9 @@ import yaml
 from remedi_spark.cli import main as remedi
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.maths.calibrator_choice import best_calibrator
-from remedi_spark.maths.expected import Estimate, estimate, prior_shift, widening
+from remedi_spark.maths.expected import Correction, Estimate, corrected, estimate, learned, prior_shift
 from remedi_spark.maths.ranking import ranking_metrics
-from remedi_spark.maths.recalibration import Recalibration
+from remedi_spark.maths.recalibration import Recalibration, for_later_rows
 from remedi_spark.maths.score_grid import ScoredRows
 from remedi_spark.scoring.monitoring.holdout import GROUPS, HoldoutScores
 from remedi_spark.spark.session import get_session
@@ -123,7 +123,8 @@ def towards(then: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
 def figures(found: list[Case], budget: float, embargo: int, sds: list[float]) -> Iterator[dict[str, object]]:
     """Yield each method's estimates and what was realised, case by case in the order of time."""
     ways = ["naive", "shipped", "covariate", *(f"prior {sd:g}" for sd in sds)]
-    past: dict[str, list[tuple[pd.Timestamp, float, Estimate]]] = {name: [] for name in ways}
+    past: dict[str, list[tuple[pd.Timestamp, str, float, Estimate]]] = {name: [] for name in ways}
+    wait = timedelta(days=embargo)
     for case in found:
         rows = ScoredRows.of(case.scored)
         k = max(1, int(np.ceil(budget * len(case.scored))))
@@ -135,12 +136,13 @@ def figures(found: list[Case], budget: float, embargo: int, sds: list[float]) ->
             if name.startswith("prior"):
                 shift = prior_shift(rows, known, case.holdout.prior or 0.01, sd=float(name.split()[1]))
                 known = Recalibration(known.mean + np.array([shift, 0]), known.covariance)
-            ripe = [(value, one) for day, value, one in past[name] if day + timedelta(days=embargo) <= case.origin]
+            if name != "naive":
+                known = for_later_rows(known)
             plain = estimate(rows, k, known)
-            wide = estimate(rows, k, known, wider=widening(ripe) if name != "naive" else 1.0)
-            past[name].append((case.origin, true["recall_at_k"], plain["recall_at_k"]))
             for metric in METRICS:
-                one = wide[metric]
+                ripe = [pair for day, at, *pair in past[name] if at == metric and day + wait <= case.origin]
+                one = corrected(metric, plain[metric], learned(ripe) if name != "naive" else Correction())
+                past[name].append((case.origin, metric, true[metric], plain[metric]))
                 yield {
                     "log": case.log, "origin": str(case.origin)[:10], "way": name, "metric": metric,
                     "positives": int(case.labels.sum()), "held": one.low <= true[metric] <= one.high,

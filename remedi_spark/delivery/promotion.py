@@ -16,6 +16,7 @@ from remedi_spark.config import Config
 from remedi_spark.errors import InputError
 from remedi_spark.labels.measures import compare_models
 from remedi_spark.maths.expected import ESTIMATED, draw_figures
+from remedi_spark.maths.recalibration import for_later_rows
 from remedi_spark.maths.score_grid import ScoredRows
 from remedi_spark.progress import warn
 from remedi_spark.samples.checks import check_labels
@@ -185,7 +186,7 @@ def _drawn(batch: Batch, k: int, seed: int) -> dict[str, npt.NDArray[np.float64]
             f"model {batch.parts.model_version}: has no distribution of its training rows, from which estimates start;"
             " promote by labels, or train it again"
         )
-    scored, known = ScoredRows.of_counts(counted[0].chances), holdout_of(batch.parts).known
+    scored, known = ScoredRows.of_counts(counted[0].chances), for_later_rows(holdout_of(batch.parts).known)
     return draw_figures(scored, k, known, RESAMPLES, np.random.default_rng(seed))
 
 

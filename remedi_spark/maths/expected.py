@@ -35,8 +35,16 @@ class Estimate:
     high: float
 
 
+@dataclass(frozen=True)
+class Correction:
+    """What errors of past estimates are used for, in half-widths of an interval."""
+
+    shift: float = 0.0
+    wider: float = 1.0
+
+
 def estimate(
-    scored: ScoredRows, k: float, known: Recalibration, *, wider: float = 1.0, draws: int = DRAWS, seed: int = 0
+    scored: ScoredRows, k: float, known: Recalibration, *, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Estimate]:
     """Return the expected figures of the list of the best ``k`` rows, by name of :data:`ESTIMATED`.
 
@@ -44,7 +52,6 @@ def estimate(
         scored: rows by probability.
         k: rows of the list, above 0; more than there are means all.
         known: how far the probabilities are off.
-        wider: factor of the interval, 1 or more: how far past estimates were off beyond their intervals.
         draws: of labels.
         seed: the same seed gives the same figures.
 
@@ -59,7 +66,7 @@ def estimate(
     held = drawn["buyers"] > 0
     if not held.any():
         return {}
-    return {name: _summarised(name, values[held], wider) for name, values in drawn.items()}
+    return {name: _summarised(values[held]) for name, values in drawn.items()}
 
 
 def draw_figures(
@@ -89,31 +96,42 @@ def _figures(rows: FloatArray, positives: FloatArray, k: float) -> dict[str, Flo
     }  # fmt: skip
 
 
-def _summarised(name: str, values: FloatArray, wider: float) -> Estimate:
+def _summarised(values: FloatArray) -> Estimate:
     middle = float(values.mean())
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    bounds = np.clip([middle - wider * (middle - low), middle + wider * (high - middle)], 0, _LARGEST.get(name, np.inf))
-    return Estimate(middle, float(min(bounds[0], middle)), float(max(bounds[1], middle)))
+    return Estimate(middle, float(min(low, middle)), float(max(high, middle)))
 
 
-def widening(errors: Sequence[tuple[float, Estimate]], *, prior: float = 4.0) -> float:
-    """Return by how much intervals must be wider so that past ones would have held what came, 1 or more.
+def learned(errors: Sequence[tuple[float, Estimate]], *, prior: tuple[float, float] = (2.0, 4.0)) -> Correction:
+    """Return what past lists tell about the next estimate.
 
-    Each error is measured in half-widths of its own interval; before there are any, ``prior`` errors are taken to have
-    been as the interval says.
+    An error is the realised value less the estimate, in half-widths of its own interval on that side. Their mean moves
+    the next estimate; what is left of them beyond the expected size makes its interval wider, never narrower.
 
     Args:
-        errors: realised value and what had been estimated, of past lists.
-        prior: errors that count as being of the expected size, above 0.
+        errors: realised value and what had been estimated, uncorrected.
+        prior: errors of zero that the mean begins with, and errors of the expected size that the width begins with.
     """
+    found = [_off(value, one) for value, one in errors]
+    shift = sum(found) / (len(found) + prior[0])
     expected = 1 / 1.645**2  # mean square of a normal error in half-widths of its 90 % interval
-    squares = [_off(value, one) ** 2 for value, one in errors]
-    return max(1.0, float(np.sqrt((prior * expected + sum(squares)) / ((prior + len(squares)) * expected))))
+    squares = sum((one - shift) ** 2 for one in found)
+    ratio = (prior[1] * expected + squares) / ((prior[1] + len(found)) * expected)
+    return Correction(shift, max(1.0, float(np.sqrt(ratio))))
+
+
+def corrected(name: str, one: Estimate, by: Correction) -> Estimate:
+    """Return an estimate of the figure ``name`` moved and widened by what past lists told."""
+    up, down = one.high - one.value, one.value - one.low
+    most = _LARGEST.get(name, np.inf)
+    value = float(np.clip(one.value + by.shift * (up if by.shift > 0 else down), 0, most))
+    low, high = np.clip([value - by.wider * down, value + by.wider * up], 0, most)
+    return Estimate(value, float(low), float(high))
 
 
 def _off(value: float, one: Estimate) -> float:
     half = one.high - one.value if value > one.value else one.value - one.low
-    return abs(value - one.value) / half if half > 0 else 0.0
+    return (value - one.value) / half if half > 0 else 0.0
 
 
 def prior_shift(scored: ScoredRows, known: Recalibration, prior: float, *, sd: float, steps: int = 50) -> float:

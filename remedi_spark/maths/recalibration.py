@@ -16,8 +16,12 @@ from scipy.special import expit
 
 from remedi_spark.maths.checks import FloatArray
 
-PRIOR_SD = (0.5, 0.25)
-"""Of intercept and slope where nothing is known: p off by a factor of 1.6, ranking worth 25 % less or more."""
+PRIOR_SD = (0.5, 0.1)
+"""Of intercept and slope before test rows are looked at: a calibration has been fitted, so that slopes stay near 1."""
+UNKNOWN_SD = (0.5, 0.25)
+"""Where there are no test rows: p off by a factor of 1.6, ranking worth 25 % less or more."""
+LATER_SD = (0.2, 0.1)
+"""Of the change from the test rows to rows that come later, by a model that has learned from more of them."""
 _STEPS = 25
 
 
@@ -46,7 +50,7 @@ class Recalibration:
 
 def unknown() -> Recalibration:
     """Return what is known without a single row."""
-    return Recalibration(np.array([0.0, 1.0]), np.diag(np.square(PRIOR_SD)))
+    return Recalibration(np.array([0.0, 1.0]), np.diag(np.square(UNKNOWN_SD)))
 
 
 def recalibrate(logits: npt.ArrayLike, rows: npt.ArrayLike, positives: npt.ArrayLike) -> Recalibration:
@@ -67,6 +71,11 @@ def recalibrate(logits: npt.ArrayLike, rows: npt.ArrayLike, positives: npt.Array
     theta, information = _fit(x, n.sum(axis=0) / effect, y.sum(axis=0) / effect, prior)
     covariance = np.linalg.inv(information + prior)
     return Recalibration(theta, (covariance + covariance.T) / 2)
+
+
+def for_later_rows(known: Recalibration) -> Recalibration:
+    """Return what is known of rows that come after the test rows: as much, less surely."""
+    return Recalibration(known.mean, known.covariance + np.diag(np.square(LATER_SD)))
 
 
 def _fit(x: FloatArray, n: FloatArray, y: FloatArray, prior: FloatArray) -> tuple[FloatArray, FloatArray]:

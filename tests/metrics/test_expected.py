@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 from remedi_spark.errors import InputError
-from remedi_spark.maths.expected import Estimate, estimate, prior_shift, widening
+from remedi_spark.maths.expected import Correction, Estimate, corrected, estimate, learned, prior_shift
 from remedi_spark.maths.ranking import ranking_metrics
 from remedi_spark.maths.recalibration import Recalibration, recalibrate, unknown
 from remedi_spark.maths.score_grid import BINS, ScoredRows, count_on_grid, log_odds
@@ -123,15 +123,19 @@ def test_a_shift_of_the_prior_breaks_the_naive_estimate_and_is_corrected() -> No
     assert abs(prior_shift(on_grid(expit(z[:2000])), EXACT, float(prior), sd=0.3)) < 0.2, "no shift where there is none"
 
 
-def test_past_errors_widen_and_never_narrow() -> None:
+def test_past_errors_move_and_widen_and_never_narrow() -> None:
     one = Estimate(0.5, 0.4, 0.7)
-    assert widening([]) == 1
-    assert widening([(0.5, one)] * 10) == 1
-    assert widening([(0.2, one)] * 20) > 3
-    assert widening([(0.9, one)] * 20) > widening([(0.9, one)]) > 1
-    p = chances(4000, np.random.default_rng(7))
-    narrow, wide = (estimate(on_grid(p), 280, EXACT, wider=wider)["recall_at_k"] for wider in (1, 2))
-    assert wide.high - wide.low == pytest.approx(2 * (narrow.high - narrow.low))
+    assert learned([]) == Correction(0, 1)
+    assert learned([(0.5, one)] * 10) == Correction(0, 1)
+    often = learned([(0.3, one)] * 18)  # two half-widths below, each time
+    assert often.shift == pytest.approx(-1.8)
+    assert often.wider == 1, "an error that is always the same is no surprise"
+    moved = corrected("recall_at_k", one, often)
+    assert moved == Estimate(pytest.approx(0.32), pytest.approx(0.22), pytest.approx(0.52))
+    mixed = learned([(0.2, one), (1.2, one)] * 5)
+    assert mixed.wider > 2
+    assert corrected("recall_at_k", one, mixed).high == 1, "no recall is above 1"
+    assert learned([(0.9, one)]).wider >= 1
 
 
 def test_odd_rows() -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from remedi_spark.config.monitoring import MonitoringConfig
-from remedi_spark.maths.expected import Estimate, estimate, prior_shift, widening
-from remedi_spark.maths.recalibration import Recalibration
+from remedi_spark.maths.expected import Correction, Estimate, corrected, estimate, learned, prior_shift
+from remedi_spark.maths.recalibration import Recalibration, for_later_rows
 from remedi_spark.maths.score_grid import ScoredRows
 from remedi_spark.scoring.monitoring.distribution import Array
 from remedi_spark.scoring.monitoring.holdout import NOTHING, HoldoutScores
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
     from remedi_spark.scoring.bundle import BundleParts
 
-CHECKED = ("recall_at_k", "precision_at_k")
-"""Figures whose past errors widen the intervals."""
+CHECKED = {name: name for name in ("recall_at_k", "precision_at_k", "lift_at_k", "ap")} | {
+    "buyers_at_k": "precision_at_k"
+}
+"""By figure, the one whose past errors correct it."""
+BEFORE = "_before"
+"""Ends the name of a figure as it was before past errors corrected it."""
 
 
 def holdout_of(parts: BundleParts) -> HoldoutScores:
@@ -49,28 +53,27 @@ def estimated(
         shift = prior_shift(scored, known, holdout.prior, sd=config.prior_shift)
         known = Recalibration(known.mean + np.array([shift, 0.0]), known.covariance)
         yield Measure("estimated", name, "prior_shift", shift)
-    wider = max(widening(list(past_errors(facts, metric))) for metric in CHECKED)
-    for metric, one in estimate(scored, k, known, wider=wider).items():
-        yield Measure("estimated", name, metric, one.value, low=one.low, high=one.high)
-    yield Measure("estimated", name, "wider", wider)
+    for metric, one in estimate(scored, k, for_later_rows(known)).items():
+        by = learned(list(past_errors(facts, CHECKED[metric]))) if metric in CHECKED else Correction()
+        told = corrected(metric, one, by)
+        yield Measure("estimated", name, metric, told.value, low=told.low, high=told.high)
+        if CHECKED.get(metric) == metric:
+            yield Measure("estimated", name, metric + BEFORE, one.value, low=one.low, high=one.high)
     yield Measure("estimated", name, "tested_rows", float(holdout.rows.sum()))
     if scored.total:
         yield Measure("estimated", name, "promised_recall", holdout.recall(min(1.0, k / scored.total)))
 
 
 def past_errors(facts: pd.DataFrame | None, metric: str) -> Iterator[tuple[float, Estimate]]:
-    """Yield what a figure of past lists turned out to be, and what had been estimated before widening."""
+    """Yield what a figure of past lists turned out to be, and what had been estimated before any correction."""
     if facts is None or not len(facts):
         return
     by_name = last_by_name(facts)
     for name, values in by_name["realised"].items():
-        told = by_name["estimated"].get(name, {})
-        came, one, wider = values.get(metric), told.get(metric), told.get("wider")
-        if came is None or one is None or None in (came[0], *one):
-            continue
-        factor = max(1.0, wider[0] or 1.0) if wider is not None else 1.0
-        middle, low, high = (float(each) for each in one if each is not None)
-        yield float(came[0] or 0), Estimate(middle, middle - (middle - low) / factor, middle + (high - middle) / factor)
+        told, came = by_name["estimated"].get(name, {}), values.get(metric, (None,))[0]
+        value, low, high = told.get(metric + BEFORE, (None, None, None))
+        if came is not None and value is not None and low is not None and high is not None:
+            yield came, Estimate(value, low, high)
 
 
 Figure = tuple[float | None, float | None, float | None]
