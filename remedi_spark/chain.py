@@ -25,6 +25,7 @@ from remedi_spark.flow import (
     STUDENT,
     verbs,
 )
+from remedi_spark.nights import judge, night
 from remedi_spark.opening import holding, open_workspace, publish
 from remedi_spark.running import explain, run_stages, verb_settings
 from remedi_spark.samples.contents import contents
@@ -52,10 +53,10 @@ def run(config: Config, *, force: bool = False) -> dict[str, Any]:
     What the ledger knows as done is skipped, unless ``force``.
     """
     workspace, config = open_workspace(config, force=force), config.with_embargo()
-    with holding(workspace, config):
+    with holding(workspace, config), night(workspace.tables, config, "run"):
         explain(STAGES, workspace, config.label_name(), config.root)
         _do((FEATURES, SAMPLES, *_LEARNING), workspace, config)
-        _do((_scored_by(config.scores.model or workspace.bundle),), workspace, config)
+        _scored(config.scores.model or workspace.bundle, workspace, config)
         return _measured(workspace, config, config.label_name())
 
 
@@ -85,9 +86,10 @@ def run_verb(verb: str, config: Config, *, force: bool = False) -> None:
     """
     workspace, config = open_workspace(config, force=force), config.with_embargo()
     if verb == SCORES.verb:
-        _do((_scored_by(config.scores.model or workspace.home),), workspace, config)
+        with night(workspace.tables, config, verb):
+            _scored(config.scores.model or workspace.home, workspace, config)
         return
-    with holding(workspace, config):
+    with holding(workspace, config), night(workspace.tables, config, verb):
         if verb in (order := verb_settings(STAGES)):
             require_upstream(workspace, config, verb, order)
         _do(verbs()[verb], workspace, config)
@@ -123,9 +125,10 @@ def _do(stages: Sequence[Stage], workspace: Workspace, config: Config) -> None:
     run_stages(stages, STAGES, workspace, config)
 
 
-def _scored_by(model: str | Path) -> Stage:
+def _scored(model: str | Path, workspace: Workspace, config: Config) -> None:
     parts = load_model(model)
-    return SCORES.given([parts.model_version, scores_schema.VERSION], parts=parts)
+    _do((SCORES.given([parts.model_version, scores_schema.VERSION], parts=parts),), workspace, config)
+    judge(workspace.tables, parts.model_version, config)
 
 
 def _measured(workspace: Workspace, config: Config, label: str, measured: Sequence[str] = ()) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from remedi_spark.findings import Finding, State
 from remedi_spark.progress import warn
 from remedi_spark.reading.paths import is_remote
 from remedi_spark.samples.examine import examine_roles
+from remedi_spark.scoring.monitoring.verdict import verdict_of
 from remedi_spark.spark.builds import Build, expected, find_build
 from remedi_spark.spark.capabilities import capabilities, dynamic_allocation, is_local, setting
 from remedi_spark.spark.jvm import SYNAPSEML_CLASS, jar_of, runtime
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config import Config
+    from remedi_spark.storage.tables import Tables
 
 DELTA_CLASS = "io.delta.tables.DeltaTable"
 BYTES_A_VALUE = 40
@@ -43,15 +45,30 @@ MANY_LEVELS = 0.5
 
 
 def examine(
-    spark: SparkSession, config: Config, *, table: str | None = None, label: str | None = None, id_: str | None = None
-) -> list[Finding]:
-    """Return all findings: the session's, the configuration's and, with a table, the data's."""
+    spark: SparkSession, config: Config, *, table: str | None = None, label: str | None = None, id_: str | None = None,
+    model: tuple[Tables, str] | None = None,
+) -> list[Finding]:  # fmt: skip
+    """Return all findings: the session's, the configuration's and, with a table, the data's.
+
+    With ``model``, the tables and the version of a bundle, also whether its last list can be used.
+    """
     found = [*_session(spark), *_settings(spark, config), _writable(config.root)]
+    if model is not None:
+        found.append(last_list(*model, config))
     if table is not None:
         named = [name for name in (label, id_) if name is not None]
         frame = read_table(spark, table, as_text=[id_] if id_ else [], roles=named)
         found += _data(spark, config, frame, table, label, id_)
     return found
+
+
+def last_list(tables: Tables, model_version: str, config: Config) -> Finding:
+    """Return whether the last list of a model can be used, is to be looked at, or the model is to be trained again."""
+    verdict = verdict_of(tables, model_version, config.monitoring)
+    if verdict is None:
+        return Finding("warn", "model", f"version {model_version} has scored nothing in {tables.root}", "remedi scores")
+    fixes = {"ship": "", "look": "see the table monitoring, or remedi report --history", "retrain": "train again"}
+    return Finding("ok" if verdict.decision == "ship" else "warn", "model", str(verdict), fixes[verdict.decision])
 
 
 def preflight(spark: SparkSession, config: Config, root: str) -> None:

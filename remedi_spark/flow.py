@@ -52,7 +52,8 @@ STUDENT = Stage(
     reads=("encoded", "fused_scores"),
     looks_at=("samples", "contract.json", "phases.json", "encoder.json", "training.json", "labels.json",
               "alignment.json", "label_weights.json", "base_models/*.json", "quantile_grids.json", "fuser/fuser.*"),
-    writes=("student_scores", "student/*/*.*", "student_parts.json", "calibration.json", "score_distribution.json"),
+    writes=("student_scores", "student/*/*.*", "student_parts.json", "calibration.json", "score_distribution.json",
+            "holdout_scores.json"),
     settings=("student", "seed", "task", "base_models.folds", "base_models.validation_share"),
     sees=("regression", "base_models.workers", "meta_features.peers"), each_phase=True, unseals=True,
 )  # fmt: skip

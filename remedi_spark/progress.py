@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from remedi_spark import spans
 from remedi_spark.errors import cause, doing, failure_facts
 from remedi_spark.redaction import redact, redact_event
 from remedi_spark.terminal import Terminal
@@ -36,6 +37,7 @@ def begin_run() -> str:
     given = os.environ.get(RUN_ID_VARIABLE)
     _run[:] = [given or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"]
     _at_end.clear()
+    spans.begin(_run[0])
     return _run[0]
 
 
@@ -134,7 +136,7 @@ def timed(stage: str, durations: dict[str, float]) -> Iterator[None]:
         terminal.begin(stage)
     start = time.monotonic()
     try:
-        with doing(stage=stage):
+        with doing(stage=stage), spans.stage(stage):
             yield
     finally:
         for terminal in terminals:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,6 +47,7 @@ def doctor(
     table: Annotated[str | None, typer.Option(help="Also examine this table.")] = None,
     label: Annotated[str | None, typer.Option(help="Its label column.")] = None,
     id_: Annotated[str | None, typer.Option("--id", help="Its owner column.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="Also say: ship, look, or retrain.")] = None,
     config: ConfigPath = None,
     preset: PresetName = None,
     overrides: Overrides = None,
@@ -57,10 +59,13 @@ def doctor(
     Example: remedi doctor --table owners.parquet --label bought --id owner_id
     """
     from remedi_spark.doctor import examine
+    from remedi_spark.opening import reopen
     from remedi_spark.spark.session import get_session
+    from remedi_spark.storage.manifest import read_manifest
 
     settings = load(config, overrides, preset=preset, root=root)
-    findings = examine(get_session(settings.spark), settings, table=table, label=label, id_=id_)
+    used = None if model is None else (reopen(model)[0].tables, read_manifest(model).model_version)
+    findings = examine(get_session(settings.spark), settings, table=table, label=label, id_=id_, model=used)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

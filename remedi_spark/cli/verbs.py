@@ -9,7 +9,7 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -23,6 +23,10 @@ from remedi_spark.errors import InputError, damaged_log, unreadable
 from remedi_spark.flow import verb_help
 from remedi_spark.redaction import redact
 from remedi_spark.version import __version__
+
+if TYPE_CHECKING:
+    from remedi_spark.config import Config
+    from remedi_spark.storage.workspace import Workspace
 
 FITS_SHARE = 0.6
 """Share of a training's time that goes to the fits of base models, about; the rest is for all that they are for."""
@@ -58,7 +62,15 @@ def _common(
         LogFormat | None,
         typer.Option("--log-format", help="Of the progress on stderr; default: $REMEDI_LOG_FORMAT or text."),
     ] = None,
+    spans_file: Annotated[
+        Path | None,
+        typer.Option("--spans", metavar="FILE", help="Append a JSON line for every stage and unit; or $REMEDI_SPANS."),
+    ] = None,
 ) -> None:
+    if spans_file is not None:
+        from remedi_spark import spans
+
+        spans.write_to(spans_file)
     if log_format is not None:
         from remedi_spark.progress import log_to_stderr
 
@@ -77,18 +89,28 @@ def run(
 
     Example: remedi run --config conf/complete_journey.yaml --set base_models.folds=3
     """
-    from remedi_spark import chain, opening
+    from remedi_spark import chain, nights, opening
+    from remedi_spark.scoring.open_model import load_model
 
     settings = load(config, overrides, preset=preset, root=root)
     metrics = chain.run(settings, force=force)
     workspace = opening.open_workspace(settings)
     if as_json:
-        print_json({"scores": workspace.tables.location("scores"), **_written(workspace.home), **metrics})
-        return
-    print_metrics(metrics)
-    typer.echo(f"\nscores  {workspace.tables.location('scores')}")
-    typer.echo(f"report  {workspace.home / 'report.html'}\n")
-    print_scores(workspace)
+        scored_by = load_model(settings.scores.model or workspace.home).model_version
+        written = {"scores": workspace.tables.location("scores"), **_written(workspace.home)}
+        print_json({**nights.summary(workspace.tables, settings, scored_by), **written, **metrics})
+    else:
+        print_metrics(metrics)
+        typer.echo(f"\nscores  {workspace.tables.location('scores')}")
+        typer.echo(f"report  {workspace.home / 'report.html'}\n")
+        print_scores(workspace)
+    _exit(nights.exit_code(settings))
+
+
+def _exit(code: int) -> None:
+    """End with an exit code of its own where the run has raised an alert."""
+    if code:
+        raise typer.Exit(code)
 
 
 def _stage(name: str) -> None:
@@ -125,11 +147,12 @@ def scores(
 
     Example: remedi scores --config conf/complete_journey.yaml --snapshot 2017-11-01..2017-12-31
     """
-    from remedi_spark import chain
+    from remedi_spark import chain, nights
 
     settings = load(config, overrides, preset=preset, root=root)
     if snapshot is None:
         chain.run_verb("scores", settings, force=force)
+        _exit(nights.exit_code(settings))
     else:
         chain.backfill(settings, snapshot)
 
@@ -144,6 +167,7 @@ def report(
     ablations: Annotated[
         bool, typer.Option("--ablations", help="Also fit and measure the method without its parts.")
     ] = False,
+    history: Annotated[bool, typer.Option("--history", help="Write history.html: all scored snapshots.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -155,7 +179,7 @@ def report(
     from remedi_spark.storage.publish import published_folder
     from remedi_spark.storage.store import read_json
 
-    if model is None or ablations:
+    if model is None or ablations or history:
         from remedi_spark import chain, opening
 
         if model is None:
@@ -163,6 +187,9 @@ def report(
             workspace, label = opening.open_workspace(settings), settings.label_name()
         else:
             workspace, settings, label = opening.reopen(model)
+        if history:
+            _history(workspace, settings, label, open_=open_, as_json=as_json)
+            return
         metrics = chain.report(workspace, settings, label, ablate=ablations)
         if not as_json:
             print_ablations(metrics)
@@ -172,6 +199,18 @@ def report(
         path = render_report(model)
     if as_json:
         print_json({**_written(path.parent), **read_json(path.parent / "metrics.json")})
+    else:
+        typer.echo(str(path))
+    if open_:
+        typer.launch(str(path))
+
+
+def _history(workspace: Workspace, config: Config, label: str, *, open_: bool, as_json: bool) -> None:
+    from remedi_spark.report.history import HISTORY, write_history
+
+    path = write_history(workspace.tables, workspace.home, config, label)
+    if as_json:
+        print_json({"history": str(path), "table": workspace.tables.location(HISTORY)})
     else:
         typer.echo(str(path))
     if open_:
@@ -275,6 +314,9 @@ def promote(
     label: Annotated[str, typer.Option(help="Its label column.")] = "label",
     id_: Annotated[str, typer.Option("--id", help="Its owner column.")] = "owner_id",
     time: Annotated[str | None, typer.Option(help="Its snapshot column.")] = None,
+    estimated: Annotated[
+        bool, typer.Option("--estimated", help="Compare without labels: by what their lists should hold.")
+    ] = False,
     config: ConfigPath = None,
     preset: PresetName = None,
     overrides: Overrides = None,
@@ -288,7 +330,7 @@ def promote(
 
     settings = load(config, overrides, preset=preset)
     source = FlatTable(table, label, id_, time) if table else None
-    typer.echo(promoting.promote(model, settings, source)[1])
+    typer.echo(promoting.promote(model, settings, source, estimated=estimated)[1])
 
 
 for verb in (simulate, doctor, config):
@@ -297,6 +339,7 @@ for verb in (simulate, doctor, config):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; this is the entry point of ``remedi`` and of the scripts in ``jobs/``."""
+    from remedi_spark import spans
     from remedi_spark.progress import begin_run, log_at_end, log_failure, log_to_stderr
 
     given = sys.argv[1:] if arguments is None else arguments
@@ -312,6 +355,7 @@ def main(arguments: list[str] | None = None) -> None:
     except SystemExit as stop:  # how every command ends
         if not stop.code:
             log_at_end()
+        spans.end(failed=bool(stop.code))
         raise
     except InputError as error:
         _refuse(str(error))
@@ -323,12 +367,15 @@ def main(arguments: list[str] | None = None) -> None:
         if message is not None:
             _refuse(message)
         log_failure(error, shlex.join(["remedi", *given]))
+        spans.end(failed=True)
         sys.exit(1)
 
 
 def _refuse(message: str) -> NoReturn:
+    from remedi_spark import spans
     from remedi_spark.progress import LOGGER, in_json
 
+    spans.end(failed=True)
     if in_json():
         LOGGER.error(message)
     else:

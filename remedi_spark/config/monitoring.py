@@ -16,6 +16,11 @@ class MonitoringConfig(Section):
 
     enabled: bool = True
     """Measure each scoring run and append the figures to the table ``monitoring``."""
+    estimates: bool = True
+    """Estimate what each list holds before its labels are known: recall, precision, lift, AP, with their interval."""
+    prior_shift: Annotated[float, Field(ge=0)] = 0.0
+    """Deviation that the log-odds of the base rate may have from night to night, as told by the scores (EM); 0: they
+    are taken as calibrated. On backtests it made no estimate better."""
     psi_warn: Limit = 0.25
     """Population stability index of a feature against training, above which a run warns; what so few rows could show
     by chance is never told."""
@@ -23,6 +28,14 @@ class MonitoringConfig(Section):
     score_psi_warn: Limit = 0.25
     """The same, of the score."""
     score_psi_stop: Limit = None
+    loss_warn: Limit = 0.03
+    """Share of the list's buyers that it loses if the drift of a feature is an error of its source, above which a run
+    warns; below it, the PSI of that feature warns of nothing. ``null``: no cost is computed, PSI alone counts."""
+    loss_stop: Limit = None
+    retrain_loss: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Share of the recall on test rows that a list may lose, as estimated, before retraining is proposed."""
+    retrain_cost: Annotated[float, Field(ge=0)] = 0.0
+    """Buyers of one list that a retraining is worth: a smaller loss proposes none."""
     null_rise_warn: Limit = 0.2
     """Share of nulls of a feature, less that at training."""
     null_rise_stop: Limit = None
@@ -32,6 +45,11 @@ class MonitoringConfig(Section):
     rows_lost_warn: Limit = 0.2
     """Share of the rows of the scoring run before that are missing in this one."""
     rows_lost_stop: Limit = None
+    alert_url: Annotated[str | None, Field(pattern=r"^\$?[A-Za-z_][A-Za-z0-9_]*$")] = None
+    """Environment variable that holds the URL of a webhook, such as ``REMEDI_ALERT_URL``: it gets a JSON object with
+    ``text`` when a list is to be looked at, a model to be trained again, or a run has failed, each once."""
+    alert_exit: Annotated[int | None, Field(ge=3, le=125)] = None
+    """Exit code of a run that has done its work and raised an alert; null: 0, as without one."""
     lift_warn: Limit = 1.0
     """Realised lift at K of past scores, below which a run warns."""
     lift_stop: Limit = None

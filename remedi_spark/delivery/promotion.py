@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import KEY, LABEL, PART, SNAPSHOT
@@ -14,14 +16,18 @@ from remedi_spark.config import Config
 from remedi_spark.errors import InputError
 from remedi_spark.labels.binned import EXACT_ROWS
 from remedi_spark.labels.comparing import compare_models
+from remedi_spark.maths.expected import ESTIMATED, draw_figures
+from remedi_spark.maths.recalibration import for_later_rows
+from remedi_spark.maths.score_grid import ScoredRows
 from remedi_spark.progress import warn
 from remedi_spark.samples.checks import check_labels
 from remedi_spark.samples.flat import FlatTable, key_columns, require_roles
 from remedi_spark.samples.holdout import TEST
 from remedi_spark.samples.overlap import shared_keys, without_keys
 from remedi_spark.samples.schema import FeatureContract
-from remedi_spark.scoring.batch import score_canonical, scored_batch
+from remedi_spark.scoring.batch import Batch, score_canonical, scored_batch
 from remedi_spark.scoring.bundle import BundleParts
+from remedi_spark.scoring.monitoring.estimates import holdout_of
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.kept import kept
 from remedi_spark.storage.tables import read_table
@@ -44,15 +50,18 @@ class Comparison:
     value: float
     low: float
     high: float
+    estimated: bool = False
+    """Without labels: ``positives`` are those that the candidate expects."""
 
     def beats(self, margin: float) -> bool:
         """Whether the whole interval lies above the margin; an undefined metric beats nothing."""
         return self.low > margin
 
     def __str__(self) -> str:
+        known = "estimated, expected to be positive" if self.estimated else "positive"
         return (
             f"{self.metric} of the candidate less the champion's: {self.value:+.4f} ({self.low:+.4f} to"
-            f" {self.high:+.4f}) on {self.rows} rows with {self.positives} positive"
+            f" {self.high:+.4f}) on {self.rows} rows with {self.positives} {known}"
         )
 
 
@@ -135,6 +144,51 @@ def on_test_rows(workspace: Workspace, champion: BundleParts, config: Config) ->
     features = samples.select(*KEY, *_columns(mine, theirs))
     other = score_canonical(join_rows(tests.select(*KEY), features), champion)
     return _compare(join_rows(tests, other.withColumnRenamed("score", OTHER)), config)
+
+
+def by_estimates(
+    frame: DataFrame, table: str, candidate: BundleParts, champion: BundleParts, config: Config
+) -> Comparison:
+    """Compare what both lists of the same rows are expected to hold, before a label is known.
+
+    Each model is taken at what its own probabilities turned out to be worth on the test rows of its training, drawn
+    apart: the interval is wider than one of labels. Where a model has no test rows, it is wider still.
+
+    Args:
+        frame: the rows, with the features of both models.
+        table: their name, for messages.
+        candidate: of the two.
+        champion: the other.
+        config: budget and metric.
+
+    Raises:
+        InputError: the metric is none that is estimated, or a bundle is of a version that cannot.
+    """
+    metric = config.mlflow.metric
+    if metric not in ESTIMATED:
+        raise InputError(f"--estimated: found mlflow.metric {metric}, expected one of {', '.join(ESTIMATED)}")
+    with scored_batch(frame, candidate, table=table) as one, scored_batch(frame, champion, table=table) as other:
+        k = max(1, math.ceil(config.scores.budget * one.rows))
+        drawn = [_drawn(batch, k, seed) for seed, batch in enumerate((one, other))]
+        less = drawn[0][metric] - drawn[1][metric]
+        if not np.isfinite(less).any():
+            raise InputError(
+                f"table {table}: {one.rows} rows without a chance to be positive; expected rows to compare"
+            )
+        low, high = np.nanquantile(less, [0.025, 0.975])
+        expected = round(float(drawn[0]["buyers"].mean()))
+        return Comparison(metric, one.rows, expected, float(np.nanmean(less)), float(low), float(high), estimated=True)
+
+
+def _drawn(batch: Batch, k: int, seed: int) -> dict[str, npt.NDArray[np.float64]]:
+    counted = batch.counts()
+    if counted is None or counted[0].chances is None:
+        raise InputError(
+            f"model {batch.parts.model_version}: has no distribution of its training rows, from which estimates start;"
+            " promote by labels, or train it again"
+        )
+    scored, known = ScoredRows.of_counts(counted[0].chances), for_later_rows(holdout_of(batch.parts).known)
+    return draw_figures(scored, k, known, RESAMPLES, np.random.default_rng(seed))
 
 
 def _columns(mine: FeatureContract, theirs: FeatureContract) -> list[Column]:

@@ -30,6 +30,7 @@ from remedi_spark.ensemble.stored_fits import StoredFits
 from remedi_spark.ensemble.student_parts import PARTS, Parts, ensemble_members, parts_of, selected
 from remedi_spark.ensemble.synthetic import Teacher, taught_rows
 from remedi_spark.labels.kind import task_of
+from remedi_spark.maths.label_scale import score_map_from_dict
 from remedi_spark.models.contract import TARGET, FitError
 from remedi_spark.models.cross_fit import FoldFits, mean_margin
 from remedi_spark.models.predict import score_by_fold
@@ -40,6 +41,7 @@ from remedi_spark.samples.holdout import TEST, TRAIN
 from remedi_spark.scoring.batch import score_canonical
 from remedi_spark.scoring.bundle import BundleParts, load_students
 from remedi_spark.scoring.monitoring.counting import describe_scores
+from remedi_spark.scoring.monitoring.holdout import count_holdout
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.partitions import uniform
@@ -72,6 +74,8 @@ def run(workspace: Workspace, config: Config) -> None:
     one_at_a_time = threading.Lock()
     side_by_side(lambda phase: _make(workspace, config, phase, kind, one_at_a_time), others)
     _describe(workspace, config)
+    if binary:
+        _hold_out(workspace, facts["measured_phase"])
 
 
 def _judged(workspace: Workspace, config: Config, phase: str) -> Kind:
@@ -173,6 +177,13 @@ def _score(workspace: Workspace, phase: str, rows: DataFrame, models: dict[str, 
     margins = score_by_fold(rows.drop(BLOCK), parts, _layout(workspace, phase))
     student = margins.withColumn("student", mean_margin(list(parts)))
     workspace.write(phase, "student_scores", student.drop(*parts))
+
+
+def _hold_out(workspace: Workspace, phase: str) -> None:
+    """Keep how the probabilities turned out on the test rows: what a list is worth is estimated from that."""
+    tests = workspace.read(phase, "student_scores").where((F.col(PART) == TEST) & F.col(LABEL).isNotNull())
+    calibrate = score_map_from_dict(workspace.models(phase).load("calibration"))
+    workspace.models(FINAL).save("holdout_scores", count_holdout(tests, "student", calibrate).to_dict())
 
 
 def _layout(workspace: Workspace, phase: str) -> Layout:

@@ -41,6 +41,7 @@ from remedi_spark.scoring.monitoring.counting import count_rows
 from remedi_spark.scoring.monitoring.distribution import Distribution
 from remedi_spark.scoring.monitoring.history import latest
 from remedi_spark.scoring.monitoring.measures import against_training
+from remedi_spark.scoring.monitoring.verdict import verdict_of
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.side_by_side import together
@@ -103,6 +104,7 @@ class _Found:
     student: _Student
     over_time: list[SnapshotResult]
     data_health: page.DataHealth | None
+    verdict: page.Verdict | None
 
 
 def run(
@@ -183,6 +185,7 @@ def _measure(
         "student": lambda: _student(workspace, contract, rows, k, size.rows, listed=task.binary),
         "over_time": lambda: _over_time(rows, config.scores.budget, contract, many=many) if task.binary else [],
         "data_health": lambda: _health(workspace, config, contract, phase, rows),
+        "verdict": lambda: _verdict(workspace, config) if task.binary else None,
     }
     return _Found(**together(parts))
 
@@ -241,7 +244,7 @@ def _report(
 ) -> page.Report:  # fmt: skip
     student = found.models["student"]
     return page.Report(
-        head=_head(workspace, metrics), warnings=metrics.warnings, failed=metrics.failed,
+        head=_head(workspace, metrics), verdict=found.verdict, warnings=metrics.warnings, failed=metrics.failed,
         models=[
             page.ModelResult(
                 name=name, kind="ablation" if name in found.ablations else _KINDS.get(name, "base"),
@@ -337,6 +340,14 @@ def _health(
     then = replace(distribution if phase == FINAL else distribution.without(now), score_edges=[], score_counts=[])
     drift = list(against_training(now, then, contract.names, config.monitoring))
     return health(drift, "rows measured on", now.rows, sources=read)
+
+
+def _verdict(workspace: Workspace, config: Config) -> page.Verdict | None:
+    """Return what to do with the model's last list; None where it has scored nothing yet."""
+    found = None
+    with side_work("report", "deciding on the last list", "the report has no verdict"):
+        found = verdict_of(workspace.tables, load_parts(workspace.bundle).model_version, config.monitoring)
+    return page.Verdict(decision=found.decision, reason=found.reason) if found else None
 
 
 def sources_read(tables: Tables) -> list[page.InputHealth]:

@@ -67,7 +67,10 @@ class Batch:
             return None
         distribution = Distribution.from_dict(self.parts.distribution)
         found = self.scored.where(F.col(_COUNTS).isNotNull()).select(_COUNTS).collect()
-        counter = Counter(Encoder.from_dict(self.parts.encoder), distribution.edges, distribution.score_edges)
+        counter = Counter(
+            Encoder.from_dict(self.parts.encoder), distribution.edges, distribution.score_edges,
+            chances=self.parts.binary,
+        )  # fmt: skip
         return counter.split(add_up(row[_COUNTS] for row in found)), distribution
 
     def scores(self) -> DataFrame:
@@ -211,7 +214,7 @@ def _counter(bundle: Bundle) -> Counter | None:
     if bundle.parts.distribution is None:
         return None
     distribution = Distribution.from_dict(bundle.parts.distribution)
-    return Counter(bundle.encoder, distribution.edges, distribution.score_edges)
+    return Counter(bundle.encoder, distribution.edges, distribution.score_edges, chances=bundle.parts.binary)
 
 
 def _reasons(bundle: Bundle, frame: pd.DataFrame, top: int, scores: Any) -> pa.Array:

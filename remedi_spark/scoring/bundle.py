@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remedi_spark.maths.label_scale import ScoreMap, score_map_from_dict
+from remedi_spark.maths.label_scale import LabelScale, ScoreMap, score_map_from_dict
 from remedi_spark.models.contract import Array, Predictor
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.samples.encoder import Encoder
@@ -20,6 +20,7 @@ from remedi_spark.scoring.reasons import Explainer, Reason
 from remedi_spark.scoring.wording import Wording
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.manifest import (
+    ESTIMATED_WITH,
     EXPLAINED_WITH,
     MANIFEST,
     MONITORED_WITH,
@@ -44,6 +45,13 @@ class BundleParts:
     """Of the training rows and their scores; None in a bundle of a version that kept none."""
     phrases: dict[str, dict[str, str]] = field(default_factory=dict)
     """By feature that stage 1 built, how a reason says it."""
+    holdout: dict[str, Any] | None = None
+    """How probabilities turned out on test rows; None in a bundle that kept none."""
+
+    @property
+    def binary(self) -> bool:
+        """Whether scores are probabilities."""
+        return self.calibration.get("kind") != LabelScale.kind
 
 
 class Bundle:
@@ -165,6 +173,7 @@ def _parts(sealed: Sealed) -> BundleParts:
         manifest.model_version,
         {key: value for name in MONITORED_WITH for key, value in sealed.json(name).items()} if monitored else None,
         dict(phrases),
+        sealed.json(ESTIMATED_WITH[0]) if ESTIMATED_WITH[0] in manifest.files else None,
     )
 
 

@@ -9,8 +9,7 @@ who else is scored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
@@ -19,27 +18,21 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.errors import InputError, cause
-from remedi_spark.progress import log, run_id, side_work, warn
+from remedi_spark.progress import log, run_id, warn
 from remedi_spark.samples.encoder import Encoder
-from remedi_spark.samples.schema import FeatureContract
-from remedi_spark.scoring.batch import Batch, scored_batch
+from remedi_spark.scoring.batch import scored_batch
 from remedi_spark.scoring.bundle import BundleParts
-from remedi_spark.scoring.monitoring.history import MONITORING, after_training, earlier, realised, rows_before, to_frame
-from remedi_spark.scoring.monitoring.measures import Measure, Scored, against_training, in_words, row_counts
+from remedi_spark.scoring.monitoring.history import MONITORING
+from remedi_spark.scoring.monitoring.monitor import Monitor
 from remedi_spark.scoring.open_model import load_model
+from remedi_spark.spans import count_rows
 from remedi_spark.storage.outputs import beside, check_output, write_table
 from remedi_spark.storage.own_names import own_names
 from remedi_spark.storage.tables import Tables, read_table
 from remedi_spark.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
-
-    from remedi_spark.scoring.monitoring.distribution import Counts, Distribution
-
-TOLD = 3
-"""Figures beyond their limits that are named on stderr; the table has them all."""
 
 
 def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Sequence[date] = ()) -> int:
@@ -54,16 +47,17 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
     tables, table = workspace.tables, workspace.tables.location("owner_features")
     frame = own_names(tables.read("owner_features"))
     total = 0
-    with _Monitor(tables, MONITORING, config) as monitor:
+    with Monitor(tables, MONITORING, config, _feeds(frame)) as monitor:
         for day in snapshots or _latest(frame, table):
             with scored_batch(frame.where(F.col(SNAPSHOT) == day), parts, table=table) as batch:
-                monitor.look(batch, day)
+                monitor.look(batch, day, budget=config.scores.budget)
                 where = f"{SNAPSHOT} = '{day}' AND model_version = '{parts.model_version}'"
                 scores = batch.ranked(config.scores, monitor.moment, run_id())
                 tables.overwrite(scores, "scores", where=where, partition_by=(SNAPSHOT,))
                 monitor.done(past=not total)
             log("scores", f"{batch.rows} owners of snapshot {day}")
             total += batch.rows
+    count_rows(total)
     if tables.in_catalog:
         offer_latest(tables)
     return total
@@ -105,105 +99,20 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
     tables, monitoring = beside(spark, out, f"_{MONITORING}")
     tables.offer_scratch()
     with (
-        _Monitor(tables, monitoring, config) as monitor,
+        Monitor(tables, monitoring, config) as monitor,
         scored_batch(frame, parts, table=table) as batch,
     ):
-        monitor.look(batch)
+        monitor.look(batch, budget=config.scores.budget, top_k=top_k)
         ranked = batch.ranked(config.scores, monitor.moment, run_id(), top_k)
         write_table(ranked, out, escape_formulas=config.scores.escape_formulas)
         monitor.done()
         return batch.rows
 
 
-class _Monitor:
-    """Measures batches, refuses those beyond a limit, and writes all figures in the end.
-
-    Only a limit that the user has set stops a batch. Whatever else goes wrong here is said, and the scores are written.
-    """
-
-    def __init__(self, tables: Tables, name: str, config: Config) -> None:
-        self.moment = datetime.now(UTC).replace(microsecond=0)
-        self._tables, self._name, self._config = tables, name, config
-        self._open: Scored | None = None
-        self._past: pd.DataFrame | None = None
-        self._found: list[Scored] = []
-
-    def __enter__(self) -> _Monitor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._found:
-            with self._aside("writing the figures of monitoring"):
-                self._tables.append(to_frame(self._tables.spark, self._found), self._name)
-
-    def look(self, batch: Batch, day: date | None = None) -> None:
-        """Measure a batch before its scores are written.
-
-        Raises:
-            InputError: a figure is beyond a limit that stops.
-        """
-        counted = batch.counts() if self._config.monitoring.enabled else None
-        self._open = None
-        if counted is None:
-            return
-        with self._aside("measuring the rows"):
-            self._open = self._scored(batch, day, *counted)
-            if self._config.monitoring.lift_stop is not None:  # past scores may stop these: they come first
-                self._open.measures.extend(self._realised(day))
-        if self._open is None:
-            return
-        if self._open.refused:
-            self._found.append(self._open)
-        self._open.refuse()
-        _warn_of(self._open.worst, self._tables.location(self._name))
-
-    def _scored(self, batch: Batch, day: date | None, counts: Counts, distribution: Distribution) -> Scored:
-        limits, parts = self._config.monitoring, batch.parts
-        snapshot = None if day is None else str(day)
-        self._past = None
-        with self._aside("reading the figures of earlier runs"):
-            self._past = earlier(self._tables, self._name)
-        honest = after_training(day, distribution.until, _label_days(self._config))
-        names = FeatureContract.from_dict(parts.encoder["contract"]).names
-        measures = [
-            *row_counts(batch.rows, rows_before(self._past, batch.table, snapshot), limits),
-            Measure("table", "labels", "after_training", float(honest)),
-            *against_training(counts, distribution, names, limits),
-        ]
-        return Scored(batch.table, snapshot, parts.model_version, run_id(), self.moment, measures)
-
-    def _realised(self, day: date | None) -> list[Measure]:
-        """Measure past scores whose labels have become known."""
-        if day is None or self._config.task != "classification":
-            return []
-        return list(realised(self._tables, self._past, self._config.monitoring))
-
-    def done(self, *, past: bool = False) -> None:
-        """Keep what was measured of a batch that is written; with ``past``, past scores are measured now as well."""
-        if self._open is None:
-            return
-        self._found.append(self._open)
-        if past and self._config.monitoring.lift_stop is None and self._open.snapshot is not None:
-            with self._aside("measuring past scores"):
-                found = self._realised(date.fromisoformat(self._open.snapshot[:10]))
-                self._open.measures.extend(found)
-                _warn_of([one for one in found if one.state != "ok"], self._tables.location(self._name))
-
-    def _aside(self, what: str) -> AbstractContextManager[None]:
-        advice = f"see {self._tables.location(self._name)}; --set monitoring.enabled=false does without"
-        return side_work("monitoring", what, advice)
-
-
-def _label_days(config: Config) -> int:
-    """Days from a snapshot to the end of its label window."""
-    return 0 if config.features is None else config.features.label.gap_days + config.features.label.horizon_days
-
-
-def _warn_of(worst: Sequence[Measure], where: str) -> None:
-    if worst:
-        named = "; ".join(in_words(one) for one in worst[:TOLD])
-        more = f"; and {len(worst) - TOLD} more" if len(worst) > TOLD else ""
-        warn("monitoring", f"{named}{more} (all in {where})")
+def _feeds(frame: DataFrame) -> dict[str, str]:
+    """Return the source of each feature, as the comments of its columns name it."""
+    comments = {field.name: str((field.metadata or {}).get("comment", "")) for field in frame.schema.fields}
+    return {name: text.rpartition("source: ")[2] for name, text in comments.items() if "source: " in text}
 
 
 def _latest(frame: DataFrame, table: str) -> Iterable[date]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException
 
+from remedi_spark import spans
 from remedi_spark.environment import environment
 from remedi_spark.errors import doing
 from remedi_spark.progress import log, run_id, warn
@@ -93,6 +94,7 @@ class Ledger:
     def record(self, unit: Unit, key: str, seconds: float) -> None:
         """Note that the unit is done; written within :data:`FLUSH_SECONDS` if units go on ending, else by ``flush``."""
         made = self._made(unit)
+        spans.unit(unit.name, seconds)
         row = {
             "unit": unit.name, "key": key, "made": made, "run_id": run_id(), "version": __version__,
             "seconds": seconds, "finished_at": datetime.now(UTC),

@@ -23,6 +23,8 @@ MONITORED_WITH = ("distribution.json", "score_distribution.json")
 """What scored rows are compared with; sealed too, but no part of the model's version."""
 EXPLAINED_WITH = ("dictionary.json",)
 """How reasons say the features; sealed likewise."""
+ESTIMATED_WITH = ("holdout_scores.json",)
+"""How probabilities turned out on the test rows of the training; sealed likewise."""
 _EXPECTED = "expected the manifest of a bundle written by remedi train or remedi run"
 _FIELDS: dict[str, type] = {"model_version": str, "students": list, "folds": int, "files": dict}
 _CHANGED = "changed since training (checksum differs); restore it or train again"
@@ -137,7 +139,7 @@ def _stays_inside(name: str) -> bool:
 
 def write_manifest(root: Path, *, students: list[str], folds: int) -> str:
     """Seal a working folder: list exactly the files that are loaded, with their checksums; return the model version."""
-    beside = [name for name in (*MONITORED_WITH, *EXPLAINED_WITH) if (root / name).exists()]
+    beside = [name for name in (*MONITORED_WITH, *EXPLAINED_WITH, *ESTIMATED_WITH) if (root / name).exists()]
     names = [*SCORED_WITH, *beside]
     for student in students:
         for fold in range(folds):
@@ -152,6 +154,6 @@ def write_manifest(root: Path, *, students: list[str], folds: int) -> str:
 
 def model_version(files: Mapping[str, str]) -> str:
     """Return the hash of what scores depend on."""
-    beside = (*MONITORED_WITH, *EXPLAINED_WITH)
+    beside = (*MONITORED_WITH, *EXPLAINED_WITH, *ESTIMATED_WITH)
     scored = sorted((name, checksum) for name, checksum in files.items() if name not in beside)
     return digest("".join(f"{name}{checksum}" for name, checksum in scored).encode())[:12]

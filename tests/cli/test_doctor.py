@@ -12,7 +12,7 @@ import pytest
 from remedi_spark.config import load_config
 from remedi_spark.doctor import examine, preflight
 from remedi_spark.errors import InputError
-from tests.cli.conftest import Command, world
+from tests.cli.conftest import Command, Trained, world
 
 
 def by_name(findings: list[Any]) -> dict[str, Any]:
@@ -113,3 +113,12 @@ def test_the_doctor_refuses_a_role_that_cannot_be_filled(
     assert done.code == 2
     assert said in done.err.splitlines()[-1]
     assert done.err.splitlines()[-1].startswith("remedi: error: doctor: ")
+
+
+def test_a_model_that_has_scored_nothing_is_said_so(trained: Trained, remedi: Command, tmp_path: Path) -> None:
+    done = remedi("doctor", "--root", str(tmp_path), "--model", trained.bundle)
+    assert done.code == 0, done.err
+    line = next(line for line in done.out.splitlines() if line.split()[1] == "model")
+    assert line.startswith("warn")
+    assert "has scored nothing" in line
+    assert remedi("doctor", "--root", str(tmp_path), "--model", tmp_path / "none").code == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tests.cli.conftest import Command, Trained
@@ -44,7 +45,8 @@ def test_drift_warns_and_stops_before_the_output_is_replaced(
     score = ["score", "--model", trained.bundle, "--out", tmp_path / "scores", "--table"]
     first = remedi(*score, trained.table)
     assert "city.name" not in first.err
-    moved = trained.frame.assign(**{"city.name": "never seen", "größe {m}": trained.frame["größe {m}"] + 30})
+    changes = {"city.name": "never seen", "größe {m}": trained.frame["größe {m}"] + 30, "visits, last 28 days": np.nan}
+    moved = trained.frame.assign(**changes)
     batch = write(moved.head(500), tmp_path)
     stopped = remedi(*score, batch, "--set", "monitoring.unseen_stop=0.5")
     assert stopped.code == 2
@@ -53,11 +55,17 @@ def test_drift_warns_and_stops_before_the_output_is_replaced(
     assert spark.read.format("delta").load(str(tmp_path / "scores")).count() == 1000, "the former scores stand"
     warned = remedi(*score, batch)
     assert warned.code == 0
-    assert "größe {m}: PSI against training" in warned.err
+    first = warned.err.split("monitoring    ", 1)[1]
+    assert first.startswith("visits, last 28 days: if its drift is an error, the list loses")
+    assert "größe {m}: PSI" not in warned.err, "the model hardly reads it"
     assert spark.read.format("delta").load(str(tmp_path / "scores")).count() == 500
     found = figures(tmp_path, spark)
     assert set(found.groupby("run_id")["replaced"].first()) == {True, False}
     assert len(found[found["metric"] == "rows"]) == 3
+    lost = found[(found["metric"] == "recall_lost") & found["replaced"]].set_index("name")["value"]
+    assert set(lost.index) == set(changes)
+    assert lost.idxmax() == "visits, last 28 days"
+    assert lost["größe {m}"] < 0.03
 
 
 def test_lost_rows_stop_a_nightly_table_and_go_on_doing_so(
@@ -78,3 +86,22 @@ def test_monitoring_can_be_switched_off(trained: Trained, remedi: Command, tmp_p
     score = ["score", "--table", trained.table, "--model", trained.bundle, "--out", tmp_path / "scores.parquet"]
     assert remedi(*score, "--set", "monitoring.enabled=false").code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]
+
+
+def test_what_the_list_holds_is_estimated_from_the_bundle(
+    trained: Trained, remedi: Command, spark: Any, tmp_path: Path
+) -> None:
+    done = remedi("score", "--table", trained.table, "--model", trained.bundle, "--out", tmp_path / "scores.parquet")
+    assert done.code == 0, done.err
+    found = figures(tmp_path, spark)
+    told = found[found["part"] == "estimated"].set_index("metric")
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert 0 <= told.loc["recall_at_k", "low"] < told.loc["recall_at_k", "value"] < told.loc["recall_at_k", "high"] <= 1
+    assert set(told["name"]) == set(scores["model_version"])
+    assert told.loc["tested_rows", "value"] > 100
+    assert told.loc["buyers_at_k", "value"] < scores["in_top_k"].sum()
+    assert found[found["part"] != "estimated"]["low"].isna().all()
+    out = tmp_path / "other.parquet"
+    none = ["--set", "monitoring.estimates=false"]
+    assert remedi("score", "--table", trained.table, "--model", trained.bundle, "--out", out, *none).code == 0
+    assert len(figures(tmp_path, spark)["part"].unique()) == 4

@@ -158,6 +158,16 @@ def test_rows_that_the_champion_has_learned_from_do_not_count(
     done = remedi("promote", "--model", other)
     assert done.code == 2
     assert "give a labelled table" in done.message
+    table = tmp_path / "unlabelled.parquet"
+    world(600, 60, seed=5).drop(columns="bought").to_parquet(table, coerce_timestamps="us")
+    estimated = ["promote", "--model", other, "--estimated"]
+    told = remedi(*estimated, "--table", table, "--id", "owner", "--set", "mlflow.metric=recall_at_k")
+    assert told.code == 0, told.err
+    assert "estimated, expected to be positive; version" in told.out
+    assert "does not replace" in told.out
+    assert "name the rows to compare on with --table" in remedi(*estimated).message
+    auc = remedi(*estimated, "--table", table, "--id", "owner", "--set", "mlflow.metric=auc")
+    assert (auc.code, "found mlflow.metric auc" in auc.message) == (2, True)
 
 
 def _twin(bundle: Path, to: Path, slope: float) -> Path:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from copy import deepcopy
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from databricks.bundles.dashboards import Dashboard
 from databricks.bundles.jobs import Environment, Job, JobCluster, JobEnvironment, Task
 from typer.testing import CliRunner
 
 from remedi_spark.cli.verbs import app
 from remedi_spark.flow import verbs
+from remedi_spark.scoring.monitoring.history import to_frame
+from remedi_spark.scoring.monitoring.measures import Measure, Scored
+from remedi_spark.scoring.monitoring.nights import COLUMNS, SCHEMA
 from remedi_spark.spark.builds import BUILDS
+from remedi_spark.spark.local_rows import local_rows
 
 ROOT = Path(__file__).parents[2]
 TREE: dict[str, Any] = yaml.safe_load((ROOT / "databricks.yml").read_text())
@@ -33,7 +40,7 @@ def merged(target: str) -> Job:
     own = tree["tasks"]
     assert not any(set(task) & (set(more[task["task_key"]]) - {"task_key"}) for task in own), "lists would be joined"
     tree = {**tree, **over, "tasks": [{**task, **more[task["task_key"]]} for task in own]}
-    values = {name: one["default"] for name, one in TREE["variables"].items()}
+    values = {name: one.get("default", "found when it is deployed") for name, one in TREE["variables"].items()}
     return Job.from_dict(resolved(tree, values | TREE["targets"][target].get("variables", {})))
 
 
@@ -135,6 +142,35 @@ def test_names_are_those_of_unity_catalog() -> None:
     assert names["bundle"] == "/Volumes/main/remedi/models/remedi"
     assert names["model"] == "main.remedi.remedi"
     assert str(names["experiment"]).startswith("/"), "a path of the workspace"
+
+
+def test_the_dashboard_is_one_and_asks_for_what_the_tables_have(spark: Any) -> None:
+    tree = resolved(TREE["resources"]["dashboards"]["nights"], {"catalog": "main", "schema": "s", "warehouse": "w"})
+    dashboard = Dashboard.from_dict(tree)
+    assert (dashboard.dataset_catalog, dashboard.dataset_schema) == ("main", "s")
+    content = json.loads((ROOT / str(dashboard.file_path)).read_text())
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    measures = [
+        Measure("table", "rows", "rows", 10), Measure("feature", "f", "recall_lost", 0.2),
+        Measure("estimated", "2026-01-01 m1", "recall_at_k", 0.5, low=0.4, high=0.6),
+        Measure("realised", "2025-12-01 m1", "recall_at_k", 0.7),
+    ]  # fmt: skip
+    runs = [Scored("t", "2026-01-01", "m1", "r", at - timedelta(days=i), measures[: 3 + i]) for i in range(2)]
+    to_frame(spark, runs).createOrReplaceTempView("monitoring")
+    local_rows(spark, [dict.fromkeys(COLUMNS)], SCHEMA).createOrReplaceTempView("nights")
+    found = {one["name"]: spark.sql("".join(one["queryLines"])) for one in content["datasets"]}
+    for place in content["pages"][0]["layout"]:
+        query = place["widget"]["queries"][0]["query"]
+        rows = found[query["datasetName"]]
+        for one in query.get("filters", []):
+            rows = rows.where(one["expression"])
+        assert rows.select(*[one["name"] for one in query["fields"]]).columns
+    told = {(str(row["snapshot"]), row["series"]): row["figure"] for row in found["figures"].collect() if row["figure"]}
+    assert told == {
+        ("2026-01-01", "estimated"): 0.5, ("2026-01-01", "low"): 0.4, ("2026-01-01", "high"): 0.6,
+        ("2025-12-01", "realised"): 0.7,
+    }  # fmt: skip
+    assert [row["owners"] for row in found["volume"].collect()] == [10]
 
 
 def test_it_is_a_bundle_of_the_direct_engine() -> None:

@@ -13,8 +13,10 @@ import pytest
 
 from remedi_spark.report.page import budget, charts
 from remedi_spark.report.page import formatting as fmt
+from remedi_spark.report.page.history import render_history
 from remedi_spark.report.page.model import Report
 from remedi_spark.report.page.render import render
+from tests.reporting.test_history import year
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
@@ -149,3 +151,19 @@ def test_the_page_scrolls_one_way_only(hostile_report: Report, tmp_path: Path, w
     assert answer["scrolls"] <= answer["width"]
     assert answer["cut"] == 0
     assert answer["drawn"] == len(charts.figures(hostile_report))
+
+
+def test_a_year_of_nights_is_drawn_without_a_word_or_a_script(tmp_path: Path) -> None:
+    page, said = _browse(render_history(year()), tmp_path)
+    assert said == []
+    assert page.count("<polygon") == 4
+    assert _pages(render_history(year()), tmp_path) <= 15
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_year_of_nights_scrolls_one_way_only(tmp_path: Path, width: int) -> None:
+    (tmp_path / "inner.html").write_text(POLICY.sub("", render_history(year())), encoding="utf-8")
+    frame = f'<!doctype html><body><iframe id="phone" src="inner.html" width="{width}" height="844"></iframe></body>'
+    answer = _ask(frame, LOOK, tmp_path)
+    assert width - 20 <= answer["width"] <= width
+    assert answer["scrolls"] <= answer["width"]

@@ -55,6 +55,13 @@ class Head(Record):
         return (self.total if self.positives is None else self.positives) or 0
 
 
+class Verdict(Record):
+    """What to do with the last list of the model."""
+
+    decision: Literal["ship", "look", "retrain"]
+    reason: str
+
+
 class ModelResult(Record):
     """One line of the leaderboard or of the ablations."""
 
@@ -243,6 +250,7 @@ class Report(Record):
     """
 
     head: Head
+    verdict: Verdict | None = None
     warnings: list[str] = Field(default_factory=list)
     """What the run found that may make its figures worth less, a sentence each."""
     failed: list[FailedMember] = Field(default_factory=list)

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from remedi_spark.maths.drift import histogram
-from remedi_spark.samples.encoder import NULL_LEVEL, Encoder
+from remedi_spark.maths.score_grid import count_on_grid
+from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
 
 Array = npt.NDArray[np.float64]
 
@@ -65,15 +66,31 @@ class Distribution:
         return cls(**tree)
 
 
+def bins_of_levels(levels: Levels) -> npt.NDArray[np.intp]:
+    """Return the bin of each level of a category and, last, of unseen ones, shape (levels + 1,)."""
+    top = min(TOP_LEVELS, len(levels.names))
+    bins = np.minimum(np.arange(len(levels.names) + 1), top)
+    bins[[j for j, name in enumerate(levels.names) if name == NULL_LEVEL]] = top + 1
+    bins[-1] = top + 2
+    return bins
+
+
 class Counter:
     """Counts rows over the bins of a distribution; all counts are one vector, which adds up over batches and tasks.
 
-    The vector holds rows, sum of the scores, each feature's bins, the score's bins.
+    The vector holds rows, sum of the scores, each feature's bins, the score's bins and, of probabilities, their bins on
+    the grid of :mod:`remedi_spark.maths.score_grid`.
     """
 
     def __init__(
-        self, encoder: Encoder, edges: Sequence[Sequence[float] | None], score_edges: Sequence[float] = ()
+        self,
+        encoder: Encoder,
+        edges: Sequence[Sequence[float] | None],
+        score_edges: Sequence[float] = (),
+        *,
+        chances: bool = False,
     ) -> None:
+        self._chances = chances
         self._encoder = encoder
         self._edges = [None if one is None else np.asarray(one, dtype=np.float64) for one in edges]
         self._score_edges = np.asarray(score_edges, dtype=np.float64)
@@ -81,14 +98,7 @@ class Counter:
     @cached_property
     def _bin_of_level(self) -> dict[int, npt.NDArray[np.intp]]:
         """By category, the bin of each level and, last, of unseen ones."""
-        found = {}
-        for i, levels in self._encoder.levels.items():
-            top = min(TOP_LEVELS, len(levels.names))
-            bins = np.minimum(np.arange(len(levels.names) + 1), top)
-            bins[[j for j, name in enumerate(levels.names) if name == NULL_LEVEL]] = top + 1
-            bins[-1] = top + 2
-            found[i] = bins
-        return found
+        return {i: bins_of_levels(levels) for i, levels in self._encoder.levels.items()}
 
     @cached_property
     def _widths(self) -> list[int]:
@@ -108,12 +118,17 @@ class Counter:
             else:
                 parts.append(histogram(frame[f"f{i}"].to_numpy(dtype=np.float64), edges))
         parts.append(histogram(np.empty(0) if scores is None else scores, self._score_edges))
+        if self._chances:
+            parts.append(count_on_grid(np.empty(0) if scores is None else scores))
         return np.concatenate(parts).astype(np.float64)
 
     def split(self, total: Array) -> Counts:
         """Return the counts behind a summed vector."""
-        parts = np.split(total[2:], np.cumsum(self._widths)[:-1])
-        return Counts(int(total[0]), float(total[1]), parts[:-1], parts[-1], [edges is None for edges in self._edges])
+        *features, scores, chances = np.split(total[2:], np.cumsum(self._widths))
+        category = [edges is None for edges in self._edges]
+        return Counts(
+            int(total[0]), float(total[1]), features, scores, category, chances if self._chances else None
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +141,8 @@ class Counts:
     scores: Array
     category: list[bool]
     """By feature, whether it is a category."""
+    chances: Array | None = None
+    """Probabilities on the grid; None of other scores."""
 
     def null_share(self, feature: int) -> float:
         """Return the share of rows without a value, in [0, 1]."""

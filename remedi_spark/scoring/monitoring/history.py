@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 MONITORING = "monitoring"
 SCHEMA = (
     "run_id string, measured_at timestamp, source string, snapshot string, model_version string, part string,"
-    " name string, metric string, value double, state string, replaced boolean"
+    " name string, metric string, value double, low double, high double, state string, replaced boolean"
 )
+"""A table of an earlier version has no ``low`` and ``high``; they are added by the next scoring run."""
 _REALISED = ("ap", "recall_at_k", "precision_at_k", "brier", "ece")
 
 
@@ -38,11 +39,23 @@ def to_frame(spark: SparkSession, scored: list[Scored]) -> DataFrame:
         {
             "run_id": one.run_id, "measured_at": one.measured_at, "source": one.table, "snapshot": one.snapshot,
             "model_version": one.model_version, "part": m.part, "name": m.name, "metric": m.metric,
-            "value": None if m.value is None else float(m.value), "state": m.state, "replaced": not one.refused,
+            "value": _number(m.value), "low": _number(m.low), "high": _number(m.high),
+            "state": m.state, "replaced": not one.refused,
         }
         for one in scored for m in one.measures
     ]  # fmt: skip
     return local_rows(spark, rows, SCHEMA)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def read_monitoring(tables: Tables, name: str = MONITORING) -> DataFrame:
+    """Return the table with all its columns; those that an earlier version of it lacks are null."""
+    rows = tables.read(name)
+    missing = [one for one in ("low", "high") if one not in rows.columns]
+    return rows.withColumns({one: F.lit(None).cast("double") for one in missing}) if missing else rows
 
 
 def earlier(tables: Tables, name: str) -> pd.DataFrame | None:
@@ -53,9 +66,9 @@ def earlier(tables: Tables, name: str) -> pd.DataFrame | None:
     if not tables.exists(name):
         return None
     try:
-        rows = tables.read(name).where("replaced AND part IN ('table', 'realised')")
+        rows = read_monitoring(tables, name).where("replaced AND part IN ('table', 'estimated', 'realised')")
         return rows.select(
-            "measured_at", "source", "snapshot", "model_version", "part", "name", "metric", "value"
+            "measured_at", "source", "snapshot", "model_version", "part", "name", "metric", "value", "low", "high"
         ).toPandas()
     except AnalysisException:
         warn("monitoring", f"{tables.location(name)} is of another version; earlier runs are not looked at")
@@ -69,7 +82,7 @@ def latest(tables: Tables, model_version: str) -> tuple[Any, list[Measure], list
     """
     if not tables.exists(MONITORING):
         return None
-    written = tables.read(MONITORING).where("replaced")
+    written = read_monitoring(tables).where("replaced")
     mine = written.where(F.col("model_version") == model_version)
     last = mine.where("part = 'table'").orderBy(F.desc("measured_at"), F.desc("snapshot")).head(1)
     if not last:
@@ -78,7 +91,10 @@ def latest(tables: Tables, model_version: str) -> tuple[Any, list[Measure], list
     here = (F.col("run_id") == run) & F.col("snapshot").eqNullSafe(F.lit(snapshot))
     # The past scores may be of other models: whoever scores next measures them.
     found = written.where(here & (F.col("model_version") == model_version) | (F.col("part") == "realised")).collect()
-    rows = [Measure(row["part"], row["name"], row["metric"], row["value"], row["state"]) for row in found]
+    rows = [
+        Measure(row["part"], row["name"], row["metric"], row["value"], row["state"], row["low"], row["high"])
+        for row in sorted(found, key=lambda row: row["measured_at"])
+    ]
     return snapshot, [one for one in rows if one.part != "realised"], [one for one in rows if one.part == "realised"]
 
 

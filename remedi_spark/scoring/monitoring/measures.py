@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -13,13 +13,15 @@ from remedi_spark.errors import InputError
 from remedi_spark.maths.drift import psi, psi_by_chance
 from remedi_spark.scoring.monitoring.distribution import Array, Counts, Distribution, training_counts
 
-Part = Literal["table", "feature", "score", "realised"]
+Part = Literal["table", "feature", "score", "estimated", "realised"]
 State = Literal["ok", "warn", "stop"]
 _WORDS = {
     "psi": "PSI against training", "null_rise": "more nulls than at training by", "unseen_rise": "unseen levels",
     "rows_lost": "rows lost since the run before", "lift_at_k": "realised lift",
 }  # fmt: skip
-_SETTING = {"unseen_rise": "unseen", "lift_at_k": "lift"}
+_SETTING = {"unseen_rise": "unseen", "lift_at_k": "lift", "recall_lost": "loss"}
+_FIRST = "recall_lost"
+"""What says which feature to look at first, whatever other figures are."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Measure:
     metric: str
     value: float | None
     state: State = "ok"
+    low: float | None = None
+    """Bounds of an estimate's 90 % interval."""
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ class Scored:
 
     @property
     def worst(self) -> list[Measure]:
-        """The measures that are not ok, those that stop first."""
+        """The measures that are not ok: those that stop first, then drift by what it costs."""
         found = [one for one in self.measures if one.state != "ok"]
-        return sorted(found, key=lambda one: (one.state != "stop", -(one.value or 0)))
+        return sorted(found, key=lambda one: (one.state != "stop", one.metric != _FIRST, -(one.value or 0)))
 
     @property
     def refused(self) -> bool:
@@ -74,9 +79,12 @@ class Scored:
             )
 
 
-def in_words(measure: Measure) -> str:
-    """Say what was measured, in words."""
+def in_words(measure: Measure, feed: str | None = None) -> str:
+    """Return what was measured in words; ``feed`` is where a feature comes from."""
     value = "n/a" if measure.value is None else f"{measure.value:.3g}"
+    if measure.metric == _FIRST and measure.value is not None:
+        where = f" (from {feed})" if feed else ""
+        return f"{measure.name}{where}: if its drift is an error, the list loses {measure.value:.1%} of its buyers"
     return f"{measure.name}: {_WORDS.get(measure.metric, measure.metric)} {value}"
 
 
@@ -103,6 +111,32 @@ def against_training(
     yield Measure("score", "score", "mean", now.score_sum / max(1, now.rows))
     if len(then.scores):
         yield _drift("score", "score", then.scores, now.scores, config.score_psi_warn, config.score_psi_stop)
+
+
+def drifted(measures: Sequence[Measure], names: Sequence[str]) -> list[int]:
+    """Return positions of the features that a measure warns of, those that have moved most first."""
+    moved: dict[str, float] = {}
+    for one in measures:
+        if one.part == "feature" and one.state != "ok":
+            moved[one.name] = max(moved.get(one.name, 0.0), one.value or 0.0)
+    place = {name: i for i, name in enumerate(names)}
+    return [place[name] for name in sorted(moved, key=lambda name: -moved[name])]
+
+
+def with_costs(
+    measures: Sequence[Measure], recall: Mapping[str, float], ap: Mapping[str, float], config: MonitoringConfig
+) -> Iterator[Measure]:
+    """Yield the measures and what the drift of features costs.
+
+    A drift of which the list loses less than ``loss_warn`` warns of nothing: its PSI is kept, as ``ok``.
+    """
+    for one in measures:
+        cheap = config.loss_warn is not None and recall.get(one.name, 1.0) < config.loss_warn
+        harmless = cheap and one.part == "feature" and one.metric == "psi" and one.state == "warn"
+        yield replace(one, state="ok") if harmless else one
+    for name, lost in recall.items():
+        yield _judged("feature", name, "recall_lost", lost, config.loss_warn, config.loss_stop)
+        yield Measure("feature", name, "ap_lost", ap[name])
 
 
 def row_counts(rows: int, before: int | None, config: MonitoringConfig) -> Iterator[Measure]:

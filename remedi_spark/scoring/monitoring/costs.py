@@ -1,0 +1,98 @@
+"""What the drift of each feature costs: buyers that the list loses if the drift is an error of its source.
+
+A sample of the scored rows is scored once more with one drifted feature moved back to its distribution at training
+(:mod:`remedi_spark.scoring.monitoring.healthy`). If those probabilities are the true ones, today's order of the rows
+holds fewer buyers than theirs: the difference is the cost. A feature that the model hardly reads may drift for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from remedi_spark.columns import OWNER
+from remedi_spark.maths.ranking import expected_average_precision
+from remedi_spark.scoring.bundle import Bundle, BundleParts
+from remedi_spark.scoring.monitoring.distribution import Array, Distribution
+from remedi_spark.scoring.monitoring.healthy import restored
+from remedi_spark.spark.kept import shared
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+SAMPLE = 3_000
+"""Rows that are scored once more, about."""
+FEATURES = 8
+"""Features whose cost is told, those that have drifted most: each costs one more scoring of the sample."""
+_SEED = 31
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Shares that are lost to the drift of one feature, in [0, 1]."""
+
+    feature: int
+    recall: float
+    ap: float
+
+
+def costs(canonical: DataFrame, rows: int, parts: BundleParts, drifted: Sequence[int], share: float) -> list[Cost]:
+    """Return what the drift of some features costs the list of the best ``share``, in their order.
+
+    Args:
+        canonical: owner_id, f0 … fn of the scored rows.
+        rows: how many there are.
+        parts: of the bundle, with the distribution at training.
+        drifted: positions of the features.
+        share: of the rows that are on the list, in (0, 1].
+    """
+    sent = shared(canonical.sparkSession, (parts, list(drifted), share))
+    drawn = F.pmod(F.xxhash64(F.col(OWNER).cast("string"), F.lit(_SEED)), F.lit(1_000_003)) < F.lit(
+        1_000_003 * min(1.0, SAMPLE / max(1, rows))
+    )
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        local, features, budget = sent()
+        bundle = Bundle(local)
+        frames = [batch.select(bundle.contract.columns).to_pandas() for batch in batches]
+        if frames:
+            found = cost_of(bundle, pd.concat(frames, ignore_index=True), features, budget)
+            columns = [[getattr(one, name) for one in found] for name in ("feature", "recall", "ap")]
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(columns[0], pa.int32()), *(pa.array(one, pa.float64()) for one in columns[1:])],
+                ["feature", "recall", "ap"],
+            )
+
+    sample = canonical.where(drawn).repartition(1)
+    found = sample.mapInArrow(run, "feature int, recall double, ap double").collect()  # type: ignore[arg-type]
+    return [Cost(row["feature"], row["recall"], row["ap"]) for row in found]
+
+
+def cost_of(bundle: Bundle, frame: pd.DataFrame, features: Sequence[int], share: float) -> list[Cost]:
+    """Return the costs on rows under inside names."""
+    assert bundle.parts.distribution is not None
+    distribution = Distribution.from_dict(bundle.parts.distribution)
+    now, rng = bundle.score(frame), np.random.default_rng(_SEED)
+    k = max(1, round(share * len(frame)))
+    found = []
+    for feature in features:
+        then = bundle.score(restored(frame, feature, bundle.encoder, distribution, rng))
+        best = _held(then, then, k)
+        ap = expected_average_precision(then, then) if then.sum() else 0.0
+        lost = (
+            1 - _held(now, then, k) / best if best else 0.0,
+            1 - expected_average_precision(now, then) / ap if ap else 0.0,
+        )
+        found.append(Cost(feature, *(float(np.clip(one, 0, 1)) for one in lost)))
+    return found
+
+
+def _held(order: Array, p: Array, k: int) -> float:
+    """Return how many positives the best ``k`` rows of an order hold, expected."""
+    return float(p[np.argsort(-order, kind="stable")[:k]].sum())
