@@ -19,6 +19,7 @@ from remedi_spark.config.chain import (
     StudentConfig,
 )
 from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.guide import GuideConfig
 from remedi_spark.config.loading import merge, parse_overrides, read_yaml, validate
 from remedi_spark.config.mlflow import MLflowConfig
 from remedi_spark.config.monitoring import MonitoringConfig
@@ -60,6 +61,8 @@ class Config(Section):
     mlflow: MLflowConfig = Field(default_factory=MLflowConfig)
     adapt: AdaptConfig = Field(default_factory=AdaptConfig)
     """Meta-learning across segments: ``remedi adapt``."""
+    guide: GuideConfig | None = None
+    """What to show each owner next: ``remedi guide``."""
 
     @model_validator(mode="after")
     def _one_task(self) -> Self:
