@@ -34,10 +34,7 @@ def guide(
     settings = load(config, overrides, preset=preset, root=root)
     if settings.guide is None:
         raise InputError("configuration: no section 'guide'; it names the source, and the column with the item")
-    given = {"top_n": top_n, "discovery": discovery, "exclude": exclude}
-    changed = {name: value for name, value in given.items() if value is not None}
-    settings = settings.model_copy(update={"guide": settings.guide.model_copy(update=changed)})
-    tree = run(settings, force=force)
+    tree = run(settings.with_guide(top_n=top_n, discovery=discovery, exclude=exclude), force=force)
     print_json(tree) if as_json else _print(tree)
 
 

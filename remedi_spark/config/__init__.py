@@ -76,6 +76,14 @@ class Config(Section):
         days = self.features.label.gap_days + self.features.label.horizon_days
         return self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"embargo_days": days})})
 
+    def with_guide(self, **given: Any) -> Self:
+        """Return it with some settings of the guide changed; None leaves one as it is."""
+        if self.guide is None:
+            return self
+        asked = {name: value for name, value in given.items() if value is not None}
+        changed = validate(GuideConfig, merge(self.guide.model_dump(), asked), "guide")
+        return self.model_copy(update={"guide": changed})
+
     def label_name(self) -> str:
         """Say what is predicted, in words."""
         return "label" if self.features is None else self.features.label.in_words()

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark.guide.blocks import Block
-from remedi_spark.guide.maths.history import LONG, WINDOWS, History, read
-from remedi_spark.guide.maths.items import COUNTS, item_sums
+from remedi_spark.guides.blocks import Block
+from remedi_spark.guides.maths.history import LONG, WINDOWS, History, read
+from remedi_spark.guides.maths.items import COUNTS, item_sums
 
 HORIZON, T = 7, 100
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from remedi_spark.guide.maths.history import BoolArray
+from remedi_spark.guides.maths.history import BoolArray
 from remedi_spark.maths.checks import FloatArray, IntArray
 
 

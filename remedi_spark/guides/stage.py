@@ -19,11 +19,11 @@ from remedi_spark.config.guide import GuideConfig, Stock
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.features.expressions import require
 from remedi_spark.features.sources import read_location
-from remedi_spark.guide.lists import Plan
-from remedi_spark.guide.log import HISTORY, Vocabulary, as_day
-from remedi_spark.guide.maths.history import BoolArray
-from remedi_spark.guide.maths.views import View
-from remedi_spark.guide.passes import Passes, catalogue_of
+from remedi_spark.guides.lists import Plan
+from remedi_spark.guides.log import HISTORY, Vocabulary, as_day
+from remedi_spark.guides.maths.history import BoolArray
+from remedi_spark.guides.maths.views import View
+from remedi_spark.guides.passes import Passes, catalogue_of
 from remedi_spark.progress import log, run_id, warn
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.local_rows import local_rows

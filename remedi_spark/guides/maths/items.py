@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from remedi_spark.guide.maths.history import WINDOWS, BoolArray, Readings
+from remedi_spark.guides.maths.history import WINDOWS, BoolArray, Readings
 from remedi_spark.maths.checks import FloatArray, IntArray
 
 UNIT = 65_536

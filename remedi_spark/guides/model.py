@@ -15,13 +15,13 @@ from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.config.guide import GuideConfig
 from remedi_spark.errors import InputError
 from remedi_spark.features.event_days import calendar_of
-from remedi_spark.guide.blocks import Seen
-from remedi_spark.guide.evaluate import calibrators_of, measured
-from remedi_spark.guide.lists import Plan
-from remedi_spark.guide.log import HISTORY, ITEM, as_day, blocks_for, history_table, read_events, vocabulary
-from remedi_spark.guide.maths.items import Items
-from remedi_spark.guide.maths.views import View
-from remedi_spark.guide.passes import Passes, catalogue_of
+from remedi_spark.guides.blocks import Seen
+from remedi_spark.guides.evaluate import calibrators_of, measured
+from remedi_spark.guides.lists import Plan
+from remedi_spark.guides.log import HISTORY, ITEM, as_day, blocks_for, history_table, read_events, vocabulary
+from remedi_spark.guides.maths.items import Items
+from remedi_spark.guides.maths.views import View
+from remedi_spark.guides.passes import Passes, catalogue_of
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
 from remedi_spark.models.lightgbm.fit import LightGBMLearner
 from remedi_spark.progress import log

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from remedi_spark.guide.maths.history import BoolArray, History
+from remedi_spark.guides.maths.history import BoolArray, History
 from remedi_spark.maths.checks import FloatArray, IntArray
 
 Bits = npt.NDArray[np.uint64]
@@ -70,7 +70,7 @@ class View:
 def in_sample(keys: IntArray, share: float) -> BoolArray:
     """Return which owners are in a sample of about this share, (n,); a smaller one is part of a larger one.
 
-    Their high bits decide, as they do for Spark in :func:`remedi_spark.guide.passes.sample_of`.
+    Their high bits decide, as they do for Spark in :func:`remedi_spark.guides.passes.sample_of`.
     """
     return np.asarray((keys.view(np.uint64) >> np.uint64(11)).astype(np.float64) / 2.0**53 < share)
 

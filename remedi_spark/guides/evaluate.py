@@ -8,7 +8,7 @@ import pandas as pd
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER
-from remedi_spark.guide.lists import MEASURES, METHODS
+from remedi_spark.guides.lists import MEASURES, METHODS
 from remedi_spark.maths.calibrator_choice import best_calibrator
 from remedi_spark.maths.calibrators import IdentityCalibrator
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remedi_spark.guide.blocks import Block, Pairs, Seen, allowed_at, pairs_at
-from remedi_spark.guide.maths.history import BoolArray
-from remedi_spark.guide.maths.measure import best_items, list_measures
-from remedi_spark.guide.maths.pairs import Scene
-from remedi_spark.guide.maths.recommend import presence, profile
-from remedi_spark.guide.maths.views import uniform
+from remedi_spark.guides.blocks import Block, Pairs, Seen, allowed_at, pairs_at
+from remedi_spark.guides.maths.history import BoolArray
+from remedi_spark.guides.maths.measure import best_items, list_measures
+from remedi_spark.guides.maths.pairs import Scene
+from remedi_spark.guides.maths.recommend import presence, profile
+from remedi_spark.guides.maths.views import uniform
 from remedi_spark.maths.calibrators import calibrator_from_dict
 from remedi_spark.maths.checks import FloatArray
 from remedi_spark.models.lightgbm.predict import LightGBMPredictor

@@ -1,6 +1,6 @@
 """What a task does with one block of owners: rows of ``guide_history`` in, sums, pairs, tests or lists out.
 
-Everything here is pandas and numpy on one block; :mod:`remedi_spark.guide.passes` puts it on Spark.
+Everything here is pandas and numpy on one block; :mod:`remedi_spark.guides.passes` puts it on Spark.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from remedi_spark.guide.maths.history import BoolArray, History, Readings, read
-from remedi_spark.guide.maths.items import COUNTS, item_sums
-from remedi_spark.guide.maths.pairs import Scene, candidates, cheap_scores, features
-from remedi_spark.guide.maths.views import View, in_sample, kept_negatives
+from remedi_spark.guides.maths.history import BoolArray, History, Readings, read
+from remedi_spark.guides.maths.items import COUNTS, item_sums
+from remedi_spark.guides.maths.pairs import Scene, candidates, cheap_scores, features
+from remedi_spark.guides.maths.views import View, in_sample, kept_negatives
 from remedi_spark.maths.checks import FloatArray, IntArray
 
 EVERYBODY = -1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from remedi_spark.guide.maths.history import History, Readings, read
+from remedi_spark.guides.maths.history import History, Readings, read
 from remedi_spark.maths.checks import FloatArray
 
 COMPLETED = 3

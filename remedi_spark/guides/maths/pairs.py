@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from remedi_spark.guide.maths.history import BoolArray, Readings
-from remedi_spark.guide.maths.items import Items
-from remedi_spark.guide.maths.recommend import Recommenders, presence
+from remedi_spark.guides.maths.history import BoolArray, Readings
+from remedi_spark.guides.maths.items import Items
+from remedi_spark.guides.maths.recommend import Recommenders, presence
 from remedi_spark.maths.checks import FloatArray, IntArray
 
 

@@ -12,14 +12,14 @@ import pandas as pd
 from pyspark.sql import functions as F
 
 from remedi_spark.config.guide import GuideConfig
-from remedi_spark.guide.blocks import EVERYBODY, Block, Seen, sums_of, training_pairs
-from remedi_spark.guide.lists import LIST_SCHEMA, TEST_SCHEMA, Plan, list_block, test_block
-from remedi_spark.guide.log import BLOCK, ITEM, KEY, Vocabulary
-from remedi_spark.guide.maths.content import similarity
-from remedi_spark.guide.maths.items import COUNTS, Items
-from remedi_spark.guide.maths.pairs import Catalogue, Scene
-from remedi_spark.guide.maths.recommend import Recommenders, RecommenderSettings, learn
-from remedi_spark.guide.maths.views import View
+from remedi_spark.guides.blocks import EVERYBODY, Block, Seen, sums_of, training_pairs
+from remedi_spark.guides.lists import LIST_SCHEMA, TEST_SCHEMA, Plan, list_block, test_block
+from remedi_spark.guides.log import BLOCK, ITEM, KEY, Vocabulary
+from remedi_spark.guides.maths.content import similarity
+from remedi_spark.guides.maths.items import COUNTS, Items
+from remedi_spark.guides.maths.pairs import Catalogue, Scene
+from remedi_spark.guides.maths.recommend import Recommenders, RecommenderSettings, learn
+from remedi_spark.guides.maths.views import View
 from remedi_spark.maths.checks import FloatArray
 from remedi_spark.spark.kept import shared
 from remedi_spark.spark.side_by_side import side_by_side
@@ -39,7 +39,7 @@ def catalogue_of(items: Vocabulary) -> Catalogue:
 
 
 def sample_of(history: DataFrame, share: float) -> DataFrame:
-    """Return the rows of a sample of the owners, as :func:`remedi_spark.guide.maths.views.in_sample` draws it."""
+    """Return the rows of a sample of the owners, as :func:`remedi_spark.guides.maths.views.in_sample` draws it."""
     return history.where(F.shiftrightunsigned(KEY, 11) / F.lit(2.0**53) < F.lit(share))
 
 
