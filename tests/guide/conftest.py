@@ -18,11 +18,16 @@ FAST = {
 }  # fmt: skip
 
 
-def log_of(owners: int = 120, days: int = 168, seed: int = 0) -> pd.DataFrame:
-    """Each owner likes some kinds: these it buys ten times as often as others."""
+def daily_rates(owners: int = 120, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Chance that an owner buys an item on a day: each likes some kinds, which it buys ten times as often."""
     rng = np.random.default_rng(seed)
     likes = rng.random((owners, 4)) < 0.4
-    rate = np.where(np.repeat(likes, 4, axis=1), 0.05, 0.005) * rng.uniform(0.3, 1.5, len(ITEMS))
+    return np.asarray(np.where(np.repeat(likes, 4, axis=1), 0.05, 0.005) * rng.uniform(0.3, 1.5, len(ITEMS)))
+
+
+def log_of(owners: int = 120, days: int = 168, seed: int = 0) -> pd.DataFrame:
+    """Return what they bought in some months."""
+    rate, rng = daily_rates(owners, seed), np.random.default_rng(seed + 1)
     bought = rng.random((days, owners, len(ITEMS))) < rate
     day, owner, item = np.nonzero(bought)
     return pd.DataFrame(
