@@ -8,19 +8,20 @@ from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
     from remedi_spark.api import Model as Model
+    from remedi_spark.api import guide as guide
     from remedi_spark.api import train as train
     from remedi_spark.scoring.bundle import load as load
 
-__all__ = ["Model", "__version__", "load", "train"]
+__all__ = ["Model", "__version__", "guide", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import only what is asked for: ``load`` needs torch and the boosters, ``train`` and ``Model`` Spark as well."""
+    """Import only what is asked for: ``load`` needs torch and the boosters, the others Spark as well."""
     if name == "load":
         from remedi_spark.scoring.bundle import load
 
         return load
-    if name in ("Model", "train"):
+    if name in ("Model", "guide", "train"):
         from remedi_spark import api
 
         return getattr(api, name)

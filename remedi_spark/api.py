@@ -184,6 +184,51 @@ class Model:
         return stored_config(self.path)
 
 
+def guide(
+    config: str | Path,
+    *,
+    settings: Iterable[str] = (),
+    root: str | Path | None = None,
+    top_n: int | None = None,
+    discovery: bool | None = None,
+    exclude: Iterable[str] | None = None,
+    force: bool = False,
+) -> Guide:
+    """List for each owner the items to show next; what ``remedi guide`` does.
+
+    Args:
+        config: YAML file with the sections ``features`` and ``guide``.
+        settings: overrides such as ``guide.trees.trees=80``.
+        root: folder, or ``catalog.schema``, of the tables.
+        top_n: items in a list.
+        discovery: only items that the owner has not had lately.
+        exclude: items that are never shown.
+        force: fit again, even if nothing has changed.
+
+    Raises:
+        InputError: what is wrong with the data or the configuration, in one line.
+    """
+    from remedi_spark.config import load_config
+    from remedi_spark.guiding import guide as run
+    from remedi_spark.guiding import lists
+
+    loaded = load_config(config, settings, root=None if root is None else str(root))
+    loaded = loaded.with_guide(top_n=top_n, discovery=discovery, exclude=None if exclude is None else list(exclude))
+    measures = run(loaded, force=force)
+    return Guide(lists(loaded), measures, ReportPage(Path(measures["report"])))
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What to show each owner next."""
+
+    lists: DataFrame
+    """owner_id, snapshot_date, rank, item, score, why, new_to_owner, model_version, run_id."""
+    measures: dict[str, Any]
+    """NDCG@10, recall, hit rate, novelty and coverage beside simple recommenders, on later snapshots."""
+    report: ReportPage
+
+
 @dataclass(frozen=True)
 class ReportPage:
     """``report.html``, one file without a network."""

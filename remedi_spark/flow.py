@@ -78,6 +78,19 @@ ABLATIONS = replace(
     REPORT, name="ablations", does="The method without each of its parts.", function="ensemble.ablations:run",
     writes=("ablation_scores",), resumes=True, publishes=False,
 )  # fmt: skip
+GUIDE_MODEL = Stage(
+    "guide-model", "guide", "One model of owner and item pairs, measured on later snapshots.", "guides.model:run",
+    writes=("guide_history", "guide_pairs", "guide_model.txt", "guide_model.json", "guide_facts.json", "guide.html"),
+    settings=("features", "seed", *(f"guide.{name}" for name in (
+        "source", "item", "parent", "value", "texts", "horizon_days", "rates", "max_items", "candidates",
+        "learning_snapshots", "test_snapshots", "trees", "cold", "recommenders"))),
+    sees=("guide", "root"),
+)  # fmt: skip
+GUIDE_LISTS = Stage(
+    "guide", "guide", "For each owner the items to show next.", "guides.stage:run", reads=("guide_history",),
+    looks_at=("guide_model.txt", "guide_model.json", "guide_facts.json"), writes=("guide",), settings=("guide",),
+    sees=("features",),
+)  # fmt: skip
 STAGES = (FEATURES, SAMPLES, BASE_MODELS, FUSER, STUDENT, SEAL, SCORES, REPORT)
 
 

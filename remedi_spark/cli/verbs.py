@@ -15,6 +15,7 @@ import typer
 
 from remedi_spark.cli.adapt import app as adapt_app
 from remedi_spark.cli.export import export
+from remedi_spark.cli.guide import guide
 from remedi_spark.cli.interrupts import Interrupted, end_on_signals
 from remedi_spark.cli.options import ConfigPath, Json, Overrides, PresetName, Root, load, print_json
 from remedi_spark.cli.printing import print_ablations, print_backtest, print_metrics, print_scores
@@ -304,6 +305,7 @@ def score(
     typer.echo(out)
 
 
+app.command()(guide)
 app.command()(export)
 
 

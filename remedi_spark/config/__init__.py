@@ -19,6 +19,7 @@ from remedi_spark.config.chain import (
     StudentConfig,
 )
 from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.guide import GuideConfig
 from remedi_spark.config.loading import merge, parse_overrides, read_yaml, validate
 from remedi_spark.config.mlflow import MLflowConfig
 from remedi_spark.config.monitoring import MonitoringConfig
@@ -60,6 +61,8 @@ class Config(Section):
     mlflow: MLflowConfig = Field(default_factory=MLflowConfig)
     adapt: AdaptConfig = Field(default_factory=AdaptConfig)
     """Meta-learning across segments: ``remedi adapt``."""
+    guide: GuideConfig | None = None
+    """What to show each owner next: ``remedi guide``."""
 
     @model_validator(mode="after")
     def _one_task(self) -> Self:
@@ -72,6 +75,14 @@ class Config(Section):
             return self
         days = self.features.label.gap_days + self.features.label.horizon_days
         return self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"embargo_days": days})})
+
+    def with_guide(self, **given: Any) -> Self:
+        """Return it with some settings of the guide changed; None leaves one as it is."""
+        if self.guide is None:
+            return self
+        asked = {name: value for name, value in given.items() if value is not None}
+        changed = validate(GuideConfig, merge(self.guide.model_dump(), asked), "guide")
+        return self.model_copy(update={"guide": changed})
 
     def label_name(self) -> str:
         """Say what is predicted, in words."""

@@ -1,0 +1,1 @@
+"""The guide: which items (categories, products, segments) to show each owner next."""
