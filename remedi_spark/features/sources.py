@@ -15,7 +15,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.expressions import column, require
 from remedi_spark.features.ids import id_family, id_text
 from remedi_spark.features.reading import text_keys
-from remedi_spark.features.times import day_of
+from remedi_spark.features.times import day_of, moment_of
 from remedi_spark.spark.names import quoted
 from remedi_spark.storage.tables import read_table
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DAY = "__day"
 """Day of the event, in the session's time zone."""
+MOMENT = "__at"
+"""Timestamp of the event; midnight of its day where its time is a day."""
 KNOWN = "__known"
 """Day from which the event is known: the later of its own day and the day it arrived."""
 
@@ -88,13 +90,14 @@ def join_dimension(events: DataFrame, dimension: DataFrame, join: Join, where: s
 
 
 def as_events(frame: DataFrame, source: Source, entity: str, where: str) -> DataFrame:
-    """Return the source's columns with ``owner_id`` (string), :data:`DAY` and :data:`KNOWN` (dates) added.
+    """Return the source's columns with ``owner_id`` (string), :data:`DAY`, :data:`KNOWN` (dates), :data:`MOMENT`.
 
     Rows whose owner or event time is null (or no date) are left out: ``contract.py`` quarantines them.
     """
     key = source.key or entity
     require(frame, key, f"{where}.key")
-    owned = dated(frame, source, where).withColumn(OWNER, id_text(frame, key))
+    moment = moment_of(frame, source.event_time, source.time_zone, F.col(DAY))
+    owned = dated(frame, source, where).withColumns({OWNER: id_text(frame, key), MOMENT: moment})
     return owned.filter(F.col(OWNER).isNotNull() & F.col(DAY).isNotNull())
 
 
