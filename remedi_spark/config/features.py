@@ -102,6 +102,15 @@ class Join(Location):
     """Columns to add."""
 
 
+class Nested(Section):
+    """A column from inside another one."""
+
+    path: str
+    """Fields of structs, places of arrays and keys of JSON text: ``payload.items[0].price``."""
+    type: str | None = Field(default=None, pattern=r"^[a-z]+(\([0-9, ]+\))?$")
+    """Spark SQL type that it is cast to; what is no such value is null. Needed for numbers inside of JSON text."""
+
+
 class Source(Location):
     """A log of events."""
 
@@ -120,6 +129,8 @@ class Source(Location):
     """SQL condition that rows must meet."""
     contract: Contract = Contract()
     """What the log promises; rows that do not keep it go to ``quarantine``."""
+    nested: dict[Name, Nested] = Field(default_factory=dict)
+    """Further columns, by name, from inside structs, arrays and JSON text."""
     joins: dict[Name, Join] = Field(default_factory=dict)
     """Dimension tables by name."""
 
@@ -131,6 +142,9 @@ class Attributes(Location):
     """Column with the owner's id; null: ``features.entity``."""
     time: str | None = None
     """Column that says since when a row holds."""
+    until: str | None = None
+    """Column with the first day on which a row no longer holds (a validity interval); null in it: it still holds. A
+    later version of a row, of the same ``time``, replaces it from the day on which it is known."""
     arrival_time: str | None = None
     """Column that says when the row became known."""
     time_zone: Zone | None = None
@@ -141,6 +155,12 @@ class Attributes(Location):
     """What the table promises; rows that do not keep it go to ``quarantine``."""
     columns: list[str] = Field(min_length=1)
     """Columns that become features under their own names."""
+
+    @model_validator(mode="after")
+    def _until_with_time(self) -> Self:
+        if self.until is not None and self.time is None:
+            raise ValueError("'until' needs 'time': the column that says since when a row holds")
+        return self
 
 
 class Group(Section):
@@ -237,6 +257,9 @@ class LabelConfig(Section):
     """Days between the snapshot and the label window, for the time it takes to act."""
     horizon_days: Days = 28
     """Length of the label window in days."""
+    at_risk_within_days: Days | None = None
+    """``binary`` only: an owner without a known event within so many days before the snapshot is no negative example:
+    its label is null unless it is positive. Null: every owner is at risk."""
 
     @field_validator("gap_days")
     @classmethod
@@ -251,6 +274,8 @@ class LabelConfig(Section):
             raise ValueError("'column' and 'category' go together")
         if self.parent is not None and self.category is None:
             raise ValueError("'parent' needs 'column' and 'category'")
+        if self.kind == "sum" and self.at_risk_within_days is not None:
+            raise ValueError("'at_risk_within_days' goes with kind binary: an amount of 0 is no negative example")
         if self.kind == "sum" and self.of is None:
             raise ValueError("kind sum needs 'of': the column to sum")
         return self

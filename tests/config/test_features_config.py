@@ -40,6 +40,8 @@ def test_the_smallest_declaration_is_enough() -> None:
         ({"label": {"gap_days": -3}}, "overlap"),
         ({"label": {"source": "event"}}, "no source 'event'; did you mean 'events'"),
         ({"label": {"category": "TEA"}}, "'column' and 'category' go together"),
+        ({"label": {"kind": "sum", "of": "amount", "at_risk_within_days": 7}}, "goes with kind binary"),
+        ({"attributes": {"plan": {"path": "a", "until": "end", "columns": ["x"]}}}, "'until' needs 'time'"),
         ({"label": {"kind": "sum"}}, "kind sum needs 'of'"),
         (
             {"groups": {"total": {"source": "evnts"}}},

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from more_aggregates import MORE
-from naive_features import TREE, make_events
+from naive_features import START, TREE, make_events
 
-from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.features import Attributes, FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.config.measures import Aggregate
 from remedi_spark.errors import InputError
 from remedi_spark.features.build import assemble, build_owner_features, prepare
 from remedi_spark.features.by_hand import by_hand
+from remedi_spark.features.quality import checked, find, refuse
 from remedi_spark.features.raw_events import raw_events
 
 if TYPE_CHECKING:
@@ -114,3 +115,34 @@ def test_moments_of_all_kinds_of_times(spark: SparkSession) -> None:
         tree = {**TREE, "groups": groups, "sources": {"events": {"path": "unused", "event_time": "at"}}}
         rows = build_owner_features(spark, FeaturesConfig.model_validate(tree), {"events": frame}).toPandas()
         assert rows["total_last_30d"].iloc[0] == 2.0, name
+
+
+def test_attributes_hold_within_their_interval(spark: SparkSession) -> None:
+    """An interval ends, an outer one holds again, and a later version of a row brings its end."""
+    days = [START + dt.timedelta(days=12 * i) for i in range(6)]
+    plans = pd.DataFrame(
+        {
+            "owner": 1,
+            "since": [days[0], days[1], days[1], days[4]],
+            "until": [None, None, days[2], days[5]],
+            "told": [days[0], days[1], days[3], days[4]],
+            "plan": ["basic", "trial", "trial", "gold"],
+        }
+    ).astype(dict.fromkeys(("since", "until", "told"), "datetime64[ns]"))
+    attributes = {
+        "plans": {"path": "x", "time": "since", "until": "until", "arrival_time": "told", "columns": ["plan"]}
+    }
+    declared = FeaturesConfig.model_validate(merge(TREE, {"attributes": attributes}))
+    frames = {"events": spark.createDataFrame(make_events()), "plans": spark.createDataFrame(plans)}
+    rows = build_owner_features(spark, declared, frames).filter("owner_id = '1'").toPandas().set_index("snapshot_date")
+    assert [rows.loc[day, "plan"] for day in days] == ["basic", "trial", "trial", "basic", "gold", "basic"]
+
+
+def test_an_interval_that_ends_before_it_begins_is_set_aside(spark: SparkSession) -> None:
+    table = Attributes.model_validate({"path": "x", "time": "since", "until": "until", "columns": ["plan"]})
+    rows = pd.DataFrame({"owner": [1, 2], "since": ["2024-02-01"] * 2, "until": ["2024-01-31", None], "plan": "a"})
+    judged = checked(spark.createDataFrame(rows), table, "owner", "features.attributes.plans", {}, None)
+    found = find(judged, table, "features.attributes.plans")
+    assert found.reasons == {"until before since": 1}
+    with pytest.raises(InputError, match=r"1 of 2 rows break the contract: until before since \(1\)"):
+        refuse(found, 0.05, "features.attributes.plans")

@@ -130,7 +130,7 @@ def test_deletes_and_updates_through_the_change_data_feed(spark: SparkSession, t
     source = tmp_path / "events"
     writer = spark.createDataFrame(make_events()).write.format("delta")
     writer.option("delta.enableChangeDataFeed", "true").save(str(source))
-    tables, config = Tables(spark, str(tmp_path / "run")), declared(source)
+    tables, config = Tables(spark, str(tmp_path / "run")), declared(source, label={"at_risk_within_days": 9})
     features.run(tables, config, today=TODAY)
     first = result(tables)
     spark.sql(f"DELETE FROM delta.`{source}` WHERE owner = 3 AND at >= '2024-04-01' AND kind <> 'd'")
