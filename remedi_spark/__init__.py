@@ -9,9 +9,10 @@ from remedi_spark.version import __version__
 if TYPE_CHECKING:
     from remedi_spark.api import Model as Model
     from remedi_spark.api import train as train
+    from remedi_spark.api import verify as verify
     from remedi_spark.scoring.bundle import load as load
 
-__all__ = ["Model", "__version__", "load", "train"]
+__all__ = ["Model", "__version__", "load", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,7 +21,7 @@ def __getattr__(name: str) -> Any:
         from remedi_spark.scoring.bundle import load
 
         return load
-    if name in ("Model", "train"):
+    if name in ("Model", "train", "verify"):
         from remedi_spark import api
 
         return getattr(api, name)

@@ -16,6 +16,9 @@ class MonitoringConfig(Section):
 
     enabled: bool = True
     """Measure each scoring run and append the figures to the table ``monitoring``."""
+    verify_sample: int = Field(default=0, ge=0, le=10_000)
+    """Owners of whom every feature is computed by hand after each build (``remedi verify``); a run that finds a
+    difference stops. 0: none."""
     psi_warn: Limit = 0.25
     """Population stability index of a feature against training, above which a run warns; what so few rows could show
     by chance is never told."""

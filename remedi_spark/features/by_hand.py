@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 from remedi_spark.config.measures import EVER, RANKED, window_name
 
 if TYPE_CHECKING:
-    from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.config.features import FeaturesConfig, LabelConfig
     from remedi_spark.config.measures import Measure
     from remedi_spark.features.levels import ResolvedGroup
+
+
+LABEL_GROUP = "__label"
+"""The group of the label's events."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,13 @@ def by_hand(
                     found["_".join(filter(None, [group.name, name, place, end]))] = value
     parts = {name: [found[part] for part in declared.over] for name, declared in config.ratios.items()}
     return found | {name: _ratio(*part) for name, part in parts.items()}
+
+
+def label_by_hand(label: LabelConfig, events: Sequence[Event], t: dt.date) -> float:
+    """Return the label over (t + gap, t + gap + horizon], from all events however late they arrived."""
+    begin, end = (t + dt.timedelta(days=label.gap_days + days) for days in (0, label.horizon_days))
+    total = _total([event for event in events if LABEL_GROUP in event.groups and begin < event.day <= end], label.of)
+    return total if label.kind == "sum" else float(total >= label.threshold)
 
 
 def _windows(measure: Measure, windows: Sequence[int]) -> list[tuple[int, ...]]:

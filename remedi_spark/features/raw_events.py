@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -11,9 +13,10 @@ from pyspark.sql import types as T
 
 from remedi_spark.columns import OWNER
 from remedi_spark.errors import InputError
-from remedi_spark.features.by_hand import Event
+from remedi_spark.features.by_hand import LABEL_GROUP, Event
 from remedi_spark.features.expressions import as_sql
-from remedi_spark.features.sources import DAY, KNOWN, MOMENT
+from remedi_spark.features.sources import DAY, KNOWN, MOMENT, UNTIL
+from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
 MOST = 2_000_000
 """Events that the driver may hold."""
-LABEL_GROUP = "__label"
 
 
 def raw_events(blueprint: Blueprint, source: str, owners: Iterable[str]) -> dict[str, list[Event]]:
@@ -54,6 +56,32 @@ def raw_events(blueprint: Blueprint, source: str, owners: Iterable[str]) -> dict
         inside = frozenset(name for name, there in zip(names, row[4:], strict=False) if there)
         of = dict(zip(values, map(_number, row[4 + len(names) :]), strict=True))
         found.setdefault(row[0], []).append(Event(row[1], row[2], row[3], inside, of))
+    return found
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One row of an attribute table; :attr:`order` is the larger, the later it holds."""
+
+    day: dt.date
+    known: dt.date
+    until: dt.date | None
+    order: tuple[Any, ...]
+    values: tuple[Any, ...]
+
+
+def raw_attributes(blueprint: Blueprint, name: str, owners: Iterable[str]) -> dict[str, list[Fact]]:
+    """Return the rows of an attribute table by owner."""
+    frame, declared = blueprint.attributes[name], blueprint.config.attributes[name]
+    days = (DAY, KNOWN) if declared.time is not None else (F.lit(dt.date.min),) * 2
+    until = F.lit(None).cast("date") if declared.until is None else F.col(UNTIL)
+    columns = (F.col(quoted(column)) for column in declared.columns)
+    rows = frame.filter(F.col(OWNER).isin(list(owners))).select(OWNER, *days, until, *columns)
+    found: dict[str, list[Fact]] = {}
+    for row in rows.toDF(*(f"c{i}" for i in range(len(rows.columns)))).collect():
+        # As in SQL, null is the smallest of values that are otherwise alike.
+        order = (row[1], row[2], row[3] or dt.date.max, *((value is not None, value or 0) for value in row[4:]))
+        found.setdefault(row[0], []).append(Fact(row[1], row[2], row[3], order, tuple(row[4:])))
     return found
 
 
