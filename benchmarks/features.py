@@ -2,12 +2,14 @@
 
     python benchmarks/features.py compare --events 1000000
     python benchmarks/features.py refresh --events 1000000
+    python benchmarks/features.py more --events 1000000
 
 ``compare`` writes one event log as Parquet and computes the same features from it three times: DuckDB SQL (pip install
 duckdb) to Parquet, ``build_owner_features`` to Parquet, and the whole stage (contract, stored partials, Delta tables,
 counts). It checks that every value is equal and prints seconds of wall clock and of CPU. ``refresh`` builds a year with
 weekly snapshots, then adds seven days one by one (1 % of each late) as new files, and compares what a refresh costs
 with a full rebuild; with ``--label rare`` one event in 565 is one of the label, as a purchase is, instead of one in 8.
+``more`` builds the stage of ``compare`` as it is and with ten more aggregations.
 """
 
 from __future__ import annotations
@@ -228,6 +230,41 @@ def compare(spark: SparkSession, events: int, days: int, seed: int, folder: Path
         raise SystemExit("the two sides differ")
 
 
+MORE = {
+    "median": {"aggregate": "median", "of": "amount"},
+    "p90": {"aggregate": "approx_percentile", "at": 0.9, "of": "amount"},
+    "variance": {"aggregate": "variance", "of": "amount"}, "skew": {"aggregate": "skew", "of": "amount"},
+    "last": {"aggregate": "last", "of": "amount"}, "largest": {"aggregate": "top_k", "k": 3, "of": "amount"},
+    "kinds": {"aggregate": "approx_distinct", "of": "kind"}, "gap_max": {"aggregate": "gap_max"},
+    "streak": {"aggregate": "streak_max"}, "regularity": {"aggregate": "regularity"},
+}  # fmt: skip
+"""Ten more aggregations, each over the widest window."""
+
+
+def more(spark: SparkSession, events: int, days: int, seed: int, folder: Path, *, rounds: int = 2) -> None:
+    """Build the stage with and without ten more aggregations, turn by turn; print seconds and their ratio."""
+    source = folder / "events"
+    event_log(spark, events, days, seed).write.parquet(str(source))
+    plain = declared(source, days, 7, arrival=True)
+    total = plain.groups["total"]
+    tree = plain.model_dump(mode="json")
+    tree["groups"]["total"]["measures"] |= {name: {**one, "windows": [WINDOWS[-1]]} for name, one in MORE.items()}
+    sides = {"as it is": plain, "ten more": FeaturesConfig.model_validate(tree)}
+    assert len(sides["ten more"].groups["total"].measures) == len(total.measures) + 10
+    found: dict[str, list[Clock]] = {name: [] for name in sides}
+    for turn in range(rounds):
+        for name, config in sides.items():
+            tables = Tables(spark, str(folder / f"{name}{turn}"))
+            with measured(spark) as clock:
+                stage.run(tables, config)
+            found[name].append(clock)
+            shutil.rmtree(folder / f"{name}{turn}")
+            print(f"  {name}  {clock.wall:8.1f} s wall {clock.cpu:8.1f} s cpu", flush=True)
+    best = {name: Clock(min(c.wall for c in clocks), min(c.cpu for c in clocks)) for name, clocks in found.items()}
+    a, b = best["as it is"], best["ten more"]
+    print(f"events {events:,}: ten more / as it is {b.wall / a.wall:.2f} x wall {b.cpu / a.cpu:.2f} x cpu", flush=True)
+
+
 def _beside(mine: Clock, theirs: Clock) -> str:
     ratios = f"{mine.wall / theirs.wall:.2f} x wall {mine.cpu / theirs.cpu:.2f} x cpu"
     return f"{mine.wall:8.1f} s wall {mine.cpu:8.1f} s cpu  {ratios}"
@@ -292,7 +329,7 @@ def _share(day: Clock, full: Clock) -> str:
 def main() -> None:
     """Run one of the benchmarks in a scratch folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("compare", "refresh"))
+    parser.add_argument("what", choices=("compare", "refresh", "more"))
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=None, help="default: 730 to compare, 365 to refresh")
     parser.add_argument("--seed", type=int, default=0)
@@ -308,6 +345,8 @@ def main() -> None:
     spark = get_session(SparkConfig(master=given.master, compiler=given.compiler, settings=settings))
     days = given.days or (730 if given.what == "compare" else 365)
     command: Callable[..., None] = partial(compare, alone=given.alone)
+    if given.what == "more":
+        command = more
     if given.what == "refresh":
         command = partial(refresh, label=given.label)
     for events in filter(None, (given.warm_up, given.events)):

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from remedi_spark.api import Model as Model
     from remedi_spark.api import guide as guide
     from remedi_spark.api import train as train
+    from remedi_spark.api import verify as verify
     from remedi_spark.scoring.bundle import load as load
 
-__all__ = ["Model", "__version__", "guide", "load", "train"]
+__all__ = ["Model", "__version__", "guide", "load", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,7 +22,7 @@ def __getattr__(name: str) -> Any:
         from remedi_spark.scoring.bundle import load
 
         return load
-    if name in ("Model", "guide", "train"):
+    if name in ("Model", "guide", "train", "verify"):
         from remedi_spark import api
 
         return getattr(api, name)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from remedi_spark.config import Config
     from remedi_spark.config.presets import Preset
+    from remedi_spark.features.verify import Verdict
 
 
 def train(
@@ -112,6 +113,23 @@ def _view(frame: DataFrame) -> str:
     name = f"remedi_{uuid.uuid4().hex}"
     frame.createTempView(name)
     return name
+
+
+def verify(config: str | Path, *, sample: int = 200, settings: Iterable[str] = ()) -> list[Verdict]:
+    """Compute the features of sampled owners by hand and compare; what ``remedi verify`` does.
+
+    Args:
+        config: YAML file with the section ``features`` that the tables were built from.
+        sample: owners.
+        settings: overrides such as ``root=run/shop``.
+
+    Returns:
+        One verdict a column: values ``checked`` and ``differing``, and the first difference.
+    """
+    from remedi_spark import chain
+    from remedi_spark.config import load_config
+
+    return chain.verify(load_config(config, settings), sample)
 
 
 class Model:

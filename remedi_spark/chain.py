@@ -11,6 +11,7 @@ from remedi_spark.config import Config
 from remedi_spark.doctor import preflight
 from remedi_spark.ensemble import ablations
 from remedi_spark.errors import InputError
+from remedi_spark.features.verify import Verdict, stored_verdicts
 from remedi_spark.flow import (
     ABLATIONS,
     BASE_MODELS,
@@ -23,6 +24,7 @@ from remedi_spark.flow import (
     SEAL,
     STAGES,
     STUDENT,
+    VERIFY,
     verbs,
 )
 from remedi_spark.nights import judge, night
@@ -55,7 +57,8 @@ def run(config: Config, *, force: bool = False) -> dict[str, Any]:
     workspace, config = open_workspace(config, force=force), config.with_embargo()
     with holding(workspace, config), night(workspace.tables, config, "run"):
         explain(STAGES, workspace, config.label_name(), config.root)
-        _do((FEATURES, SAMPLES, *_LEARNING), workspace, config)
+        verified = (VERIFY,) if config.monitoring.verify_sample else ()
+        _do((FEATURES, *verified, SAMPLES, *_LEARNING), workspace, config)
         _scored(config.scores.model or workspace.bundle, workspace, config)
         return _measured(workspace, config, config.label_name())
 
@@ -95,6 +98,13 @@ def run_verb(verb: str, config: Config, *, force: bool = False) -> None:
         _do(verbs()[verb], workspace, config)
         if any(stage.publishes for stage in verbs()[verb]):
             publish(workspace, config)
+
+
+def verify(config: Config, sample: int) -> list[Verdict]:
+    """Compare the features of sampled owners with those computed by hand from the sources as they are now."""
+    workspace = open_workspace(config)
+    _do((VERIFY.given([sample], sample=sample, stop=False),), workspace, config)
+    return stored_verdicts(workspace.tables)
 
 
 def backfill(config: Config, wanted: str) -> None:

@@ -21,6 +21,11 @@ FEATURES = Stage(
             "{source}_values", "{source}_past"),
     settings=("features",), resumes=True,
 )  # fmt: skip
+VERIFY = Stage(
+    "verify", "verify", "Features of sampled owners, computed by hand and compared.",
+    "features.verify:run", reads=("owner_features", "feature_state"), writes=("verification",),
+    settings=("monitoring.verify_sample",), sees=("features", "seed"), resumes=True,
+)  # fmt: skip
 SAMPLES = Stage(
     "samples", "base-models", "Checked rows, from owner features or any table.",
     "samples.stage:from_owner_features", reads=("owner_features", "feature_dictionary"),

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from remedi_spark.config.measures import Days, Measure, Window
 from remedi_spark.config.section import Section
 from remedi_spark.errors import nearest
 
@@ -24,8 +25,6 @@ def _known(zone: str) -> str:
     return zone
 
 
-Days = Annotated[int, Field(ge=1, le=36_500)]
-"""A number of whole days, at least 1."""
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f\s]([^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s])?$", max_length=64)]
 """Any words in one line; they become part of feature names, and, cleaned, of table names."""
 Zone = Annotated[
@@ -34,14 +33,8 @@ Zone = Annotated[
     AfterValidator(_known),
 ]
 """A time zone that exists."""
-Aggregate = Literal[
-    "count", "sum", "mean", "max", "min", "std", "distinct", "active_days",
-    "gap_mean", "days_since_last", "days_since_first", "trend", "share",
-]  # fmt: skip
 CalendarPart = Literal["month", "quarter", "week_of_year", "day_of_week", "day_of_month", "day_of_year"]
 
-NEEDS_COLUMN = ("sum", "mean", "max", "min", "std", "distinct")
-EVER = ("days_since_last", "days_since_first")
 PLACEHOLDERS = ("category", "parent")
 LEVEL = "level"
 """In ``called``: the level of ``each``."""
@@ -109,6 +102,15 @@ class Join(Location):
     """Columns to add."""
 
 
+class Nested(Section):
+    """A column from inside another one."""
+
+    path: str
+    """Fields of structs, places of arrays and keys of JSON text: ``payload.items[0].price``."""
+    type: str | None = Field(default=None, pattern=r"^[a-z]+(\([0-9, ]+\))?$")
+    """Spark SQL type that it is cast to; what is no such value is null. Needed for numbers inside of JSON text."""
+
+
 class Source(Location):
     """A log of events."""
 
@@ -127,6 +129,8 @@ class Source(Location):
     """SQL condition that rows must meet."""
     contract: Contract = Contract()
     """What the log promises; rows that do not keep it go to ``quarantine``."""
+    nested: dict[Name, Nested] = Field(default_factory=dict)
+    """Further columns, by name, from inside structs, arrays and JSON text."""
     joins: dict[Name, Join] = Field(default_factory=dict)
     """Dimension tables by name."""
 
@@ -138,6 +142,9 @@ class Attributes(Location):
     """Column with the owner's id; null: ``features.entity``."""
     time: str | None = None
     """Column that says since when a row holds."""
+    until: str | None = None
+    """Column with the first day on which a row no longer holds (a validity interval); null in it: it still holds. A
+    later version of a row, of the same ``time``, replaces it from the day on which it is known."""
     arrival_time: str | None = None
     """Column that says when the row became known."""
     time_zone: Zone | None = None
@@ -149,33 +156,10 @@ class Attributes(Location):
     columns: list[str] = Field(min_length=1)
     """Columns that become features under their own names."""
 
-
-class Measure(Section):
-    """One aggregation of a group's events."""
-
-    aggregate: Aggregate
-    """What is computed."""
-    of: str | None = None
-    """Column, or SQL expression over the source's columns, that is aggregated; null: the events are counted."""
-    windows: list[Days] | None = None
-    """Windows in days; null: the group's. For ``trend``: the short one and the long one."""
-    within: str | None = None
-    """``share`` only: the group whose total is 100 %."""
-    called: str | None = None
-    """What ``of`` is called in reasons, such as ``coupon discount``; null: ``of`` as it stands."""
-
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.aggregate in NEEDS_COLUMN and self.of is None:
-            raise ValueError(f"aggregate {self.aggregate} needs 'of': the column to aggregate")
-        if (self.aggregate == "share") != (self.within is not None):
-            raise ValueError("'within' (the group that is 100 %) goes with aggregate share and with nothing else")
-        if self.aggregate in EVER and self.windows is not None:
-            raise ValueError(f"aggregate {self.aggregate} looks at all known history; leave 'windows' out")
-        if self.aggregate == "trend" and not (
-            self.windows and len(self.windows) == 2 and self.windows[0] < self.windows[1]
-        ):
-            raise ValueError("aggregate trend needs windows: [short, long] with short < long")
+    def _until_with_time(self) -> Self:
+        if self.until is not None and self.time is None:
+            raise ValueError("'until' needs 'time': the column that says since when a row holds")
         return self
 
 
@@ -191,23 +175,37 @@ class Group(Section):
     """SQL condition; ``{category}`` and ``{parent}`` stand for the label's category and its parent, as literals."""
     each: str | None = None
     """Column whose levels make one group each."""
-    levels: list[str] | None = None
+    levels: list[str] | None = Field(default=None, max_length=1_000)
     """The levels of ``each``, by name."""
     top: int | None = Field(default=None, ge=1, le=1_000)
     """Instead of ``levels``: the most frequent ones among the events known at the first snapshot."""
-    windows: list[Days] | None = None
-    """Windows in days; null: ``features.windows``."""
+    edges: list[float] | None = Field(default=None, min_length=1, max_length=100)
+    """Instead of ``levels``, where ``each`` is a number: the limits, ascending, of its ranges (a histogram)."""
+    calendar: Literal["weekday", "time_of_day"] | None = None
+    """Instead of ``each``: one group for each weekday, or part of the day (``night`` from 0 h, ``morning`` from 6 h,
+    ``afternoon`` from 12 h, ``evening`` from 18 h), of the event's time in the session's time zone."""
+    windows: list[Window] | None = None
+    """Windows in days, or ``ever`` (all known history); null: ``features.windows``."""
     measures: dict[Name, Measure] = Field(min_length=1)
     """Measures by name."""
     called: tuple[str, str] | None = None
     """What reasons call one event and several: ``[visit to the {level} page, visits to the {level} page]``; with
     ``{level}`` for the level of ``each``, and ``{category}`` and ``{parent}`` as in ``where``."""
 
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one group, not one a level."""
+        return self.each is None and self.calendar is None
+
     @model_validator(mode="after")
     def _levels_with_each(self) -> Self:
-        given = (self.levels is not None) + (self.top is not None)
+        given = sum(of is not None for of in (self.levels, self.top, self.edges))
         if given != (self.each is not None):
-            raise ValueError("'each' (a column) needs exactly one of 'levels' and 'top', and they need 'each'")
+            raise ValueError("'each' (a column) needs exactly one of 'levels', 'top' and 'edges', and they need 'each'")
+        if self.each is not None and self.calendar is not None:
+            raise ValueError("both 'each' and 'calendar' are given; give one of them")
+        if self.edges is not None and self.edges != sorted(set(self.edges)):
+            raise ValueError(f"edges: found {self.edges}, expected ascending numbers")
         return self
 
 
@@ -259,6 +257,9 @@ class LabelConfig(Section):
     """Days between the snapshot and the label window, for the time it takes to act."""
     horizon_days: Days = 28
     """Length of the label window in days."""
+    at_risk_within_days: Days | None = None
+    """``binary`` only: an owner without a known event within so many days before the snapshot is no negative example:
+    its label is null unless it is positive. Null: every owner is at risk."""
 
     @field_validator("gap_days")
     @classmethod
@@ -273,6 +274,8 @@ class LabelConfig(Section):
             raise ValueError("'column' and 'category' go together")
         if self.parent is not None and self.category is None:
             raise ValueError("'parent' needs 'column' and 'category'")
+        if self.kind == "sum" and self.at_risk_within_days is not None:
+            raise ValueError("'at_risk_within_days' goes with kind binary: an amount of 0 is no negative example")
         if self.kind == "sum" and self.of is None:
             raise ValueError("kind sum needs 'of': the column to sum")
         return self
@@ -317,8 +320,8 @@ class FeaturesConfig(Section):
     """Event logs by name."""
     attributes: dict[Name, Attributes] = Field(default_factory=dict)
     """Owner attributes by name."""
-    windows: list[Days] = Field(default=[7, 28, 84], min_length=1)
-    """Windows in days: (t - W, t]."""
+    windows: list[Window] = Field(default=[7, 28, 84], min_length=1)
+    """Windows in days: (t - W, t]; ``ever`` is all known history."""
     groups: dict[Name, Group] = Field(min_length=1)
     """Aggregated groups of events by name."""
     ratios: dict[Name, Ratio] = Field(default_factory=dict)
@@ -363,14 +366,14 @@ class FeaturesConfig(Section):
     def _check_group(self, key: str, group: Group) -> None:
         for name, measure in group.measures.items():
             within = measure.within
-            if within is not None and (within not in self.groups or self.groups[within].each is not None):
-                plain = [other for other, declared in self.groups.items() if declared.each is None]
+            if within is not None and (within not in self.groups or not self.groups[within].is_one):
+                plain = [other for other, declared in self.groups.items() if declared.is_one]
                 raise ValueError(
-                    f"groups.{key}.measures.{name}.within: {within!r} is not a group without 'each'"
+                    f"groups.{key}.measures.{name}.within: {within!r} is not a group without 'each' or 'calendar'"
                     f"{nearest(within, plain)}"
                 )
         self._check_placeholders(f"groups.{key}.where", group.where or "", PLACEHOLDERS)
-        known = PLACEHOLDERS if group.each is None else (*PLACEHOLDERS, LEVEL)
+        known = PLACEHOLDERS if group.is_one else (*PLACEHOLDERS, LEVEL)
         self._check_placeholders(f"groups.{key}.called", " ".join(group.called or ()), known)
 
     def _check_placeholders(self, where: str, text: str, known: tuple[str, ...]) -> None:

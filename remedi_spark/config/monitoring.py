@@ -21,6 +21,9 @@ class MonitoringConfig(Section):
     prior_shift: Annotated[float, Field(ge=0)] = 0.0
     """Deviation that the log-odds of the base rate may have from night to night, as told by the scores (EM); 0: they
     are taken as calibrated. On backtests it made no estimate better."""
+    verify_sample: int = Field(default=0, ge=0, le=10_000)
+    """Owners of whom every feature is computed by hand after each build (``remedi verify``); a run that finds a
+    difference stops. 0: none."""
     psi_warn: Limit = 0.25
     """Population stability index of a feature against training, above which a run warns; what so few rows could show
     by chance is never told."""

@@ -1,8 +1,9 @@
 """What each declared aggregate reads and how its value follows: the one table of aggregations.
 
 Every value is built from *readings*: a partial that a day keeps (number of values, total, total of squares, largest,
-smallest) seen through a view (added up over a window, the days it occurred on, its last day, …). Totals are kept as
-whole numbers (``amounts.py``), so that they do not depend on the order in which Spark adds them.
+smallest, or a sorted list of values) seen through a view (added up over a window, the days it occurred on, its last
+day, a quantile, …). Totals are kept as whole numbers (``amounts.py``), so that they do not depend on the order in which
+Spark adds them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,14 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import SNAPSHOT
 from remedi_spark.features.amounts import MIDDLE, PARTS, SCALE, SQUARE_PARTS, TOP, UNIT
 
-Partial = Literal["count", "sum", "squares", "max", "min", "values"]
-View = Literal["total", "largest", "smallest", "days", "newest", "oldest", "last", "first", "distinct"]
+Partial = Literal[
+    "count", "sum", "squares", "max", "min", "values",
+    "list", "sketch", "top", "bottom", "head", "tail", "hashes",
+]  # fmt: skip
+View = Literal[
+    "total", "largest", "smallest", "days", "newest", "oldest", "last", "first", "distinct",
+    "percentile", "weighted", "item", "item_back", "skew", "distinct_about", "gap_max", "streak_max", "regularity",
+]  # fmt: skip
 
 
 class Read(Protocol):
@@ -64,7 +71,12 @@ def _total(read: Read, window: int, valued: bool, *, whole: bool = False) -> Col
 
 
 def _std(read: Read, window: int) -> Column:
-    """Sample standard deviation, √((n Σx² − (Σx)²) / (n (n − 1))), exact up to the square root.
+    """Return the sample standard deviation, exact up to the square root."""
+    return F.sqrt(_spread(read, window)) / SCALE
+
+
+def _spread(read: Read, window: int) -> Column:
+    """Return the sample variance in 1 / SCALE², (n Σx² − (Σx)²) / (n (n − 1)).
 
     Where n Σx² has more than 38 digits, which are kept exactly, it is computed in doubles.
     """
@@ -84,7 +96,7 @@ def _std(read: Read, window: int) -> Column:
     total = (high.cast("decimal(19,0)") * F.lit(UNIT * SCALE) + low).cast("decimal(19,0)")
     exact = (n.cast("decimal(10,0)") * exact_squares - total * total).cast("double")
     spread = F.when(n * rough_squares < 9e37, exact).otherwise(rough)
-    return F.when(n > 1, F.sqrt(spread / (n * (n - 1))) / SCALE)
+    return F.when(n > 1, spread / (n * (n - 1)))
 
 
 def _gap_mean(read: Read, window: int) -> Column:
@@ -121,9 +133,55 @@ AGGREGATIONS: dict[str, Aggregation] = {
         lambda read, w, _: _std(read, w[0]),
         "sample standard deviation of {of} over {events}", "{of}", "fewer than two values in the window",
     ),
+    "variance": Aggregation(
+        lambda read, w, _: _spread(read, w[0]) / float(SCALE * SCALE),
+        "sample variance of {of} over {events}", "{of} squared", "fewer than two values in the window",
+    ),
+    "skew": Aggregation(
+        lambda read, w, _: read("list", "skew", w[0]),
+        "skewness of {of} over {events}", "ratio", "fewer than three values in the window, or all alike",
+    ),
+    "median": Aggregation(
+        lambda read, w, _: read("list", "percentile", w[0]),
+        "median of {of} over {events}", "{of}", "no value in the window",
+    ),
+    "percentile": Aggregation(
+        lambda read, w, _: read("list", "percentile", w[0]),
+        "{at} quantile of {of} over {events}", "{of}", "no value in the window",
+    ),
+    "approx_percentile": Aggregation(
+        lambda read, w, _: read("sketch", "weighted", w[0]),
+        "{at} quantile of {of} over {events}, within 1 %", "{of}", "no value in the window",
+    ),
+    "first": Aggregation(
+        lambda read, w, _: read("head", "item", w[0]), "first {of} of {events}", "{of}", "no value in the window"
+    ),
+    "last": Aggregation(
+        lambda read, w, _: read("tail", "item_back", w[0]), "latest {of} of {events}", "{of}", "no value in the window"
+    ),
+    "first_k": Aggregation(
+        lambda read, w, _: read("head", "item", w[0]),
+        "{of} of {events}, number {rank} from the first", "{of}", "not so many values in the window",
+    ),
+    "last_k": Aggregation(
+        lambda read, w, _: read("tail", "item_back", w[0]),
+        "{of} of {events}, number {rank} from the latest", "{of}", "not so many values in the window",
+    ),
+    "top_k": Aggregation(
+        lambda read, w, _: read("top", "item_back", w[0]),
+        "{of} of {events}, number {rank} from the largest", "{of}", "not so many values in the window",
+    ),
+    "bottom_k": Aggregation(
+        lambda read, w, _: read("bottom", "item", w[0]),
+        "{of} of {events}, number {rank} from the smallest", "{of}", "not so many values in the window",
+    ),
     "distinct": Aggregation(
         lambda read, w, _: _or_zero(read("values", "distinct", w[0])),
         "number of distinct {of} over {events}", "values", "never null",
+    ),
+    "approx_distinct": Aggregation(
+        lambda read, w, _: _or_zero(read("hashes", "distinct_about", w[0])),
+        "number of distinct {of} over {events}, about (exact below 256)", "values", "never null",
     ),
     "active_days": Aggregation(
         lambda read, w, _: _or_zero(read("count", "days", w[0])), "number of days with {events}", "days", "never null"
@@ -131,6 +189,19 @@ AGGREGATIONS: dict[str, Aggregation] = {
     "gap_mean": Aggregation(
         lambda read, w, _: _gap_mean(read, w[0]),
         "mean number of days between days with {events}", "days", "fewer than two such days in the window",
+    ),
+    "gap_max": Aggregation(
+        lambda read, w, _: read("count", "gap_max", w[0]),
+        "most days from one day with {events} to the next", "days", "fewer than two such days in the window",
+    ),
+    "streak_max": Aggregation(
+        lambda read, w, _: _or_zero(read("count", "streak_max", w[0])),
+        "most days in a row with {events}", "days", "never null",
+    ),
+    "regularity": Aggregation(
+        lambda read, w, _: read("count", "regularity", w[0]),
+        "evenness of the gaps between days with {events} (their entropy; 1: all alike)", "ratio",
+        "fewer than three such days in the window",
     ),
     "days_since_last": Aggregation(
         lambda read, *_: _days_since(read, "last"), "days since the latest of {events}", "days", "no such event yet"

@@ -119,7 +119,7 @@ def combined(high: Column, low: Column) -> Column:
     )
 
 
-def refusal(what: str, largest: float, like: Column) -> Column:
+def refusal(what: str, largest: float, like: Column, advice: str = "aggregate a larger unit of it") -> Column:
     """Return a column that ends the query with one line when it is evaluated; ``like`` only gives its type."""
-    said = f"{_REFUSED}features: {what} passes {largest:g}, more than is kept exactly; aggregate a larger unit of it"
+    said = f"{_REFUSED}features: {what} passes {largest:g}, more than is kept exactly; {advice}"
     return F.when(F.raise_error(F.lit(said)).isNull(), like)

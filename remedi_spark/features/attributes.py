@@ -13,11 +13,12 @@ from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.phrases import plain
-from remedi_spark.features.sources import DAY, KNOWN
+from remedi_spark.features.snapshots import END_OF_TIME
+from remedi_spark.features.sources import DAY, KNOWN, UNTIL
 from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from remedi_spark.config.features import Attributes
     from remedi_spark.features.snapshots import Grid
@@ -29,6 +30,8 @@ def join_attributes(rows: DataFrame, attributes: DataFrame, config: Attributes, 
     With a time, the row with the latest time among those with time ≤ t and arrival ≤ t is taken. Static attributes
     have no time at all: it is up to the user that they were true at the earliest snapshot.
     """
+    if config.until is not None:
+        return rows.join(_within(attributes, grid), [OWNER, SNAPSHOT], "left")
     if config.time is not None:
         return rows.join(_as_of(attributes, grid), [OWNER, SNAPSHOT], "left")
     repeated = attributes.groupBy(OWNER).count().filter("count > 1").count()
@@ -65,12 +68,35 @@ def attribute_entries(name: str, config: Attributes, names: Mapping[str, str]) -
     ]  # fmt: skip
 
 
+def _within(attributes: DataFrame, grid: Grid) -> DataFrame:
+    """Return one row for every owner and snapshot within an interval: of those that hold, the one that began last.
+
+    Of several versions of a row, which begin on the same day, the one known last counts, with its own end.
+    """
+    names = [name for name in attributes.columns if name not in (OWNER, DAY, KNOWN, UNTIL)]
+    record = F.struct(F.coalesce(UNTIL, _never()).alias("until"), *_numbered(names))
+    versions = attributes.groupBy(OWNER, DAY, KNOWN).agg(F.max(record).alias("record"))
+    replaced = F.lead(KNOWN).over(Window.partitionBy(OWNER, DAY).orderBy(KNOWN))
+    last = F.date_sub(F.least(F.coalesce(replaced, _never()), F.col("record.until")), 1)
+    held = grid.explode(versions.withColumn("last", last), F.col(KNOWN), F.col("last"))
+    latest = held.groupBy(OWNER, SNAPSHOT).agg(F.max(F.struct(DAY, KNOWN, "record")).alias("latest"))
+    return latest.select(OWNER, SNAPSHOT, *(F.col(f"latest.record.c{i}").alias(name) for i, name in enumerate(names)))
+
+
+def _never() -> Column:
+    return F.to_date(F.lit(END_OF_TIME))
+
+
+def _numbered(names: Iterable[str]) -> list[Column]:
+    return [F.col(quoted(name)).alias(f"c{i}") for i, name in enumerate(names)]
+
+
 def _as_of(attributes: DataFrame, grid: Grid) -> DataFrame:
     """Return one row for every owner and snapshot at which something was known."""
     # Inside, columns are numbered: their names may be anything.
     # Greatest by time, then by arrival, then by value: ties must not depend on the order of the rows.
     names = [name for name in attributes.columns if name not in (OWNER, DAY, KNOWN)]
-    record = F.struct(DAY, KNOWN, *(F.col(quoted(name)).alias(f"c{i}") for i, name in enumerate(names)))
+    record = F.struct(DAY, KNOWN, *_numbered(names))
     known = attributes.groupBy(OWNER, KNOWN).agg(F.max(record).alias("record"))
     history = Window.partitionBy(OWNER).orderBy(KNOWN)
     so_far = history.rowsBetween(Window.unboundedPreceding, Window.currentRow)
@@ -78,7 +104,7 @@ def _as_of(attributes: DataFrame, grid: Grid) -> DataFrame:
         OWNER,
         KNOWN,
         F.max("record").over(so_far).alias("record"),
-        F.coalesce(F.date_sub(F.lead(KNOWN).over(history), 1), F.to_date(F.lit("9999-12-31"))).alias("until"),
+        F.coalesce(F.date_sub(F.lead(KNOWN).over(history), 1), _never()).alias("until"),
     )
     return grid.explode(intervals, F.col(KNOWN), F.col("until")).select(
         OWNER, SNAPSHOT, *(F.col("record")[f"c{i}"].alias(name) for i, name in enumerate(names))

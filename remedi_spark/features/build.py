@@ -42,7 +42,7 @@ from remedi_spark.progress import warn
 from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
     from remedi_spark.config.features import FeaturesConfig
 
@@ -96,7 +96,7 @@ class Blueprint:
     def readings(self) -> tuple[Reading, ...]:
         """All readings, each once."""
         readings = dict.fromkeys(reading for feature in self.features for reading in feature.readings)
-        if self.config.eligibility.active_within_days is not None:
+        if _recent_only(self.config):
             readings |= dict.fromkeys(_latest_event(source) for source in self.events)
         return tuple(readings)
 
@@ -226,7 +226,7 @@ def assemble(
         OWNER,
         SNAPSHOT,
         *(feature.value.alias(feature.entry.name) for feature in blueprint.features),
-        label_value(config.label, grid),
+        label_value(config.label, grid, _newest(blueprint)),
     )
     ratios = {
         name: ratio(*(F.col(quoted(part)).cast("double") for part in r.over)) for name, r in config.ratios.items()
@@ -242,13 +242,22 @@ def assemble(
     return values.select(OWNER, SNAPSHOT, *(F.col(quoted(entry.name)) for entry in blueprint.entries))
 
 
-def _eligible(blueprint: Blueprint, rows: DataFrame) -> DataFrame:
-    within = blueprint.config.eligibility.active_within_days
-    if within is None:
-        return rows
+def _recent_only(config: FeaturesConfig) -> bool:
+    """Whether the day of an owner's latest event decides about its row or its label."""
+    return (config.eligibility.active_within_days or config.label.at_risk_within_days) is not None
+
+
+def _newest(blueprint: Blueprint) -> Column | None:
+    """Return the day of an owner's latest known event, as far as it is read."""
+    if not _recent_only(blueprint.config):
+        return None
     latest = [F.col(_latest_event(source).name) for source in blueprint.events]
-    newest = latest[0] if len(latest) == 1 else F.greatest(*latest)
-    return rows.filter(F.datediff(SNAPSHOT, newest) < within)
+    return latest[0] if len(latest) == 1 else F.greatest(*latest)
+
+
+def _eligible(blueprint: Blueprint, rows: DataFrame) -> DataFrame:
+    within, newest = blueprint.config.eligibility.active_within_days, _newest(blueprint)
+    return rows if within is None or newest is None else rows.filter(F.datediff(SNAPSHOT, newest) < within)
 
 
 def _latest_event(source: str) -> Reading:

@@ -1,8 +1,8 @@
 """Daily partials: one row for every owner, day and day of becoming known.
 
 They are many times fewer than the events, every window of every snapshot and the label are computed from them, and
-they are what an incremental refresh keeps. All values are whole numbers, dates, or the largest and smallest of
-something: they do not depend on the order in which Spark meets the events.
+they are what an incremental refresh keeps. All values are whole numbers, dates, the largest and smallest of
+something, or sorted lists: they do not depend on the order in which Spark meets the events.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER
 from remedi_spark.features.amounts import PARTS, Amount, known_value, part
+from remedi_spark.features.lists import LISTS, list_partial
 from remedi_spark.features.plan import NUMERIC_PARTIALS
 from remedi_spark.features.sources import DAY, KNOWN
 
@@ -40,6 +41,8 @@ def _partials(events: DataFrame, cell: Cell, amounts: Mapping[str, Amount]) -> l
     selected = F.expr(cell.group.where)
     if cell.of is None:
         return [_positive(F.count(F.when(selected, 1))).alias(cell.name)]
+    if cell.partial in LISTS:
+        return [list_partial(events, cell, amounts.get(cell.of)).alias(cell.name)]
     if cell.partial not in NUMERIC_PARTIALS:
         return [_positive(F.count(F.when(selected, known_value(events, cell.of)))).alias(cell.name)]
     found = amounts[cell.of]

@@ -63,12 +63,18 @@ def relabel(rows: DataFrame, days: DataFrame, config: LabelConfig, grid: Grid) -
     return joined.withColumn(LABEL, label_value(config, grid)).select(*map(quoted, rows.columns))
 
 
-def label_value(config: LabelConfig, grid: Grid) -> Column:
-    """Return the label over its total: int 0 / 1, or a double; null where the horizon is not over."""
+def label_value(config: LabelConfig, grid: Grid, newest: Column | None = None) -> Column:
+    """Return the label over its total: int 0 / 1, or a double; null where the horizon is not over.
+
+    ``newest`` is the day of the owner's latest known event, where only owners at risk are negative.
+    """
     parts = [F.coalesce(F.col(name), F.lit(0)) for name in total_columns(config)]
     total = parts[0] if len(parts) == 1 else combined(*parts)
     value = (total >= config.threshold).cast("int") if config.kind == "binary" else total.cast("double")
-    return F.when(grid.is_labelled(), value).alias(LABEL)
+    known = grid.is_labelled()
+    if config.at_risk_within_days is not None and newest is not None:
+        known &= (total >= config.threshold) | (F.datediff(SNAPSHOT, newest) < config.at_risk_within_days)
+    return F.when(known, value).alias(LABEL)
 
 
 def label_entry(config: LabelConfig, selected: LabelEvents) -> Entry:
@@ -82,5 +88,6 @@ def label_entry(config: LabelConfig, selected: LabelEvents) -> Entry:
         source=config.source,
         window=f"day {first} to day {last} after the snapshot",
         unit="0 / 1" if config.kind == "binary" else config.of or "events",
-        null_meaning="the label window is not over",
+        null_meaning="the label window is not over"
+        + ("" if config.at_risk_within_days is None else ", or an owner not at risk without such events"),
     )

@@ -8,19 +8,24 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from remedi_spark.errors import InputError, nearest
-from remedi_spark.features.expressions import as_sql, column, require, slug, sql_literal
-from remedi_spark.features.sources import KNOWN
+from remedi_spark.features.expressions import as_sql, column, numeric, require, slug, sql_literal
+from remedi_spark.features.sources import DAY, KNOWN, MOMENT
 from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from remedi_spark.config.features import FeaturesConfig, Group, LabelConfig
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+DAY_PARTS = ("night", "morning", "afternoon", "evening")
+"""Six hours each, from midnight on."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +125,15 @@ def _resolve(
     where = as_sql(events, _filled(group.where or "true", label.literals))
     column(events, where, f"features.groups.{name}.where")
     words = "all events" if where == "true" else f"events with {where}"
+    if group.calendar is not None:
+        return [_part_group(name, group, where, *part, label) for part in _calendar_parts(group.calendar)]
     if group.each is None:
         which = (f" of {group.source}" if group.source != "events" else "") if where == "true" else f" with {where}"
         return [ResolvedGroup(name, group.source, where, name, words, *_called(group, which, label.literals))]
     require(events, group.each, f"features.groups.{name}.each")
+    if group.edges is not None:
+        numeric(events, group.each, f"features.groups.{name}.each")
+        return [_part_group(name, group, where, *part, label) for part in _ranges(group.each, group.edges)]
     levels = group.levels
     if levels is None:
         known = events.filter(F.col(KNOWN) <= F.lit(first_snapshot)).filter(where)
@@ -137,6 +147,33 @@ def _level_group(name: str, group: Group, where: str, level: str, label: LabelEv
     which = f" with {group.each} {level}"
     nouns = _called(group, which, {**label.literals, "level": level})
     return ResolvedGroup(f"{name}_{slug(level)}", group.source, both, name, f"events{which}", *nouns, level)
+
+
+def _part_group(name: str, group: Group, where: str, part: str, own: str, label: LabelEvents) -> ResolvedGroup:
+    """Return the group of one part of a number's range, of the day or of the week; ``own`` is its condition."""
+    both = own if where == "true" else f"({where}) AND {own}"
+    which = (
+        f" with {group.each} {part}"
+        if group.each
+        else f" on a {part}"
+        if group.calendar == "weekday"
+        else (" at night" if part == "night" else f" in the {part}")
+    )
+    nouns = _called(group, which, {**label.literals, "level": part})
+    return ResolvedGroup(f"{name}_{slug(part)}", group.source, both, name, f"events{which}", *nouns, part)
+
+
+def _ranges(each: str, edges: list[float]) -> list[tuple[str, str]]:
+    """Return the ranges between ascending limits, the lower one of which belongs to the range: words and condition."""
+    value, ends = quoted(each), [f"{edge:g}" for edge in edges]
+    inner = [(f"{a} to {b}", f"{value} >= {a} AND {value} < {b}") for a, b in pairwise(ends)]
+    return [(f"below {ends[0]}", f"{value} < {ends[0]}"), *inner, (f"from {ends[-1]}", f"{value} >= {ends[-1]}")]
+
+
+def _calendar_parts(calendar: str) -> list[tuple[str, str]]:
+    if calendar == "weekday":
+        return [(day, f"weekday({DAY}) = {number}") for number, day in enumerate(WEEKDAYS)]
+    return [(part, f"hour({MOMENT}) >= {6 * i} AND hour({MOMENT}) < {6 * i + 6}") for i, part in enumerate(DAY_PARTS)]
 
 
 def _called(group: Group, which: str, fillings: Mapping[str, str]) -> tuple[str, str]:

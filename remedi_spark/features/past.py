@@ -30,7 +30,7 @@ class Past:
 def out_of_reach(readings: Iterable[Reading], snapshot: dt.date) -> dt.date:
     """Return the last day that no window of the snapshot, nor of a later one, reaches."""
     widest = max((reading.window or 0 for reading in readings if reading.view != "distinct"), default=0)
-    return snapshot - dt.timedelta(days=widest)
+    return snapshot - dt.timedelta(days=min(widest, (snapshot - dt.date.min).days))
 
 
 def in_short(days: DataFrame, readings: Iterable[Reading], before: DataFrame | None = None) -> DataFrame:

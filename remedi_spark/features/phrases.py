@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from remedi_spark.config.measures import EVER_DAYS
+
 VALUE = "{value}"
 """What stands in a phrase for the value."""
 
@@ -60,13 +62,37 @@ _AGGREGATES = {
     "max": Phrase("largest {what}{within}: {value}", "", _NO_VALUE),
     "min": Phrase("smallest {what}{within}: {value}", "", _NO_VALUE),
     "std": Phrase("standard deviation of {what}{within}: {value}", "", "fewer than two {many} with {of}{within}"),
+    "variance": Phrase("variance of {what}{within}: {value}", "", "fewer than two {many} with {of}{within}"),
+    "skew": Phrase("skewness of {what}{within}: {value}", "", "fewer than three different {many} by {of}{within}"),
+    "median": Phrase("median {what}{within}: {value}", "", _NO_VALUE),
+    "percentile": Phrase("{share} of {what}{within} are at most {value}", "", _NO_VALUE),
+    "approx_percentile": Phrase("{share} of {what}{within} are at most about {value}", "", _NO_VALUE),
+    "first": Phrase("first {what}{within}: {value}", "", _NO_VALUE),
+    "last": Phrase("latest {what}{within}: {value}", "", _NO_VALUE),
+    "first_k": Phrase("{ranked}first {what}{within}: {value}", "", "no {ranked}first {what}{within}"),
+    "last_k": Phrase("{ranked}latest {what}{within}: {value}", "", "no {ranked}latest {what}{within}"),
+    "top_k": Phrase("{ranked}largest {what}{within}: {value}", "", "no {ranked}largest {what}{within}"),
+    "bottom_k": Phrase("{ranked}smallest {what}{within}: {value}", "", "no {ranked}smallest {what}{within}"),
     "distinct": Phrase("number of different {what}{within}: {value}", "", ""),
+    "approx_distinct": Phrase("number of different {what}{within}: about {value}", "", ""),
     "active_days": Phrase("{value} days with {many}{within}", "{value} day with {many}{within}", "", "days"),
     "gap_mean": Phrase(
         "{value} days on average between days with {many}{within}",
         "{value} day on average between days with {many}{within}",
         "fewer than two days with {many}{within}",
         "days",
+    ),
+    "gap_max": Phrase(
+        "{value} days at most between days with {many}{within}",
+        "{value} day at most between days with {many}{within}",
+        "fewer than two days with {many}{within}",
+        "days",
+    ),
+    "streak_max": Phrase(
+        "{value} days in a row with {many}{within}", "{value} day in a row with {many}{within}", "", "days"
+    ),
+    "regularity": Phrase(
+        "evenness of days with {many}{within}: {value}", "", "fewer than three days with {many}{within}"
     ),
     "days_since_last": Phrase(
         "{value} days since the last {one}", "{value} day since the last {one}", "no {one} known yet", "days"
@@ -81,8 +107,11 @@ _AGGREGATES = {
 }
 
 
+_ORDINALS = {1.0: "", 2.0: "second ", 3.0: "third "}
+
+
 def aggregated(
-    aggregate: str, nouns: tuple[str, str], of: str | None, windows: tuple[int, ...], whole: str = ""
+    aggregate: str, nouns: tuple[str, str], of: str | None, windows: tuple[int, ...], whole: str = "", number: float = 1
 ) -> Phrase:
     """Return the phrase of an aggregate of events.
 
@@ -92,11 +121,13 @@ def aggregated(
         of: what is aggregated of an event, in words; None: events are counted.
         windows: in days, the shortest first; empty: all known history.
         whole: the events that a share is taken of, in words.
+        number: which quantile, or which place among the first, latest, largest or smallest.
     """
     nouns, of, whole = (as_text(nouns[0]), as_text(nouns[1])), of and as_text(of), as_text(whole)
     words = {
         "value": VALUE, "one": nouns[0], "many": nouns[1], "of": of or "", "what": _of(of, nouns[1]),
-        "whole": _of(of, whole), "within": f" in the last {_days(windows[0])}" if windows else "",
+        "whole": _of(of, whole), "within": _within(windows),
+        "share": f"{100 * number:g} %", "ranked": _ORDINALS.get(number, f"{number:g}th "),
         "long": windows[-1] if windows else "",
     }  # fmt: skip
     pattern = _AGGREGATES[aggregate]
@@ -107,6 +138,12 @@ def aggregated(
 
 def _of(of: str | None, events: str) -> str:
     return f"{of} of {events}" if of else events
+
+
+def _within(windows: tuple[int, ...]) -> str:
+    if not windows:
+        return ""
+    return " in all known history" if windows[0] == EVER_DAYS else f" in the last {_days(windows[0])}"
 
 
 def _days(window: int) -> str:

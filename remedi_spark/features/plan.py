@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from remedi_spark.config.features import EVER
+from remedi_spark.config.measures import EVER, EVER_DAYS, OF_NUMBERS, RANKED, window_name
 from remedi_spark.errors import InputError
 from remedi_spark.features.aggregations import AGGREGATIONS, Partial, View
 from remedi_spark.features.amounts import PARTS, SQUARE_PARTS
@@ -22,10 +22,13 @@ from remedi_spark.features.phrases import aggregated
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from remedi_spark.config.features import FeaturesConfig, Measure
+    from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.config.measures import Measure
     from remedi_spark.features.levels import ResolvedGroup
 
-NUMERIC_PARTIALS = ("sum", "squares", "max", "min")
+NUMERIC_PARTIALS = ("sum", "squares", "max", "min", "list", "sketch", "top", "bottom", "head", "tail")
+NUMBERED = ("percentile", "weighted", "item", "item_back")
+"""Views that need a number."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,19 @@ class Cell:
     group: ResolvedGroup
     partial: Partial
     of: str | None
+    keep: int | None = None
+    """Values that a list keeps of a day."""
 
     @property
     def name(self) -> str:
         """Column of the cell in the daily table."""
+        kept = self.partial + ("" if self.keep is None else f"_{self.keep}")
         if self.of is None:
-            return f"{word(self.group.name)}__{self.partial}"
+            return f"{word(self.group.name)}__{kept}"
         # Different expressions may have the same slug.
         plain = re.fullmatch(r"[a-z][a-z0-9_]*", self.of)
         mark = "" if plain else f"_{zlib.crc32(self.of.encode()):08x}"
-        return f"{word(self.group.name)}__{self.partial}__{slug(self.of)}{mark}"
+        return f"{word(self.group.name)}__{kept}__{slug(self.of)}{mark}"
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -60,11 +66,14 @@ class Reading:
     cell: Cell
     view: View
     window: int | None
+    number: float | None = None
+    """What the view needs to know: which quantile, or which place."""
 
     @property
     def name(self) -> str:
         """Column of the reading in the table of snapshots."""
-        return f"{self.cell.name}__{self.view}" + ("" if self.window is None else f"__{self.window}")
+        ends = [f"__{end:g}" for end in (self.number, self.window) if end is not None]
+        return "".join([f"{self.cell.name}__{self.view}", *ends]).replace(".", "_")
 
 
 @dataclass(frozen=True)
@@ -95,9 +104,10 @@ def plan_features(
     groups = tuple(groups)
     plain = {group.name: group for group in groups}
     return tuple(
-        _feature(group, name, measure, windows, plain[measure.within] if measure.within else None)
+        _feature(group, name, measure, windows, plain[measure.within] if measure.within else None, rank)
         for group in groups
         for name, measure in config.groups[group.declared].measures.items()
+        for rank in range(1, (measure.k or 1) + 1)
         for windows in _windows(config, group, measure)
     )
 
@@ -105,10 +115,10 @@ def plan_features(
 def _check(measure: Measure, events: DataFrame, where: str) -> None:
     if measure.of is None:
         return
-    if measure.aggregate in ("count", "distinct", *EVER, "active_days", "gap_mean"):
-        expression_type(events, measure.of, f"{where}.of")
-    else:
+    if measure.aggregate in (*OF_NUMBERS, "share", "trend"):
         numeric(events, measure.of, f"{where}.of")
+    else:
+        expression_type(events, measure.of, f"{where}.of")
 
 
 def _windows(config: FeaturesConfig, group: ResolvedGroup, measure: Measure) -> Iterator[tuple[int, ...]]:
@@ -122,15 +132,23 @@ def _windows(config: FeaturesConfig, group: ResolvedGroup, measure: Measure) -> 
 
 
 def _feature(
-    group: ResolvedGroup, name: str, measure: Measure, windows: tuple[int, ...], hundred: ResolvedGroup | None
+    group: ResolvedGroup,
+    name: str,
+    measure: Measure,
+    windows: tuple[int, ...],
+    hundred: ResolvedGroup | None,
+    rank: int,
 ) -> Feature:
     aggregation = AGGREGATIONS[measure.aggregate]
+    number = measure.at if measure.at is not None else 0.5 if measure.aggregate == "median" else float(rank)
     readings: list[Reading] = []
 
     def read(
         partial: Partial, view: View, window: int | None, *, whole: bool = False, part: str | None = None
     ) -> Column:
-        reading = Reading(Cell(hundred if whole and hundred else group, partial, measure.of), view, window)
+        keep = measure.k or 1 if partial in ("head", "tail", "top", "bottom") else None
+        cell = Cell(hundred if whole and hundred else group, partial, measure.of, keep)
+        reading = Reading(cell, view, window, number if view in NUMBERED else None)
         readings.append(reading)
         return F.col(reading.name if part is None else part_name(reading.name, part))
 
@@ -140,12 +158,15 @@ def _feature(
         "events": group.meaning,
         "total": f"sum of {measure.of}" if measure.of else "number",
         "whole": hundred.meaning if hundred else "",
+        "at": f"{measure.at or 0:g}",
+        "rank": str(rank),
     }
+    ends = ([str(rank)] if measure.aggregate in RANKED else []) + ["_over_".join(map(window_name, windows))]
     entry = Entry(
-        name="_".join(filter(None, [group.name, name, "_over_".join(f"{window}d" for window in windows)])),
+        name="_".join(filter(None, [group.name, name, *ends])),
         meaning=aggregation.meaning.format(**words),
         source=group.source,
-        window=" over ".join(f"{window} days" for window in windows) or None,
+        window=None if EVER_DAYS in windows else " over ".join(f"{days} days" for days in windows) or None,
         unit=aggregation.unit.format(**words),
         null_meaning=aggregation.null.format(**words),
         said=aggregated(
@@ -154,6 +175,7 @@ def _feature(
             measure.called or measure.of,
             windows,
             hundred.many if hundred else "",
+            number,
         ),
     )
     return Feature(entry, value, tuple(dict.fromkeys(readings)))

@@ -21,7 +21,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.features.expressions import column, require
 from remedi_spark.features.ids import beyond_digits, id_text
 from remedi_spark.features.sources import DAY, KNOWN, dated
-from remedi_spark.features.times import WITH_OFFSET, months_in
+from remedi_spark.features.times import WITH_OFFSET, day_of, months_in
 from remedi_spark.spark.names import quoted
 from remedi_spark.spark.schemas import data_type
 
@@ -96,6 +96,7 @@ def checked(
             conditions["event time in the future"] = is_future(today)
     else:
         rows = frame
+        conditions |= _ends_too_early(frame, table, where)
     conditions |= _row_promises(frame, table.contract, f"{where}.contract")
     for number, (name, reference) in enumerate(table.contract.references.items()):
         require(frame, name, f"{where}.contract.references")
@@ -204,6 +205,13 @@ def quarantined(judged_rows: DataFrame, columns: list[str], name: str, run: str)
 def is_future(today: dt.date) -> Column:
     """Whether the event's day lies more than a day (for time zones) after today."""
     return F.coalesce(F.col(DAY) > F.lit(today + dt.timedelta(days=1)), F.lit(False))
+
+
+def _ends_too_early(frame: DataFrame, table: Attributes, where: str) -> dict[str, Column]:
+    if table.time is None or table.until is None:
+        return {}
+    begin, end = (day_of(frame, name, table.time_zone, table.months, where) for name in (table.time, table.until))
+    return {f"{table.until} before {table.time}": F.coalesce(end < begin, F.lit(False))}
 
 
 def _row_promises(frame: DataFrame, contract: Contract, where: str) -> dict[str, Column]:

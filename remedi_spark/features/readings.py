@@ -25,6 +25,7 @@ from remedi_spark.features.accumulate import (
     totals,
 )
 from remedi_spark.features.aggregations import View
+from remedi_spark.features.ordered import ORDERED, Items, Stretches, sorted_items
 from remedi_spark.features.sources import DAY, KNOWN
 
 STRETCHES = "__stretches"
@@ -44,11 +45,19 @@ class Want:
     column: str
     view: View
     window: int
+    number: float = 0.0
+    """For views that need one: which quantile, which place."""
 
     @property
     def type(self) -> pa.DataType:
         """Arrow type of the reading."""
-        return pa.date32() if self.view in DATES else pa.float64() if self.view in NUMBERS else pa.int64()
+        return (
+            pa.date32()
+            if self.view in DATES
+            else pa.float64()
+            if self.view in NUMBERS or self.view in ORDERED
+            else pa.int64()
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,10 @@ class Reader:
         found: dict[str, pa.Array] = {}
         for column, wants in by_cell.items():
             cell = _Values(chunk, int(column)) if wants[0].view == "distinct" else _Cell(chunk, column)
-            found |= {want.name: cell.read(want).take(where, want.type) for want in wants}
+            found |= {w.name: cell.read(w).take(where, w.type) for w in wants if w.view not in ORDERED}
+            ordered = [want for want in wants if want.view in ORDERED]
+            if ordered and isinstance(cell, _Cell):
+                found |= {name: one.take(where, pa.float64()) for name, one in cell.read_ordered(ordered).items()}
         columns |= {want.name: found[want.name] for want in self.wants}
         if self.label is not None:
             for name in self.label.columns:
@@ -169,11 +181,14 @@ class _Cell:
     def __init__(self, chunk: _Chunk, column: str) -> None:
         self.chunk, self.column = chunk, column
         held = chunk.table[column].combine_chunks()
-        self.some = np.flatnonzero(held.is_valid())
-        self.values = held.drop_null().to_numpy(zero_copy_only=False)
+        self.some, self.held = np.flatnonzero(held.is_valid()), held.drop_null()
         self.rows = chunk.rows.pick(self.some)
         self.day = chunk.day[self.some]
         self.ones = np.ones(len(self.some), dtype=np.int64)
+
+    @cached_property
+    def values(self) -> Values:
+        return _numpy(self.held)
 
     @cached_property
     def begun(self) -> Values:
@@ -205,6 +220,34 @@ class _Cell:
             return _Found(extremes(self.rows, high, self.day, largest=largest, nothing=empty), nothing)
         empty = np.asarray(-np.inf if largest else np.nan)
         return _Found(extremes(self.rows, high, self.values, largest=largest, nothing=empty), nothing)
+
+    def read_ordered(self, wants: list[Want]) -> dict[str, _Found]:
+        """Read what needs the items themselves, by name: snapshot after snapshot, all that reads the same at once."""
+        items, shape = self.items(wants[0].view == "item_back"), (self.rows.owners, self.rows.snapshots)
+        found = {want.name: np.full(shape, np.nan) for want in wants}
+        for window in {want.window for want in wants}:
+            high = self.chunk.first_after(items.day + window - 1)
+            own = [want for want in wants if want.window == window]
+            for snapshot in range(self.rows.snapshots):
+                seen: Stretches = items.at(snapshot, high)
+                for want in own:
+                    found[want.name][:, snapshot] = ORDERED[want.view](seen, want.number)
+        return {name: _Found(values, np.isnan(values)) for name, values in found.items()}
+
+    def items(self, backwards: bool) -> Items:
+        """Return the days of the cell, or the elements of its lists, in their order."""
+        if not pa.types.is_list(self.held.type):
+            rows, day = self.rows.pick(self.reports), self.day[self.reports]
+            return sorted_items(rows, day, day, self.ones[self.reports], (day,))
+        inside = pc.list_flatten(self.held)
+        parent = pc.list_parent_indices(self.held).to_numpy()
+        rows, day = self.rows.pick(parent), self.day[parent]
+        parts = {"value": _numpy(inside)}
+        if pa.types.is_struct(inside.type):
+            parts = {inside.type.field(i).name: _numpy(inside.field(i)) for i in range(inside.type.num_fields)}
+        weights = parts.get("n", np.ones(len(rows.owner), dtype=np.int64))
+        keys = [parts[name] for name in ("value", "at") if name in parts]
+        return sorted_items(rows, day, parts["value"], weights, tuple(-key if backwards else key for key in keys))
 
     def _history(self, want: Want) -> _Found:
         largest = want.view == "last"
@@ -241,6 +284,10 @@ def _require_room(rows: Rows, values: Values, column: str) -> None:
     """Refuse totals that could pass 64 bits: numpy would go on below zero."""
     if not fits(rows, values):
         raise InputError(f"features: the total of {column} passes 64 bits; aggregate a larger unit of it")
+
+
+def _numpy(column: pa.Array) -> Values:
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def _dates(column: pa.Array) -> Ints:

@@ -119,6 +119,8 @@ def snapshot_work(grid: Grid, label: LabelConfig, state: State, touched: Touched
         if (day in labelled) != (day in grid.labelled_days)
         or (day in grid.labelled_days and _label_sees(day, label, days))
     }
+    if label.at_risk_within_days is not None:  # who was at risk is known where features are computed
+        build, relabel = build | relabel, set()
     ordered = (tuple(sorted(days)) for days in (build, relabel, stored - set(grid.days)))
     return SnapshotWork(*ordered)
 

@@ -14,8 +14,9 @@ from remedi_spark.columns import OWNER
 from remedi_spark.errors import InputError
 from remedi_spark.features.expressions import column, require
 from remedi_spark.features.ids import id_family, id_text
+from remedi_spark.features.nested import check_json, with_nested
 from remedi_spark.features.reading import text_keys
-from remedi_spark.features.times import day_of
+from remedi_spark.features.times import day_of, moment_of
 from remedi_spark.spark.names import quoted
 from remedi_spark.storage.tables import read_table
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 DAY = "__day"
 """Day of the event, in the session's time zone."""
+UNTIL = "__until"
+"""First day on which an attribute no longer holds; null: it holds."""
+MOMENT = "__at"
+"""Timestamp of the event; midnight of its day where its time is a day."""
 KNOWN = "__known"
 """Day from which the event is known: the later of its own day and the day it arrived."""
 
@@ -56,11 +61,14 @@ def package_file(resource: str, where: str) -> Path:
 
 def read_source(spark: SparkSession, source: Source, where: str, as_text: Collection[str] = ()) -> DataFrame:
     """Read an event log with its dimension columns joined and its filter applied."""
-    return enrich(spark, read_location(spark, source, where, as_text), source, where)
+    frame = read_location(spark, source, where, as_text)
+    check_json(frame, source, where)
+    return enrich(spark, frame, source, where)
 
 
 def enrich(spark: SparkSession, frame: DataFrame, source: Source, where: str) -> DataFrame:
-    """Join the dimension columns to rows of an event log and apply its filter."""
+    """Add nested and dimension columns to rows of an event log, and apply its filter."""
+    frame = with_nested(frame, source, where)
     for name, join in source.joins.items():
         at = f"{where}.joins.{name}"
         frame = join_dimension(frame, read_location(spark, join, at, text_keys(join, frame)), join, at)
@@ -88,13 +96,14 @@ def join_dimension(events: DataFrame, dimension: DataFrame, join: Join, where: s
 
 
 def as_events(frame: DataFrame, source: Source, entity: str, where: str) -> DataFrame:
-    """Return the source's columns with ``owner_id`` (string), :data:`DAY` and :data:`KNOWN` (dates) added.
+    """Return the source's columns with ``owner_id`` (string), :data:`DAY`, :data:`KNOWN` (dates), :data:`MOMENT`.
 
     Rows whose owner or event time is null (or no date) are left out: ``contract.py`` quarantines them.
     """
     key = source.key or entity
     require(frame, key, f"{where}.key")
-    owned = dated(frame, source, where).withColumn(OWNER, id_text(frame, key))
+    moment = moment_of(frame, source.event_time, source.time_zone, F.col(DAY))
+    owned = dated(frame, source, where).withColumns({OWNER: id_text(frame, key), MOMENT: moment})
     return owned.filter(F.col(OWNER).isNotNull() & F.col(DAY).isNotNull())
 
 
@@ -121,6 +130,8 @@ def as_attributes(frame: DataFrame, config: Attributes, entity: str, where: str)
         if config.arrival_time is not None:
             late = day_of(frame, config.arrival_time, config.time_zone, config.months, f"{where}.arrival_time")
         picked += [day.alias(DAY), F.greatest(day, late).alias(KNOWN)]
+    if config.until is not None:
+        picked.append(day_of(frame, config.until, config.time_zone, config.months, f"{where}.until").alias(UNTIL))
     rows = frame.select(*picked).filter(F.col(OWNER).isNotNull())
     return rows if config.time is None else rows.filter(F.col(DAY).isNotNull())
 

@@ -60,6 +60,28 @@ def day_of(frame: DataFrame, name: str, zone: str | None, months: str | None, wh
     return F.when(day.between(F.to_date(F.lit("0001-01-01")), F.to_date(F.lit("9999-12-31"))), day)
 
 
+def moment_of(frame: DataFrame, name: str, zone: str | None, day: Column) -> Column:
+    """Return the timestamp of a time whose ``day`` is known: midnight where the time is no more than a day."""
+    found, value = frame.schema[name].dataType, quoted(name)
+    if isinstance(found, T.DateType):
+        return day.cast("timestamp")
+    if isinstance(found, T.TimestampType):
+        moment = F.col(value)
+    elif isinstance(found, T.TimestampNTZType):
+        moment = _at_home(value, zone)
+    elif isinstance(found, T.NumericType):
+        moment = _moment_of_number(f"CAST({value} AS BIGINT)")
+    else:
+        iso = _iso(value)
+        number = _moment_of_number(f"try_cast({value} AS BIGINT)")
+        zoned, plain = F.expr(f"try_cast({iso} AS timestamp)"), _at_home(f"try_cast({iso} AS timestamp_ntz)", zone)
+        moment = (
+            F.when(F.col(value).rlike(_DIGITS), number).when(F.col(value).rlike(WITH_OFFSET), zoned).otherwise(plain)
+        )
+    # A date as a number, or a month: the moment that its digits would be is another one.
+    return F.when(F.to_date(moment) == day, moment).otherwise(day.cast("timestamp"))
+
+
 def months_in(frame: DataFrame, name: str) -> Column:
     """Whether a time is a month (``202401``, ``2024-01``)."""
     found = frame.schema[name].dataType
@@ -89,6 +111,16 @@ def _day_of_number(value: str) -> Column:
     )
 
 
+def _moment_of_number(value: str) -> Column:
+    size = f"abs({value})"
+    return F.expr(
+        f"CASE WHEN {size} BETWEEN 100000000 AND 99999999999 THEN timestamp_seconds({value})"
+        f" WHEN {size} BETWEEN 100000000000 AND 99999999999999 THEN timestamp_millis({value})"
+        f" WHEN {size} BETWEEN 100000000000000 AND 99999999999999999 THEN timestamp_micros({value})"
+        f" WHEN {size} > 99999999999999999 THEN timestamp_micros({value} div 1000) END"
+    )
+
+
 def _month_of_number(name: str, found: T.DataType) -> Column:
     value = F.col(quoted(name))
     whole = value if _whole(found) else F.when(value == F.floor(value), value)
@@ -108,9 +140,7 @@ def _first_of(digits: Column) -> Column:
 
 
 def _day_of_text(value: str, zone: str | None) -> Column:
-    iso = value
-    for pattern, replacement in _FORMS:
-        iso = f"regexp_replace({iso}, {sql_literal(pattern)}, {sql_literal(replacement)})"
+    iso = _iso(value)
     plain = f"try_cast({iso} AS {'date' if zone is None else 'timestamp_ntz'})"
     zoned = f"CAST(try_cast({iso} AS timestamp) AS date)"
     number = f"try_cast(regexp_replace(trim({value}), {sql_literal('[.]0*$')}, '') AS BIGINT)"
@@ -122,6 +152,18 @@ def _day_of_text(value: str, zone: str | None) -> Column:
         .when(text.rlike(WITH_OFFSET), F.expr(zoned))
         .otherwise(_moved(plain, zone))
     )
+
+
+def _iso(value: str) -> str:
+    for pattern, replacement in _FORMS:
+        value = f"regexp_replace({value}, {sql_literal(pattern)}, {sql_literal(replacement)})"
+    return value
+
+
+def _at_home(value: str, zone: str | None) -> Column:
+    """Return a time without a zone as a timestamp."""
+    moved = value if zone is None else f"convert_timezone({sql_literal(zone)}, current_timezone(), {value})"
+    return F.expr(f"CAST({moved} AS timestamp)")
 
 
 def _moved(value: str, zone: str | None) -> Column:

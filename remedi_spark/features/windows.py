@@ -137,4 +137,4 @@ def _wants(reading: Reading, numbers: Mapping[Cell, int]) -> list[Want]:
         return [
             Want(name, column, reading.view, window) for name, column in zip(names, reading.cell.parts, strict=True)
         ]
-    return [Want(reading.name, reading.cell.name, reading.view, window)]
+    return [Want(reading.name, reading.cell.name, reading.view, window, reading.number or 0.0)]

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from remedi_spark.config.features import EVER, Aggregate
+from remedi_spark.config.measures import EVER, EVER_DAYS, QUANTILES, RANKED, Aggregate
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.phrases import aggregated
 
@@ -19,6 +19,36 @@ SENTENCES = {
     "min": (f"smallest seconds of visits {WEEKS}: 3", None, f"no seconds of visits {WEEKS}"),
     "std": (
         f"standard deviation of seconds of visits {WEEKS}: 3", None, f"fewer than two visits with seconds {WEEKS}"
+    ),
+    "variance": (f"variance of seconds of visits {WEEKS}: 3", None, f"fewer than two visits with seconds {WEEKS}"),
+    "skew": (
+        f"skewness of seconds of visits {WEEKS}: 3", None, f"fewer than three different visits by seconds {WEEKS}"
+    ),
+    "median": (f"median seconds of visits {WEEKS}: 3", None, f"no seconds of visits {WEEKS}"),
+    "percentile": (f"90 % of seconds of visits {WEEKS} are at most 3", None, f"no seconds of visits {WEEKS}"),
+    "approx_percentile": (
+        f"90 % of seconds of visits {WEEKS} are at most about 3", None, f"no seconds of visits {WEEKS}"
+    ),
+    "first": (f"first seconds of visits {WEEKS}: 3", None, f"no seconds of visits {WEEKS}"),
+    "last": (f"latest seconds of visits {WEEKS}: 3", None, f"no seconds of visits {WEEKS}"),
+    "first_k": (f"second first seconds of visits {WEEKS}: 3", None, f"no second first seconds of visits {WEEKS}"),
+    "last_k": (f"second latest seconds of visits {WEEKS}: 3", None, f"no second latest seconds of visits {WEEKS}"),
+    "top_k": (f"second largest seconds of visits {WEEKS}: 3", None, f"no second largest seconds of visits {WEEKS}"),
+    "bottom_k": (
+        f"second smallest seconds of visits {WEEKS}: 3", None, f"no second smallest seconds of visits {WEEKS}"
+    ),
+    "approx_distinct": (
+        f"number of different seconds of visits {WEEKS}: about 3", None, f"seconds of visits {WEEKS}: not known"
+    ),
+    "gap_max": (
+        f"3 days at most between days with visits {WEEKS}", f"1 day at most between days with visits {WEEKS}",
+        f"fewer than two days with visits {WEEKS}",
+    ),
+    "streak_max": (
+        f"3 days in a row with visits {WEEKS}", f"1 day in a row with visits {WEEKS}", f"visits {WEEKS}: not known"
+    ),
+    "regularity": (
+        f"evenness of days with visits {WEEKS}: 3", None, f"fewer than three days with visits {WEEKS}"
     ),
     "distinct": (f"number of different seconds of visits {WEEKS}: 3", None, f"seconds of visits {WEEKS}: not known"),
     "active_days": (f"3 days with visits {WEEKS}", f"1 day with visits {WEEKS}", f"visits {WEEKS}: not known"),
@@ -40,7 +70,8 @@ def test_every_aggregate_is_said(aggregate: str) -> None:
     many, one, none = SENTENCES[aggregate]
     windows = () if aggregate in EVER else (7, 28) if aggregate == "trend" else (28,)
     of = "seconds" if "seconds" in many else None
-    phrase = aggregated(aggregate, ("visit", "visits"), of, windows, "calls")
+    number = 0.9 if aggregate in QUANTILES else 2 if aggregate in RANKED else 1
+    phrase = aggregated(aggregate, ("visit", "visits"), of, windows, "calls", number)
     said = phrase.sentence("3"), phrase.sentence("1"), phrase.sentence(None)
     assert said == (many, one or many.replace("3", "1"), none)
 
@@ -64,3 +95,8 @@ def test_a_line_of_the_dictionary_without_a_sentence_is_said_by_its_words() -> N
     assert gap.sentence(None) == "largest gap within 60 days: not known (fewer than two visits)"
     assert gap.usual("3") == "usual: 3 days"
     assert Entry("r", "a over b", "ratio", None, "ratio", "b is 0").phrase.sentence("2.5") == "a over b: 2.5"
+
+
+def test_all_known_history_is_no_number_of_days() -> None:
+    ever = aggregated("count", ("visit", "visits"), None, (EVER_DAYS,))
+    assert ever.sentence("3") == "3 visits in all known history"

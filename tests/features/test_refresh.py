@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from more_aggregates import MORE
 from naive_features import TREE, make_events
 from pyspark.sql import functions as F
 
@@ -30,7 +31,8 @@ pytestmark = pytest.mark.slow
 TODAY = dt.date(2024, 6, 30)
 
 
-def declared(path: Path, **over: Any) -> FeaturesConfig:
+def declared(path: Path, *, every: bool = False, **over: Any) -> FeaturesConfig:
+    """Return a declaration of some aggregations, or of every one."""
     measures = {
         name: measure | ({} if name in ("last", "first") else {"windows": [30]})
         for name, measure in TREE["groups"]["total"]["measures"].items()
@@ -38,7 +40,7 @@ def declared(path: Path, **over: Any) -> FeaturesConfig:
     }
     tree = TREE | {
         "sources": {"events": TREE["sources"]["events"] | {"path": str(path)}},
-        "groups": {"total": {"source": "events", "measures": measures}},
+        "groups": {"total": {"source": "events", "measures": measures}} | (MORE if every else {}),
         "snapshots": TREE["snapshots"] | {"end": None, "data_end": None},
     }
     return FeaturesConfig.model_validate(merge(tree, over))
@@ -87,7 +89,7 @@ def test_random_late_arrivals_and_a_crash(spark: SparkSession, tmp_path: Path, m
     def append(batch: pd.DataFrame) -> None:
         spark.createDataFrame(batch).write.format("delta").mode("append").save(str(source))
 
-    tables, config = Tables(spark, str(tmp_path / "run")), declared(source)
+    tables, config = Tables(spark, str(tmp_path / "run")), declared(source, every=True)
     append(batches[0])
     features.run(tables, config, today=TODAY)
     before = files_by_snapshot(tables)
@@ -128,7 +130,7 @@ def test_deletes_and_updates_through_the_change_data_feed(spark: SparkSession, t
     source = tmp_path / "events"
     writer = spark.createDataFrame(make_events()).write.format("delta")
     writer.option("delta.enableChangeDataFeed", "true").save(str(source))
-    tables, config = Tables(spark, str(tmp_path / "run")), declared(source)
+    tables, config = Tables(spark, str(tmp_path / "run")), declared(source, label={"at_risk_within_days": 9})
     features.run(tables, config, today=TODAY)
     first = result(tables)
     spark.sql(f"DELETE FROM delta.`{source}` WHERE owner = 3 AND at >= '2024-04-01' AND kind <> 'd'")
