@@ -76,8 +76,8 @@ def _margins(spark: Any, bundle: Path, table: str, models: Path) -> pd.DataFrame
 def test_scores_of_sampled_models_are_at_the_true_prior(sampled: Path, spark: Any) -> None:
     margins = _margins(spark, sampled, "oof_predictions", sampled / "work")
     train = margins[margins["part"] == "train"]
-    about = ModelStore(sampled / "work" / "evaluation").load("training")
-    assert about["rows"] == pytest.approx(2250, abs=100)  # a quarter of the owners is held out by hash
+    about = ModelStore(sampled / "work").load("training")
+    assert about["rows"] == 3000
     assert len(train) == about["used"] == pytest.approx(540, abs=60)
     prior = np.average(train["label"], weights=train["weight"])
     assert prior == pytest.approx(about["prior"], rel=0.15), "the weights stand for all rows"
