@@ -36,17 +36,18 @@ def score_bin(score: Column, per_octave: int) -> Column:
     return F.when(score > 0, place).when(score < 0, -place).otherwise(F.lit(0).cast("long"))
 
 
-def count_scores(rows: DataFrame, keys: list[str], per_octave: int) -> DataFrame:
+def count_scores(rows: DataFrame, keys: list[str], per_octave: int, *more: Column) -> DataFrame:
     """Return by key and ``bin``: ``rows``, ``positives``, and ``score``, the mean of the bin.
 
     Args:
         rows: ``label``, ``score`` and the keys.
         keys: columns beside the bin.
         per_octave: bins an octave.
+        more: further aggregates of a bin.
     """
     binned = rows.withColumn("bin", score_bin(F.col("score"), per_octave))
     sums = (F.count("*").alias("rows"), F.sum(LABEL).alias("positives"), F.avg("score").alias("score"))
-    return binned.groupBy(*keys, "bin").agg(*sums)
+    return binned.groupBy(*keys, "bin").agg(*sums, *more)
 
 
 def count_for_intervals(rows: DataFrame, keys: list[str], owner: Column) -> DataFrame:

@@ -52,26 +52,27 @@ class Shares:
         """Return the share of rare rows among those that are taken, from that among all rows."""
         return prior * self.rare / (prior * self.rare + (1 - prior) * self.others)
 
-    def draw(self, rows: DataFrame, rare: Column, seed: int, *, key: str = OWNER) -> DataFrame:
+    def draw(self, rows: DataFrame, rare: Column, seed: int, *, key: str = OWNER, label: str = LABEL) -> DataFrame:
         """Return the rows that are taken, with weights that stand for all; all rows of an owner with the same luck.
 
         Args:
-            rows: ``label`` (null where unknown), ``weight`` and the key.
+            rows: the label (null where unknown), ``weight`` and the key.
             rare: which rows are rare; null counts as not.
             seed: of the draw.
             key: column whose value decides, and nothing else: partitions change nothing.
+            label: column of the label.
         """
         if self.every:
             return rows
-        share = self._share(rare)
+        share = self._share(rare, label)
         return rows.where(uniform(key, seed) < share).withColumn(WEIGHT, F.col(WEIGHT) / share)
 
     def as_drawn(self, rare: Column) -> Column:
         """Return the weight that a row had before it was to stand for others."""
-        return F.col(WEIGHT) if self.every else F.col(WEIGHT) * self._share(rare)
+        return F.col(WEIGHT) if self.every else F.col(WEIGHT) * self._share(rare, LABEL)
 
-    def _share(self, rare: Column) -> Column:
-        others = F.when(F.col(LABEL).isNull(), F.lit(self.unlabelled)).otherwise(F.lit(self.others))
+    def _share(self, rare: Column, label: str) -> Column:
+        others = F.when(F.col(label).isNull(), F.lit(self.unlabelled)).otherwise(F.lit(self.others))
         return F.when(rare, F.lit(self.rare)).otherwise(others)
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def at_most(train: DataFrame, limit: int, *, rows: int, positives: int, label: s
         return train
     shares = Shares.of(limit, rare=positives, others=rows - positives)
     rare = F.col(label) > 0 if positives else F.lit(False)
-    return shares.draw(train, rare, 0, key=ROW_HASH)
+    return shares.draw(train, rare, 0, key=ROW_HASH, label=label)
 
 
 def _share(taken: int, rows: int) -> float:

@@ -49,11 +49,14 @@ def test_metrics_curves_and_intervals(frame: Any) -> None:
     for name, one in exact.items():
         other = counted[name]
         for metric, value in one.metrics.items():
+            if value is None:
+                assert other.metrics[metric] is None
+                continue
             # Lift is a ratio, of ten here.
             assert other.metrics[metric] == pytest.approx(value, abs=WITHIN, rel=WITHIN, nan_ok=True), (name, metric)
         assert one.gains is not None and other.gains is not None
-        # A point may fall inside of a bin that has a positive: one of 900 here.
-        np.testing.assert_allclose(other.gains.recall, one.gains.recall, atol=1e-3)
+        # A point may fall inside of a bin that has positives: each is one of 900 here.
+        np.testing.assert_allclose(other.gains.recall, one.gains.recall, atol=2e-3)
         assert len(other.reliability) == len(one.reliability)
         for mine, theirs in zip(one.reliability, other.reliability, strict=True):
             assert theirs.rows == pytest.approx(mine.rows, rel=0.01)

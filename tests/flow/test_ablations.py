@@ -71,14 +71,26 @@ def _margins(spark: Any, bundle: Path, table: str, models: Path) -> pd.DataFrame
 def test_scores_of_sampled_models_are_at_the_true_prior(sampled: Path, spark: Any) -> None:
     margins = _margins(spark, sampled, "oof_predictions", sampled / "work")
     train = margins[margins["part"] == "train"]
-    about = ModelStore(sampled / "work" / "evaluation").load("training")
-    assert about["rows"] == 2250
+    about = ModelStore(sampled / "work").load("training")
+    assert about["rows"] == 3000
     assert len(train) == about["used"] == pytest.approx(540, abs=60)
     prior = np.average(train["label"], weights=train["weight"])
     assert prior == pytest.approx(about["prior"], rel=0.15), "the weights stand for all rows"
     for name in ("lightgbm", "mlp", MEMBER):
         mean = np.average(1 / (1 + np.exp(-train[name])), weights=train["weight"])
         assert prior / 2 < mean < prior * 2, f"{name}: without the shift it would be near {5 * prior:.2f}"
+
+
+def test_the_rows_learned_from_are_told(sampled: Path) -> None:
+    metrics = json.loads((sampled / "metrics.json").read_text())
+    learned = metrics["learned_from"]
+    assert learned["rows"] == pytest.approx(2250, abs=100)
+    assert learned["positives_used"] == 150 - metrics["positives"]
+    for model in ("lightgbm", MEMBER, "mlp"):
+        by_fold = metrics["fits"][model]["rows_used"]
+        assert sum(by_fold) == learned["rows_used"], "two folds: each is left out once"
+    told = f"Learned from {learned['rows_used']:,} of {learned['rows']:,} training rows"
+    assert told in (sampled / "report.html").read_text()
 
 
 def test_a_bundle_that_is_not_finished_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

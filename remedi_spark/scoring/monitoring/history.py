@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.config.monitoring import MonitoringConfig
+from remedi_spark.labels.binned import FINE, as_rows, count_scores
 from remedi_spark.maths.ranking import ranking_metrics
 from remedi_spark.progress import warn
 from remedi_spark.scoring.monitoring.measures import Measure, Scored, realised_lift
@@ -131,9 +132,10 @@ def realised(tables: Tables, facts: pd.DataFrame | None, config: MonitoringConfi
     labelled = tables.read("owner_features").where(F.col(SNAPSHOT).isin(days) & F.col(LABEL).isNotNull())
     scores = tables.read("scores").withColumn("pair", _pair(pairs)).where("pair IS NOT NULL")
     joined = scores.join(labelled.select(OWNER, SNAPSHOT, LABEL), [OWNER, SNAPSHOT])
-    # A group is one task's: no owner's id, and no text, goes there.
-    narrow = joined.select("pair", F.col(LABEL).cast("float").alias(LABEL), "score", "in_top_k")
-    for row in narrow.groupBy("pair").applyInPandas(_measure, "pair int, found string").collect():
+    # A group is one task's: it gets counts by bin of the score, however many owners there are.
+    listed = F.count_if("in_top_k").alias("listed")
+    counts = count_scores(joined.withColumn(LABEL, F.col(LABEL).cast("double")), ["pair"], FINE, listed)
+    for row in counts.groupBy("pair").applyInPandas(_measure, "pair int, found string").collect():
         yield from _told(" ".join(pairs[row["pair"]]), json.loads(row["found"]), config)
 
 
@@ -162,9 +164,10 @@ def _waiting(facts: pd.DataFrame | None) -> set[tuple[str, str]]:
 
 
 def _measure(frame: pd.DataFrame) -> pd.DataFrame:
-    labels, scores = frame[LABEL].to_numpy(dtype=float), frame["score"].to_numpy()
-    found = ranking_metrics(labels, scores, max(1, int(frame["in_top_k"].sum())))
+    labels, scores, weights = as_rows(frame)
+    found = ranking_metrics(labels, scores, max(1, int(frame["listed"].sum())), weights)
+    rows = float(weights.sum())
     facts = {name: found[name] for name in (*_REALISED, "lift_at_k")}
-    facts |= {"rows": float(len(labels)), "observed": float(labels.mean()), "predicted": float(scores.mean())}
+    facts |= {"rows": rows, "observed": float(labels @ weights) / rows, "predicted": float(scores @ weights) / rows}
     plain = {name: float(value) if math.isfinite(value) else None for name, value in facts.items()}
     return pd.DataFrame({"pair": [frame["pair"].iloc[0]], "found": [json.dumps(plain)]})

@@ -1,0 +1,47 @@
+"""A training that learns from a sixth of the rows, among them all positives, is calibrated to all of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from remedi_spark.cli import main
+from remedi_spark.scoring.bundle import load
+from tests.cli.conftest import train_arguments
+
+pytestmark = pytest.mark.slow
+ROWS, LIMIT = 12_000, 2_000
+SETTINGS = (
+    f"base_models.max_rows={LIMIT}", "base_models.only=[additive, lightgbm]", "student.models.mlp=null",
+    "student.models.lightgbm={kind: lightgbm, num_leaves: 15, num_iterations: 100, learning_rate: 0.1}",
+)  # fmt: skip
+
+
+def _world(seed: int) -> tuple[pd.DataFrame, pd.Series]:
+    rng = np.random.default_rng(seed)
+    x, kind = rng.normal(0, 1, (ROWS, 4)), rng.choice(list("abcdef"), ROWS)
+    truth = 1 / (1 + np.exp(4.2 - x[:, 0] - 0.6 * x[:, 1] - 0.5 * (kind == "a")))
+    frame = pd.DataFrame(x, columns=[f"x{i}" for i in range(4)]).assign(kind=kind, bought=rng.random(ROWS) < truth)
+    frame.insert(0, "owner", [f"{seed}-{i}" for i in range(ROWS)])
+    return frame.astype({"bought": int}), pd.Series(truth)
+
+
+def test_scores_of_new_owners_add_up_to_the_base_rate(tmp_path: Path) -> None:
+    frame, _ = _world(3)
+    frame.to_parquet(tmp_path / "owners.parquet")
+    settings = [word for one in SETTINGS for word in ("--set", one)]
+    with pytest.raises(SystemExit) as stop:
+        main(train_arguments(tmp_path / "owners.parquet", tmp_path / "model", *settings))
+    assert not stop.value.code
+    learned = json.loads((tmp_path / "model" / "metrics.json").read_text())["learned_from"]
+    assert learned["rows_used"] == pytest.approx(LIMIT, rel=0.1)
+    fresh, truth = _world(4)
+    scores = load(tmp_path / "model").predict(fresh)
+    # 355 positives: their number has a standard error of 5 %. Among the rows learned from, one in seven is positive.
+    assert scores.mean() == pytest.approx(truth.mean(), rel=0.15)
+    margin, true_margin = (np.log(p) - np.log1p(-p) for p in (scores, truth))
+    assert np.corrcoef(margin, true_margin)[0, 1] > 0.9
