@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from pyspark.sql import functions as F
 
@@ -61,7 +62,7 @@ def measured(rows: DataFrame, items: int) -> dict[str, Any]:
 
 def _figure(row: pd.Series[float], k: int) -> dict[str, float]:
     root = float(row["owners"]) ** 0.5
-    error, lead_error = float(row[f"s{k}"] or 0.0) / root, float(row[f"e{k}"] or 0.0) / root
+    error, lead_error = (float(np.nan_to_num(row[f"{what}{k}"])) / root for what in ("s", "e"))
     mean, lead = float(row[f"m{k}"]), float(row[f"d{k}"])
     return {
         "mean": mean, "low": mean - Z * error, "high": mean + Z * error,

@@ -177,8 +177,12 @@ class _Model:
         return int(first[0][0])
 
     def _fit(self, pairs: DataFrame, width: int, share: float) -> Fitted:
-        counts = pairs.agg(F.count("*"), F.sum(TARGET)).collect()[0]
+        held = uniform(OWNER, self._seed) < _VALID
+        bought_held = F.sum(F.when(held, F.col(TARGET)))
+        counts = pairs.agg(F.count("*"), F.sum(TARGET), bought_held, F.min(ROW_HASH)).collect()[0]
         rows, positives = int(counts[0]), int(counts[1] or 0)
+        if not counts[2]:  # too few owners: some rows of all of them, one at least
+            held = (uniform(ROW_HASH, self._seed) < _VALID) | (F.col(ROW_HASH) == F.lit(counts[3]))
         if not 0 < positives < rows:
             raise InputError(
                 f"guide: {positives} of {rows} pairs at the learning snapshots have a purchase within the horizon,"
@@ -191,9 +195,7 @@ class _Model:
             feature_fraction=trees.feature_fraction, lambda_l2=trees.lambda_l2, max_bin=127, refit_below=0,
             early_stopping=trees.trees,
         )  # fmt: skip
-        frame = pairs.select(
-            X, TARGET, F.lit(1.0).alias(ROW_WEIGHT), (uniform(OWNER, self._seed) < _VALID).alias(VALID), ROW_HASH
-        )
+        frame = pairs.select(X, TARGET, F.lit(1.0).alias(ROW_WEIGHT), held.alias(VALID), ROW_HASH)
         layout = Layout(tuple(Slot(place, "number") for place in range(width)))
         data = TrainingSet(frame, layout, "logistic", positives / rows, rows, 1, self._seed, positives=positives)
         # A share of the pairs without a purchase was kept: the odds are that much too high (Elkan, 2001).
