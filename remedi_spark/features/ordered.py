@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from remedi_spark.features.accumulate import Ints, Rows, Values
+from remedi_spark.features.accumulate import Ints, Values
 
 Floats = npt.NDArray[np.float64]
 HASH_BITS = 53
@@ -159,24 +159,3 @@ ORDERED: dict[str, Callable[[Stretches, float], Floats]] = {
     "distinct_about": distinct_about, "gap_max": gap_max, "streak_max": streak_max, "regularity": regularity,
 }  # fmt: skip
 """The views of ordered items."""
-
-
-@dataclass(frozen=True)
-class Items:
-    """Items of owners, sorted by owner and then as their aggregates want them."""
-
-    rows: Rows
-    day: Ints
-    values: Values
-    weights: Ints
-
-    def at(self, snapshot: int, high: Ints) -> Stretches:
-        """Return what counts at a snapshot; an item counts until before ``high``."""
-        some = np.flatnonzero((self.rows.low <= snapshot) & (snapshot < high))
-        return Stretches(self.rows.owner[some], self.values[some], self.weights[some], self.rows.owners)
-
-
-def sorted_items(rows: Rows, day: Ints, values: Values, weights: Ints, keys: tuple[Values, ...]) -> Items:
-    """Sort items by owner and then by ``keys``, the most important one last (as ``numpy.lexsort``)."""
-    order = np.lexsort((*keys, rows.owner))
-    return Items(rows.pick(order), day[order], values[order], weights[order])

@@ -25,7 +25,8 @@ from remedi_spark.features.accumulate import (
     totals,
 )
 from remedi_spark.features.aggregations import View
-from remedi_spark.features.ordered import ORDERED, Items, Stretches, sorted_items
+from remedi_spark.features.ordered import ORDERED
+from remedi_spark.features.ordered_items import day_items, list_items, read_items
 from remedi_spark.features.sources import DAY, KNOWN
 
 STRETCHES = "__stretches"
@@ -188,7 +189,7 @@ class _Cell:
 
     @cached_property
     def values(self) -> Values:
-        return _numpy(self.held)
+        return np.asarray(self.held.to_numpy(zero_copy_only=False))
 
     @cached_property
     def begun(self) -> Values:
@@ -222,32 +223,13 @@ class _Cell:
         return _Found(extremes(self.rows, high, self.values, largest=largest, nothing=empty), nothing)
 
     def read_ordered(self, wants: list[Want]) -> dict[str, _Found]:
-        """Read what needs the items themselves, by name: snapshot after snapshot, all that reads the same at once."""
-        items, shape = self.items(wants[0].view == "item_back"), (self.rows.owners, self.rows.snapshots)
-        found = {want.name: np.full(shape, np.nan) for want in wants}
-        for window in {want.window for want in wants}:
-            high = self.chunk.first_after(items.day + window - 1)
-            own = [want for want in wants if want.window == window]
-            for snapshot in range(self.rows.snapshots):
-                seen: Stretches = items.at(snapshot, high)
-                for want in own:
-                    found[want.name][:, snapshot] = ORDERED[want.view](seen, want.number)
+        """Read what needs the items themselves, by name."""
+        if pa.types.is_list(self.held.type):
+            items = list_items(self.held, self.rows, self.day, backwards=wants[0].view == "item_back")
+        else:
+            items = day_items(self.rows.pick(self.reports), self.day[self.reports])
+        found = read_items(items, wants, self.chunk.first_after)
         return {name: _Found(values, np.isnan(values)) for name, values in found.items()}
-
-    def items(self, backwards: bool) -> Items:
-        """Return the days of the cell, or the elements of its lists, in their order."""
-        if not pa.types.is_list(self.held.type):
-            rows, day = self.rows.pick(self.reports), self.day[self.reports]
-            return sorted_items(rows, day, day, self.ones[self.reports], (day,))
-        inside = pc.list_flatten(self.held)
-        parent = pc.list_parent_indices(self.held).to_numpy()
-        rows, day = self.rows.pick(parent), self.day[parent]
-        parts = {"value": _numpy(inside)}
-        if pa.types.is_struct(inside.type):
-            parts = {inside.type.field(i).name: _numpy(inside.field(i)) for i in range(inside.type.num_fields)}
-        weights = parts.get("n", np.ones(len(rows.owner), dtype=np.int64))
-        keys = [parts[name] for name in ("value", "at") if name in parts]
-        return sorted_items(rows, day, parts["value"], weights, tuple(-key if backwards else key for key in keys))
 
     def _history(self, want: Want) -> _Found:
         largest = want.view == "last"
@@ -284,10 +266,6 @@ def _require_room(rows: Rows, values: Values, column: str) -> None:
     """Refuse totals that could pass 64 bits: numpy would go on below zero."""
     if not fits(rows, values):
         raise InputError(f"features: the total of {column} passes 64 bits; aggregate a larger unit of it")
-
-
-def _numpy(column: pa.Array) -> Values:
-    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def _dates(column: pa.Array) -> Ints:

@@ -105,7 +105,8 @@ def _rows(
         unreached = out_of_reach(plain, first)
         past = kept.past if kept.past is not None and kept.past.through <= unreached else None
         told = F.lit(False) if past is None else F.col(KNOWN) <= F.lit(past.through)
-        old = (F.col(DAY) <= F.lit(unreached)) & (F.col(KNOWN) <= F.lit(first))
+        # As text: Spark reads no date of Python before the year 1000.
+        old = (F.col(DAY) <= F.to_date(F.lit(unreached.isoformat()))) & (F.col(KNOWN) <= F.lit(first))
         short = in_short(kept.days.filter(old & ~told), plain, None if past is None else past.rows)
         rows = [days.filter(~old & ~told), short]
     counted = tuple(reading for reading in readings if reading.view == "distinct")
