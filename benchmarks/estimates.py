@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import lightgbm
 import numpy as np
@@ -199,19 +199,46 @@ def main(
     budget: float = 0.07,
     embargo: int = 28,
     sd: Annotated[list[float] | None, typer.Option(help="Deviations of the prior's shift to try.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder of what was fitted; what is there is not fitted again.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet file of all cases.")] = None,
 ) -> None:
     """Print, by log and method, how often the 90 % interval held what came, the mean error and the width."""
     places = [*(roots or []), *(retail_features(online_retail, root) if online_retail else [])]
     rows: list[dict[str, object]] = []
-    for place, table in [(place, rows_of(place)) for place in places]:
-        rows.extend(figures(list(cases(place.name, table, origins, every, embargo)), budget, embargo, sd or [0.2, 0.5]))
+    for place in places:
+        found = kept(place, keep, origins, every, embargo)
+        rows.extend(figures(found, budget, embargo, sd or [0.2, 0.5]))
         shown(pd.DataFrame(rows), place.name)
-    found = pd.DataFrame(rows)
+    told = pd.DataFrame(rows)
     if out is not None:
-        found.to_parquet(out)
-    shown(found, None)
-    typer.echo(json.dumps({"cases": int(found[["log", "origin"]].drop_duplicates().shape[0])}))
+        told.to_parquet(out)
+    shown(told, None)
+    typer.echo(json.dumps({"cases": int(told[["log", "origin"]].drop_duplicates().shape[0])}))
+
+
+def kept(place: Path, keep: Path | None, origins: int, every: int, embargo: int) -> list[Case]:
+    """Return the cases of a root, fitted now or before."""
+    file = None if keep is None else keep / f"{place.name}.npz"
+    if file is not None and file.exists():
+        return [unpacked(place.name, one) for one in np.load(file, allow_pickle=True)["cases"]]
+    found = list(cases(place.name, rows_of(place), origins, every, embargo))
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        packed = [
+            {"origin": one.origin, "scored": one.scored, "labels": one.labels, "holdout": one.holdout.to_dict(),
+             "weighted": one.weighted.to_dict()}
+            for one in found
+        ]  # fmt: skip
+        np.savez(file, cases=np.array(packed, dtype=object))
+    return found
+
+
+def unpacked(log: str, one: dict[str, Any]) -> Case:
+    """Return a case that was kept."""
+    counts = (HoldoutScores.from_dict(one[name]) for name in ("holdout", "weighted"))
+    return Case(log, one["origin"], one["scored"], one["labels"], *counts)
 
 
 def rows_of(root: Path) -> pd.DataFrame:

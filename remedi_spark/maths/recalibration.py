@@ -20,7 +20,7 @@ PRIOR_SD = (0.5, 0.1)
 """Of intercept and slope before test rows are looked at: a calibration has been fitted, so that slopes stay near 1."""
 UNKNOWN_SD = (0.5, 0.25)
 """Where there are no test rows: p off by a factor of 1.6, ranking worth 25 % less or more."""
-LATER_SD = (0.2, 0.1)
+LATER_SD = (0.35, 0.05)
 """Of the change from the test rows to rows that come later, by a model that has learned from more of them."""
 _STEPS = 25
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from remedi_spark.config.monitoring import MonitoringConfig
 from remedi_spark.scoring.monitoring.history import (
@@ -90,6 +91,19 @@ def test_nothing_is_measured_twice(tables: Tables, spark: SparkSession) -> None:
     assert [one.value for one in measures if one.metric == "rows"] == [12]
     assert {one.name for one in past} == {"2026-01-29 m1"}
     assert latest(tables, "m3") is None
+
+
+def test_labels_that_are_revised_are_measured_again(tables: Tables, spark: SparkSession) -> None:
+    rows = tables.read("owner_features")
+    late = (F.col("owner_id") == 1) & (F.col("snapshot_date") == F.lit(DAYS[1]))
+    revised = rows.withColumn("label", F.when(late, F.lit(1.0)).otherwise(F.col("label"))).toPandas()
+    tables.overwrite(spark.createDataFrame(revised.replace({np.nan: None})), "owner_features")
+    again = list(realised(tables, earlier(tables, MONITORING), MonitoringConfig()))
+    assert {one.metric: one.value for one in again}["recall_at_k"] == pytest.approx(2 / 3)
+    assert {one.name for one in again} == {"2026-01-29 m1"}
+    kept = Scored("owners", "2026-04-23", "m2", "later", datetime(2026, 3, 2, tzinfo=UTC), again)
+    tables.append(to_frame(spark, [kept]), MONITORING)
+    assert list(realised(tables, earlier(tables, MONITORING), MonitoringConfig())) == []
 
 
 def test_a_label_window_must_begin_after_those_learned_from() -> None:

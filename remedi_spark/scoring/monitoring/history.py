@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ SCHEMA = (
     " name string, metric string, value double, low double, high double, state string, replaced boolean"
 )
 """A table of an earlier version has no ``low`` and ``high``; they are added by the next scoring run."""
+LOOKED_AT_AGAIN = 4
+_LABELS = ("labels", "labels_sum")
 _REALISED = ("ap", "recall_at_k", "precision_at_k", "brier", "ece")
 
 
@@ -120,26 +122,47 @@ def after_training(snapshot: date | None, until: str | None, days: int) -> bool:
 
 
 def realised(tables: Tables, facts: pd.DataFrame | None, config: MonitoringConfig) -> Iterator[Measure]:
-    """Measure past scores whose labels have become known, each (snapshot, model version) once.
+    """Measure past scores whose labels have become known, each (snapshot, model version) once, and again when revised.
 
-    K is the number of rows that were marked ``in_top_k``.
+    K is the number of rows that were marked ``in_top_k``. Labels count as revised when their number or their sum has
+    changed; that is looked at for the last :data:`LOOKED_AT_AGAIN` snapshots that have been measured.
     """
-    waiting = _waiting(facts)
-    if not waiting:
+    waiting, done = _waiting(facts), _done(facts)
+    again = sorted({name.split(" ")[0] for name in done})[-LOOKED_AT_AGAIN:]
+    if not waiting and not again:
         return
-    pairs = sorted(waiting)
-    days = sorted({date.fromisoformat(snapshot) for snapshot, _ in pairs})
+    days = sorted({date.fromisoformat(snapshot) for snapshot in [*again, *(snapshot for snapshot, _ in waiting)]})
     labelled = tables.read("owner_features").where(F.col(SNAPSHOT).isin(days) & F.col(LABEL).isNotNull())
+    counted = labelled.groupBy(SNAPSHOT).agg(F.count("*"), F.sum(F.col(LABEL).cast("double"))).collect()
+    totals = {str(row[0])[:10]: (float(row[1]), float(row[2])) for row in counted}
+    revised = [name for name, found in done.items() if found != totals.get(name.split(" ")[0], found)]
+    pairs = sorted(pair for pair in {*waiting, *(tuple(name.split(" ", 1)) for name in revised)} if pair[0] in totals)
+    if not pairs:
+        return
     scores = tables.read("scores").withColumn("pair", _pair(pairs)).where("pair IS NOT NULL")
     joined = scores.join(labelled.select(OWNER, SNAPSHOT, LABEL), [OWNER, SNAPSHOT])
     # A group is one task's: it gets counts by bin of the score, however many owners there are.
     listed = F.count_if("in_top_k").alias("listed")
     counts = count_scores(joined.withColumn(LABEL, F.col(LABEL).cast("double")), ["pair"], FINE, listed)
     for row in counts.groupBy("pair").applyInPandas(_measure, "pair int, found string").collect():
-        yield from _told(" ".join(pairs[row["pair"]]), json.loads(row["found"]), config)
+        snapshot, version = pairs[row["pair"]]
+        labels = dict(zip(_LABELS, totals[snapshot], strict=True))
+        yield from _told(f"{snapshot} {version}", {**json.loads(row["found"]), **labels}, config)
 
 
-def _pair(pairs: list[tuple[str, str]]) -> Column:
+def _done(facts: pd.DataFrame | None) -> dict[str, tuple[float, float]]:
+    """Return by name (snapshot and model version) the labels, and their sum, that past scores were measured with."""
+    if facts is None:
+        return {}
+    kept = facts[(facts["part"] == "realised") & facts["metric"].isin(_LABELS)].sort_values("measured_at")
+    found: dict[str, dict[str, float]] = {}
+    for name, metric, value in zip(kept["name"], kept["metric"], kept["value"], strict=True):
+        found.setdefault(str(name), {})[str(metric)] = float(value)
+    whole = {name: one for name, one in found.items() if len(one) == len(_LABELS)}
+    return {name: (one[_LABELS[0]], one[_LABELS[1]]) for name, one in whole.items()}
+
+
+def _pair(pairs: Sequence[tuple[str, ...]]) -> Column:
     """Return the place of a score's snapshot and model version among ``pairs``; null: not among them."""
     known = F.create_map(*[F.lit(one) for i, pair in enumerate(pairs) for one in (" ".join(pair), i)])
     return known[F.concat_ws(" ", F.col(SNAPSHOT).cast("string"), F.col("model_version"))]
