@@ -24,7 +24,7 @@ FEATURES = Stage(
 VERIFY = Stage(
     "verify", "verify", "Features of sampled owners, computed by hand and compared.",
     "features.verify:run", reads=("owner_features", "feature_state"), writes=("verification",),
-    settings=("monitoring.verify_sample",), sees=("features", "seed"), resumes=True,
+    settings=("monitoring.verify_sample",), sees=("features", "seed"), resumes=True, timed=False,
 )  # fmt: skip
 SAMPLES = Stage(
     "samples", "base-models", "Checked rows, from owner features or any table.",

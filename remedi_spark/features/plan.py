@@ -72,7 +72,7 @@ class Reading:
     @property
     def name(self) -> str:
         """Column of the reading in the table of snapshots."""
-        ends = [f"__{end:g}" for end in (self.number, self.window) if end is not None]
+        ends = [f"__{end}" for end in (self.number, self.window) if end is not None]
         return "".join([f"{self.cell.name}__{self.view}", *ends]).replace(".", "_")
 
 
