@@ -26,9 +26,9 @@ from remedi_spark.spark.kept import shared
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-SAMPLE = 3_000
+SAMPLE = 2_000
 """Rows that are scored once more, about."""
-FEATURES = 8
+FEATURES = 6
 """Features whose cost is told, those that have drifted most: each costs one more scoring of the sample."""
 _SEED = 31
 
