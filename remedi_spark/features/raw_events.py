@@ -73,7 +73,7 @@ class Fact:
 def raw_attributes(blueprint: Blueprint, name: str, owners: Iterable[str]) -> dict[str, list[Fact]]:
     """Return the rows of an attribute table by owner."""
     frame, declared = blueprint.attributes[name], blueprint.config.attributes[name]
-    days = (DAY, KNOWN) if declared.time is not None else (F.lit(dt.date.min),) * 2
+    days = (DAY, KNOWN) if declared.time is not None else (F.lit(dt.date(1970, 1, 1)),) * 2
     until = F.lit(None).cast("date") if declared.until is None else F.col(UNTIL)
     columns = (F.col(quoted(column)) for column in declared.columns)
     rows = frame.filter(F.col(OWNER).isin(list(owners))).select(OWNER, *days, until, *columns)

@@ -40,7 +40,8 @@ def declared(path: Path, *, every: bool = False, **over: Any) -> FeaturesConfig:
     }
     tree = TREE | {
         "sources": {"events": TREE["sources"]["events"] | {"path": str(path)}},
-        "groups": {"total": {"source": "events", "measures": measures}} | (MORE if every else {}),
+        "groups": {"total": {"source": "events", "measures": measures}}
+        | ({"more": MORE["more"] | {"windows": [30, "ever"]}} if every else {}),
         "snapshots": TREE["snapshots"] | {"end": None, "data_end": None},
     }
     return FeaturesConfig.model_validate(merge(tree, over))

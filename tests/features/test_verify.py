@@ -33,6 +33,7 @@ def declared(folder: Path, **source: Any) -> FeaturesConfig:
             "sources": {"events": {"path": str(folder / "events.parquet"), "event_time": "at"} | source},
             "attributes": {
                 "home": {"path": str(folder / "homes.parquet"), "time": "since", "columns": ["region", "size"]},
+                "person": {"path": str(folder / "people.parquet"), "columns": ["age"]},
                 "plan": {"path": str(folder / "plans.parquet"), "time": "since", "until": "until", "columns": ["plan"]},
             },
             "windows": [7, "ever"],
@@ -68,6 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     since = pd.to_datetime(["2024-01-05", "2024-03-05", "2024-03-20"], utc=True).astype("datetime64[us, UTC]")
     homes = pd.DataFrame({"owner": [1, 1, 2], "since": since, "region": ["n", "s", None], "size": [1.5, 2.5, 3.5]})
     homes.to_parquet(found / "homes.parquet")
+    pd.DataFrame({"owner": [1, 5], "age": [41, 52]}).to_parquet(found / "people.parquet")
     until = pd.to_datetime(["2024-02-20", None, "2024-04-01"], utc=True).astype("datetime64[us, UTC]")
     pd.DataFrame({"owner": [1, 1, 2], "since": since, "until": until, "plan": [*"abc"]}).to_parquet(
         found / "plans.parquet"
