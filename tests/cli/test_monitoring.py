@@ -65,7 +65,7 @@ def test_drift_warns_and_stops_before_the_output_is_replaced(
     lost = found[(found["metric"] == "recall_lost") & found["replaced"]].set_index("name")["value"]
     assert set(lost.index) == set(changes)
     assert lost.idxmax() == "visits, last 28 days"
-    assert lost["größe {m}"] < 0.03
+    assert lost["größe {m}"] < lost.max() / 2, "the student hardly reads it"
 
 
 def test_lost_rows_stop_a_nightly_table_and_go_on_doing_so(
