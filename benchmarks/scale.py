@@ -34,6 +34,7 @@ import pandas as pd
 from benchmarks.scale_table import LEVELS, TRUTH, write_table
 
 BUDGET = 0.075
+REMEDI = [sys.executable, "-m", "remedi_spark.cli"]
 _PR_SET_CHILD_SUBREAPER = 36
 """Of Linux's prctl."""
 _STAGE = re.compile(r"\] (\S+) +done in ([0-9.]+) s")
@@ -84,9 +85,9 @@ def _measure(rows: int, seed: int, folder: Path, settings: list[str], peer: bool
         shutil.rmtree(old, ignore_errors=True)
     sets = [word for one in settings for word in ("--set", one)]
     train = ["train", "--table", str(table), "--label", "bought", "--id", "owner", "--model", str(model), *sets]
-    costs = {"train": _run(train, folder / "train.log")}
+    costs = {"train": run_measured([*REMEDI, *train], folder / "train.log")}
     score = ["score", "--model", str(model), "--table", str(fresh), "--out", str(scores)]
-    costs["score"] = _run(score, folder / "score.log")
+    costs["score"] = run_measured([*REMEDI, *score], folder / "score.log")
     found = pd.read_parquet(scores).rename(columns={"owner_id": "owner"})[["owner", "score"]]
     shares = {"remedi": _shares(found.merge(pd.read_parquet(truth), on="owner"))}
     if peer:
@@ -118,11 +119,10 @@ def _measures(scores: Any, truth: Any) -> tuple[float, float]:
     return float((p * precision).sum() / total), float(found[int(BUDGET * len(p)) - 1] / total)
 
 
-def _run(words: list[str], log: Path) -> Cost:
-    """Run the product; return its cost with all processes that it started."""
+def run_measured(command: list[str], log: Path) -> Cost:
+    """Run a command; return its cost with all processes that it started."""
     started, used, written, codes = time.monotonic(), 0.0, 0, {}
     with log.open("w") as errors, _Watch() as watch:
-        command = [sys.executable, "-m", "remedi_spark.cli", *words]
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
         with suppress(ChildProcessError):  # until none is left
             while True:
