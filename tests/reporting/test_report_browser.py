@@ -16,7 +16,7 @@ from remedi_spark.report.page import formatting as fmt
 from remedi_spark.report.page.history import render_history
 from remedi_spark.report.page.model import Report
 from remedi_spark.report.page.render import render
-from tests.reporting.test_history import year
+from tests.reporting.test_nights_page import year
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
