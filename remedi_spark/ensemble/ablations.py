@@ -91,10 +91,11 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
             positives=positives if task.binary else 0,
         )  # fmt: skip
         fits = cross_fit(
-            rows, config.student.enabled, plan, lambda name, *_: step("ablations", f"{STUDENT}: {name}"),
-            todo=[(name, encoder.folds) for name in config.student.enabled],
+            rows, config.student.enabled, plan,
+            lambda name, fold, *_: step("ablations", f"{STUDENT}: {name} fold {fold + 1}/{encoder.folds}"),
         )  # fmt: skip
-    models = {name: [fitted.on_line(1.0, shares.shift)] for (name, _), fitted in fits.whole().fitted.items()}
+    found = fits.whole().by_name(encoder.folds)
+    models = {name: [one.on_line(1.0, shares.shift) for one in folds] for name, folds in found.items()}
     test = encoded.where(F.col(PART) == TEST).select(*CARRIED, "x", "te")
     margins = score_by_fold(test, models, encoder.layout)
     return margins.withColumn(STUDENT, mean_margin(list(models))).drop(*models)

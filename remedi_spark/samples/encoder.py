@@ -2,7 +2,8 @@
 
 Target encodings are cross-fitted from one table of sums by (level, fold). With S the sum over all folds, a model that
 leaves fold k out reads, for a training row of fold j, the sums S - S_k - S_j (never the row's own label, nor an owner
-of fold k), and for a row it never saw S - S_k. The model of all folds reads S - S_j and S.
+of fold k), and for a row it never saw S - S_k. The model of all folds reads S of every row: it learns what a teacher
+says of a training row without that row's label, and S - S_j would tell it folds, and so teachers, apart.
 """
 
 from __future__ import annotations
@@ -103,12 +104,13 @@ class Encoder:
             positions: from :meth:`positions`.
             leave_out: the fold whose owners the model never sees; None: none.
             own: fold of each row, shape (rows,), for rows the model is trained on: their fold's sums are taken away
-                too. A fold below zero (an unlabelled or test row) takes nothing away.
+                too where a fold is left out. A fold below zero (an unlabelled or test row) takes nothing away.
         """
         some = next(iter(positions.values()), None)
         if some is None:
             return np.empty((0, 0))
-        own = np.full(len(some), -1) if own is None else np.where(np.asarray(own) == leave_out, -1, own)
+        alike = own is None or leave_out is None
+        own = np.full(len(some), -1) if alike else np.where(np.asarray(own) == leave_out, -1, own)
         columns = [self._encodings(i, leave_out)[positions[i], own] for i in self.contract.categories]
         return np.column_stack(columns)
 

@@ -93,7 +93,7 @@ class Bundle:
     @cached_property
     def left_out(self) -> list[int | None]:
         """The fold that each model of a student never saw; None: it saw all."""
-        models, folds = len(next(iter(self.predictors.values()))), self.encoder.folds
+        models, folds = len(next(iter(self.parts.students.values()))), self.encoder.folds
         return [None] if models < folds else list(range(folds))
 
     @cached_property

@@ -18,7 +18,9 @@ from remedi_spark.delivery import mlflow_registry as registry
 from remedi_spark.flow import STUDENT
 from remedi_spark.progress import begin_run, log_at_end
 from remedi_spark.samples.schema import Feature
-from remedi_spark.scoring import stage as scores
+from remedi_spark.scoring.monitoring import monitor
+from remedi_spark.scoring.monitoring.measures import Scored
+from remedi_spark.scoring.monitoring.monitor import Monitor
 from remedi_spark.storage.store import ModelStore
 from tests.cli.conftest import Command, Trained
 
@@ -31,7 +33,7 @@ def _broken(*_: Any, **__: Any) -> Any:
 def test_monitoring_cannot_stop_scores(
     broken: str, trained: Trained, remedi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scores, broken, _broken)
+    monkeypatch.setattr(monitor, broken, _broken)
     done = remedi("score", "--table", trained.table, "--model", trained.bundle, "--out", tmp_path / "scores.parquet")
     assert done.code == 0, done.err
     assert len(pd.read_parquet(tmp_path / "scores.parquet")) == len(trained.frame)
@@ -54,16 +56,18 @@ def test_past_scores_are_measured_after_the_write_unless_they_may_stop_it(
     from remedi_spark.storage.tables import Tables
 
     order: list[str] = []
-    monkeypatch.setattr(scores, "realised", lambda *_: order.append("past") or [])
+    monkeypatch.setattr(monitor, "realised", lambda *_: order.append("past") or [])
     monkeypatch.setattr(
-        scores._Monitor, "_scored", lambda *_: scores.Scored("owners", "2026-01-31", "m1", "r1", monitor.moment, [])
+        Monitor, "_scored", lambda self, *_: Scored("owners", "2026-01-31", "m1", "r1", self.moment, [])
     )
+    monkeypatch.setattr(Monitor, "_with_costs", lambda self, batch, measures, k: measures)
+    monkeypatch.setattr(Monitor, "_estimated", lambda *_: [])
     for settings, expected in ((), ["write", "past"]), (("monitoring.lift_stop=0.5",), ["past", "write"]):
         order.clear()
-        monitor = scores._Monitor(Tables(spark, str(tmp_path)), "monitoring", load_config(None, settings))
-        monitor.look(_Batch(), date(2026, 1, 31))  # type: ignore[arg-type]
+        looking = Monitor(Tables(spark, str(tmp_path)), "monitoring", load_config(None, settings))
+        looking.look(_Batch(), date(2026, 1, 31), budget=0.5)  # type: ignore[arg-type]
         order.append("write")
-        monitor.done(past=True)
+        looking.done(past=True)
         assert order == expected
 
 

@@ -36,7 +36,8 @@ def test_a_classification_writes_its_positives_and_nothing_of_amounts() -> None:
         "intervals": {"student": {"ap": [0.25, None]}}, "retention": {"ap": 1.0, "recall_at_k": None},
         "ablations": {"no_experts": {"instead_of": "fuser", "ap_lost": [0.5, 0.25, None]}},
         "fidelity": {"spearman": None, "top_k_overlap": 0.5},
-        "student": {"kind": "distilled", "names": ["mlp"], "weights": {}, "kept": None}, "warnings": ["few rows"],
+        "student": {"kind": "distilled", "names": ["mlp"], "weights": {}, "models_each": 1, "kept": None},
+        "warnings": ["few rows"],
         "failed": [{"model": "xgboost", "phase": "final", "reason": "no room"}],
         "fits": {"mlp": {"rows_used": [50, 50], "epochs": [3, 4]}},
     })  # fmt: skip
