@@ -78,7 +78,8 @@ def test_a_training_leaves_the_session_as_it_was(page: dict[str, Any]) -> None:
 
 
 def test_the_blocks_say_something_true(page: dict[str, Any]) -> None:
-    assert page["student"]["auc"] > 0.75, "visits and city were planted"
+    # 15 positives: an AUC of .75 has a standard error of .07.
+    assert page["student"]["auc"] > 0.6, "visits and city were planted"
     assert "AP 0." in page["printed"].getvalue()
     scores = page["scores"].toPandas().set_index("owner_id")
     assert ["owner_id", *scores.columns] == list(NAMES)
