@@ -25,6 +25,7 @@ from remedi_spark.features.event_days import Bounds, event_calendar
 from remedi_spark.features.expressions import numeric, word
 from remedi_spark.features.label import label_entry, label_partials, label_reading, label_value
 from remedi_spark.features.levels import LabelEvents, ResolvedGroup, resolve_groups, resolve_label
+from remedi_spark.features.lists import LISTS
 from remedi_spark.features.plan import NUMERIC_PARTIALS, Cell, Feature, Reading, plan_features
 from remedi_spark.features.reading import csv_location, text_columns
 from remedi_spark.features.snapshots import Grid, make_grid
@@ -219,7 +220,9 @@ def assemble(
     config = blueprint.config
     grid = blueprint.grid if days is None else blueprint.grid.only(days)
     # Rows of several tables are moved once more when they are put together.
-    one_table = len(blueprint.events) == 1 and all(reading.view != "distinct" for reading in blueprint.readings)
+    one_table = len(blueprint.events) == 1 and all(
+        reading.view != "distinct" and reading.cell.partial not in LISTS for reading in blueprint.readings
+    )
     kept = partials or {source: compute_partials(blueprint, source, by_owner=one_table) for source in blueprint.events}
     rows = _eligible(blueprint, read_snapshots(kept, blueprint.readings, grid, label_reading(config.label)))
     values = rows.select(

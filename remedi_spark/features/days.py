@@ -1,4 +1,4 @@
-"""Daily partials: one row for every owner, day and day of becoming known.
+"""Daily partials: one row for every owner, day and day of becoming known; another one for lists of values.
 
 They are many times fewer than the events, every window of every snapshot and the label are computed from them, and
 they are what an incremental refresh keeps. All values are whole numbers, dates, the largest and smallest of
@@ -32,17 +32,24 @@ def daily_partials(
     ``amounts`` are columns of the events, by what cells aggregate; ``further`` are more aggregates to keep, such as
     the label's total.
     """
-    partials = [*(partial for cell in cells for partial in _partials(events, cell, amounts)), *further]
+    cells = list(cells)
+    plain = [cell for cell in cells if cell.partial not in LISTS]
+    partials = [*(partial for cell in plain for partial in _partials(events, cell, amounts)), *further]
     days = events.groupBy(OWNER, DAY, KNOWN)
-    return days.agg(*partials) if partials else events.select(OWNER, DAY, KNOWN).distinct()
+    rows = days.agg(*partials) if partials else events.select(OWNER, DAY, KNOWN).distinct()
+    lists = [
+        list_partial(events, cell, amounts.get(cell.of or "")).alias(cell.name)
+        for cell in cells
+        if cell.partial in LISTS
+    ]
+    # Rows of their own: beside a list, Spark computes all other aggregates in its slow way, by objects and sorting.
+    return rows.unionByName(days.agg(*lists), allowMissingColumns=True) if lists else rows
 
 
 def _partials(events: DataFrame, cell: Cell, amounts: Mapping[str, Amount]) -> list[Column]:
     selected = F.expr(cell.group.where)
     if cell.of is None:
         return [_positive(F.count(F.when(selected, 1))).alias(cell.name)]
-    if cell.partial in LISTS:
-        return [list_partial(events, cell, amounts.get(cell.of)).alias(cell.name)]
     if cell.partial not in NUMERIC_PARTIALS:
         return [_positive(F.count(F.when(selected, known_value(events, cell.of)))).alias(cell.name)]
     found = amounts[cell.of]
