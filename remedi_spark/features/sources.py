@@ -102,8 +102,9 @@ def as_events(frame: DataFrame, source: Source, entity: str, where: str) -> Data
     """
     key = source.key or entity
     require(frame, key, f"{where}.key")
+    rows = dated(frame, source, where)
     moment = moment_of(frame, source.event_time, source.time_zone, F.col(DAY))
-    owned = dated(frame, source, where).withColumns({OWNER: id_text(frame, key), MOMENT: moment})
+    owned = rows.withColumns({OWNER: id_text(frame, key), MOMENT: moment})
     return owned.filter(F.col(OWNER).isNotNull() & F.col(DAY).isNotNull())
 
 
