@@ -69,7 +69,7 @@ def test_scores_are_probabilities_and_lists_beat_popularity(
     upper = own["score"].to_numpy() > own["score"].median()
     assert abs(own["score"][upper].mean() - planted[upper].mean()) < 0.08
     page = (made[0].parent / "run" / "model_guide" / "guide.html").read_text()
-    assert "tifu_knn" in page and "Discovery" in page and "<script" not in page
+    assert "TIFU-kNN" in page and "Discovery" in page and "<script" not in page
 
 
 def test_a_rerun_does_nothing_and_options_make_only_the_lists_again(

@@ -15,7 +15,15 @@ PARTS = {
     "discovery": "Discovery: items that the owner has not had lately",
     "cold": "New items: hidden down to ten buyers",
 }
+METHODS = {
+    "popular": "popularity", "frequency": "decayed frequency", "tifu_knn": "TIFU-kNN", "ease": "EASE",
+    "content": "likeness of words",
+}  # fmt: skip
 MEASURES = {"ndcg": "NDCG@10", "recall": "Recall@10", "hit_rate": "hit rate", "novelty": "novelty (bits)"}
+
+
+def _method(name: str) -> str:
+    return METHODS.get(name, name)
 
 
 def best_peer(methods: dict[str, Any], measure: str) -> str:
@@ -30,7 +38,7 @@ def headline(tree: dict[str, Any]) -> str:
     methods = tree["methods"]["all"]
     peer = best_peer(methods, "ndcg")
     own, other = (methods[name]["ndcg"]["mean"] for name in ("guide", peer))
-    return f"NDCG@10 of the lists is {own:.3f}; {peer}, the best simple recommender here, has {other:.3f}."
+    return f"NDCG@10 of the lists is {own:.3f}; {_method(peer)}, the best simple recommender here, has {other:.3f}."
 
 
 def render_guide(tree: dict[str, Any]) -> str:
@@ -38,7 +46,7 @@ def render_guide(tree: dict[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("remedi_spark.report.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"count": fmt.count, "percent": fmt.percent}
+    environment.filters |= {"count": fmt.count, "percent": fmt.percent, "method": _method}
     style = (resources.files("remedi_spark.report.page") / "templates" / "report.css").read_text(encoding="utf-8")
     page: str = environment.get_template("guide.html.j2").render(
         tree=tree, headline=headline(tree), measures=MEASURES, style=Markup(style),
