@@ -45,12 +45,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--owners", type=int, nargs=2, default=[5000, 20000])
     options.add_argument("--predict", type=int, nargs="*", default=[10_000_000, 100_000_000])
-    options.add_argument("--negatives", type=float, default=0.1, help="share that base models learn from")
+    options.add_argument("--max-rows", type=int, help="rows that are learned from; default: all, so that costs grow")
     options.add_argument("--out", type=Path, required=True)
     given = options.parse_args()
     # The JVM outlives the command that started it: whoever is left alone comes to this process, to be counted.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    found = {owners: _measure(owners, given.out / str(owners), given.negatives) for owners in given.owners}
+    found = {owners: _measure(owners, given.out / str(owners), given.max_rows) for owners in given.owners}
     for owners, costs in found.items():
         rows = _rows(given.out / str(owners))
         print(f"\n{owners:,} owners: {rows['owner_features']:,} rows of features, {rows['scores']:,} of scores")
@@ -62,11 +62,11 @@ def main() -> None:
     _tell_line(found, given.predict)
 
 
-def _measure(owners: int, folder: Path, negatives: float) -> dict[str, Cost]:
+def _measure(owners: int, folder: Path, max_rows: int | None) -> dict[str, Cost]:
     """Draw a world and take it through the chain, in a folder of its own."""
     folder.mkdir(parents=True)
     _run(folder, ["simulate", "--owners", str(owners), "--out", "run/world"])
-    options = ["--config", str(ROOT / "conf" / "owners.yaml"), "--set", f"base_models.negatives={negatives}"]
+    options = ["--config", str(ROOT / "conf" / "owners.yaml"), "--set", f"base_models.max_rows={max_rows or 'null'}"]
     costs = {}
     for stage in STAGES:
         before = _size(folder / "run" / "owners")

@@ -25,6 +25,9 @@ Overrides = Annotated[
 Root = Annotated[str | None, typer.Option(help="Folder, or catalog.schema, of the run's tables.")]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+Force = Annotated[bool, typer.Option("--force", help="Do again what an earlier run has done.")]
+Table = Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table.")]
+ModelDir = Annotated[Path, typer.Option("--model", help="Folder of the model bundle.")]
 
 
 def load(config: Path | None, overrides: list[str] | None, **fixed: Any) -> Config:
@@ -37,3 +40,8 @@ def load(config: Path | None, overrides: list[str] | None, **fixed: Any) -> Conf
 def print_json(tree: Any) -> None:
     """Print a result on stdout as one JSON document."""
     typer.echo(json.dumps(finite(tree), ensure_ascii=False, indent=1, default=str, allow_nan=False))
+
+
+def written(bundle: Path) -> dict[str, str]:
+    """Return where a training has left its files, for JSON."""
+    return {"model": str(bundle), "report": str(bundle / "report.html")}

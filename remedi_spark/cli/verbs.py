@@ -14,11 +14,25 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from remedi_spark.cli.adapt import app as adapt_app
+from remedi_spark.cli.building import features, verify
 from remedi_spark.cli.export import export
 from remedi_spark.cli.guide import guide
 from remedi_spark.cli.interrupts import Interrupted, end_on_signals
-from remedi_spark.cli.options import ConfigPath, Json, Overrides, PresetName, Root, load, print_json
-from remedi_spark.cli.printing import print_ablations, print_backtest, print_metrics, print_scores
+from remedi_spark.cli.judging import backtest, promote, report
+from remedi_spark.cli.options import (
+    ConfigPath,
+    Force,
+    Json,
+    ModelDir,
+    Overrides,
+    PresetName,
+    Root,
+    Table,
+    load,
+    print_json,
+    written,
+)
+from remedi_spark.cli.printing import print_metrics, print_scores
 from remedi_spark.cli.tools import config, doctor, simulate
 from remedi_spark.errors import InputError, damaged_log, unreadable
 from remedi_spark.flow import verb_help
@@ -26,8 +40,7 @@ from remedi_spark.redaction import redact
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
-    from remedi_spark.config import Config
-    from remedi_spark.storage.workspace import Workspace
+    pass
 
 FITS_SHARE = 0.6
 """Share of a training's time that goes to the fits of base models, about; the rest is for all that they are for."""
@@ -50,10 +63,6 @@ app = typer.Typer(
 )
 
 app.add_typer(adapt_app, name="adapt")
-
-Force = Annotated[bool, typer.Option("--force", help="Do again what an earlier run has done.")]
-Table = Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table.")]
-ModelDir = Annotated[Path, typer.Option("--model", help="Folder of the model bundle.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -98,8 +107,8 @@ def run(
     workspace = opening.open_workspace(settings)
     if as_json:
         scored_by = load_model(settings.scores.model or workspace.home).model_version
-        written = {"scores": workspace.tables.location("scores"), **_written(workspace.home)}
-        print_json({**nights.summary(workspace.tables, settings, scored_by), **written, **metrics})
+        places = {"scores": workspace.tables.location("scores"), **written(workspace.home)}
+        print_json({**nights.summary(workspace.tables, settings, scored_by), **places, **metrics})
     else:
         print_metrics(metrics)
         typer.echo(f"\nscores  {workspace.tables.location('scores')}")
@@ -129,69 +138,10 @@ def _stage(name: str) -> None:
     app.command(name)(command)
 
 
+app.command()(features)
+app.command()(verify)
 for _verb in ("base-models", "fuser", "student"):
     _stage(_verb)
-
-
-@app.command()
-def features(
-    config: ConfigPath = None,
-    preset: PresetName = None,
-    overrides: Overrides = None,
-    root: Root = None,
-    force: Force = False,
-    suggest: Annotated[bool, typer.Option("--suggest", help="Print a first draft for a log of events.")] = False,
-    events: Annotated[str | None, typer.Option(help="The log, for --suggest: a path or schema.table.")] = None,
-    entity: Annotated[str | None, typer.Option(help="Its owner column; default: by its name.")] = None,
-    time: Annotated[str | None, typer.Option(help="Its time column; default: by name and type.")] = None,
-    label: Annotated[str | None, typer.Option(metavar="COLUMN=VALUE", help="The events to predict.")] = None,
-) -> None:
-    """Point-in-time owner features and labels, from events. With --suggest, a draft of the YAML.
-
-    Example: remedi features --suggest --events log.parquet --entity customer_id --time at > conf/shop.yaml
-    """
-    settings = load(config, overrides, preset=preset, root=root)
-    if suggest:
-        from remedi_spark.features.suggest import suggest as draft
-        from remedi_spark.spark.session import get_session
-
-        if events is None:
-            raise InputError("features --suggest: no --events; expected the log that the draft is for")
-        typer.echo(draft(get_session(settings.spark), events, entity, time, label), nl=False)
-        return
-    if given := [name for name, of in {"events": events, "entity": entity, "time": time, "label": label}.items() if of]:
-        raise InputError(f"features --{given[0]}: goes with --suggest only; a build reads the configuration")
-    from remedi_spark import chain
-
-    chain.run_verb("features", settings, force=force)
-
-
-@app.command()
-def verify(
-    sample: Annotated[int, typer.Option(min=1, max=10_000, help="Owners, by the hash of their id.")] = 200,
-    config: ConfigPath = None,
-    preset: PresetName = None,
-    overrides: Overrides = None,
-    root: Root = None,
-    as_json: Json = False,
-) -> None:
-    """Compute features of sampled owners by hand, and compare.
-
-    Exit code 2 when any value differs; the table verification says which.
-
-    Example: remedi verify --config conf/complete_journey.yaml --sample 200
-    """
-    from dataclasses import asdict
-
-    from remedi_spark import chain
-    from remedi_spark.features.verify import refuse_differing
-
-    verdicts = chain.verify(load(config, overrides, preset=preset, root=root), sample)
-    if as_json:
-        print_json([asdict(one) for one in verdicts])
-    refuse_differing(verdicts)
-    if not as_json:
-        typer.echo(f"{len(verdicts)} columns, {sum(one.checked for one in verdicts)} values: all as by hand")
 
 
 @app.command()
@@ -219,87 +169,8 @@ def scores(
         chain.backfill(settings, snapshot)
 
 
-@app.command()
-def report(
-    model: Annotated[Path | None, typer.Option("--model", help="Rebuild report.html of this bundle; no Spark.")] = None,
-    config: ConfigPath = None,
-    preset: PresetName = None,
-    overrides: Overrides = None,
-    root: Root = None,
-    ablations: Annotated[
-        bool, typer.Option("--ablations", help="Also fit and measure the method without its parts.")
-    ] = False,
-    history: Annotated[bool, typer.Option("--history", help="Write history.html: all scored snapshots.")] = False,
-    open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Measure on test rows, write report.html. With --model, rebuild it from what was stored.
-
-    Example: remedi report --model run/complete_journey/model --ablations
-    """
-    from remedi_spark.report.stage import render_report
-    from remedi_spark.storage.publish import published_folder
-    from remedi_spark.storage.store import read_json
-
-    if model is None or ablations or history:
-        from remedi_spark import chain, opening
-
-        if model is None:
-            settings = load(config, overrides, preset=preset, root=root).with_embargo()
-            workspace, label = opening.open_workspace(settings), settings.label_name()
-        else:
-            workspace, settings, label = opening.reopen(model)
-        if history:
-            _history(workspace, settings, label, open_=open_, as_json=as_json)
-            return
-        metrics = chain.report(workspace, settings, label, ablate=ablations)
-        if not as_json:
-            print_ablations(metrics)
-        path = workspace.home / "report.html"
-    else:
-        render_report(published_folder(model))
-        path = render_report(model)
-    if as_json:
-        print_json({**_written(path.parent), **read_json(path.parent / "metrics.json")})
-    else:
-        typer.echo(str(path))
-    if open_:
-        typer.launch(str(path))
-
-
-def _history(workspace: Workspace, config: Config, label: str, *, open_: bool, as_json: bool) -> None:
-    from remedi_spark.report.history import HISTORY, write_history
-
-    path = write_history(workspace.tables, workspace.home, config, label)
-    if as_json:
-        print_json({"history": str(path), "table": workspace.tables.location(HISTORY)})
-    else:
-        typer.echo(str(path))
-    if open_:
-        typer.launch(str(path))
-
-
-@app.command()
-def backtest(
-    origins: Annotated[int, typer.Option(min=2, help="How many origins, the latest possible ones.")] = 6,
-    every: Annotated[
-        int | None, typer.Option(min=1, metavar="DAYS", help="Least days between origins; default: the horizon.")
-    ] = None,
-    config: ConfigPath = None,
-    preset: PresetName = None,
-    overrides: Overrides = None,
-    root: Root = None,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Train and measure the chain at rolling origins. A rerun skips those that are finished.
-
-    Example: remedi backtest --config conf/complete_journey.yaml --origins 6
-    """
-    from remedi_spark.backtest import backtest as roll
-
-    tree = roll(load(config, overrides, preset=preset, root=root), origins, every_days=every, force=force)
-    print_json(tree) if as_json else print_backtest(tree)
+app.command()(report)
+app.command()(backtest)
 
 
 @app.command()
@@ -338,7 +209,7 @@ def train(
     source = FlatTable(table, label, id_, time, weight, test)
     metrics = chain.train(get_session(settings.spark), source, model, settings, force=force)
     if as_json:
-        print_json({**_written(model), **metrics})
+        print_json({**written(model), **metrics})
         return
     print_metrics(metrics)
     typer.echo(f"\nmodel   {model}\nreport  {model / 'report.html'}")
@@ -366,37 +237,7 @@ def score(
     typer.echo(out)
 
 
-app.command()(guide)
-app.command()(export)
-
-
-@app.command()
-def promote(
-    model: ModelDir,
-    table: Annotated[str | None, typer.Option(help="Labelled table that neither model has learned from.")] = None,
-    label: Annotated[str, typer.Option(help="Its label column.")] = "label",
-    id_: Annotated[str, typer.Option("--id", help="Its owner column.")] = "owner_id",
-    time: Annotated[str | None, typer.Option(help="Its snapshot column.")] = None,
-    estimated: Annotated[
-        bool, typer.Option("--estimated", help="Compare without labels: by what their lists should hold.")
-    ] = False,
-    config: ConfigPath = None,
-    preset: PresetName = None,
-    overrides: Overrides = None,
-) -> None:
-    """Make a bundle the MLflow champion if it beats the last one. Without --table on its test rows.
-
-    Example: remedi promote --model run/model --set mlflow.margin=0.01
-    """
-    from remedi_spark import promote as promoting
-    from remedi_spark.samples.flat import FlatTable
-
-    settings = load(config, overrides, preset=preset)
-    source = FlatTable(table, label, id_, time) if table else None
-    typer.echo(promoting.promote(model, settings, source, estimated=estimated)[1])
-
-
-for verb in (simulate, doctor, config):
+for verb in (guide, export, promote, simulate, doctor, config):
     app.command()(verb)
 
 
@@ -444,10 +285,6 @@ def _refuse(message: str) -> NoReturn:
     else:
         print(f"remedi: error: {redact(message)}", file=sys.stderr, flush=True)
     sys.exit(2)
-
-
-def _written(bundle: Path) -> dict[str, str]:
-    return {"model": str(bundle), "report": str(bundle / "report.html")}
 
 
 def _input_error_behind(error: BaseException) -> str | None:
