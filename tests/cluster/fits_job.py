@@ -31,7 +31,7 @@ HANGING = 0.1
 LAYOUT = Layout(tuple(Slot(i, "number") for i in range(WIDTH)))
 MODELS: dict[str, Any] = {
     "lightgbm": LightGBMConfig(num_iterations=2000, early_stopping=2000, refit_below=0),
-    "ring": LightGBMConfig(engine="native", num_iterations=2000, early_stopping=2000, refit_below=0),
+    "ring": LightGBMConfig(engine="native", num_iterations=10000, early_stopping=10000, refit_below=0),
     "xgboost": XGBoostConfig(num_iterations=600, early_stopping=600, refit_below=0),
     "torch": MLPConfig(epochs=150, patience=150, max_steps=2500, hidden=(64, 32)),
 }

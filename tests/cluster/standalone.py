@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -85,13 +85,20 @@ class Standalone:
         self._processes.append(started)
 
     def executors(self) -> list[int]:
-        """Return the process ids of the executors that run now."""
+        """Return the process ids of the newest job's executors; those of a job that has ended may still be closing."""
         mine = {process.pid for process in self._processes}
-        return [pid for pid, parent, command in _processes() if parent in mine and "CoarseGrainedExecutor" in command]
+        found: dict[str, list[int]] = {}
+        for pid, parent, command in _processes():
+            words = command.split("\0")
+            if parent in mine and "--app-id" in words:
+                found.setdefault(words[words.index("--app-id") + 1], []).append(pid)
+        return found[max(found)] if found else []
 
     def kill_an_executor(self) -> None:
         """End one by SIGKILL, as a lost machine would."""
-        os.kill(self.executors()[0], signal.SIGKILL)
+        lost = self.executors()[0]
+        os.kill(lost, signal.SIGKILL)
+        _wait_until(lambda: lost not in self.executors(), "an executor to end")
 
     def submit(self, python: Path, archive: Path, *words: str) -> subprocess.Popen[str]:
         """Start ``spark-submit`` as docs/operations.md tells to."""
@@ -160,9 +167,9 @@ def _processes() -> list[tuple[int, int, str]]:
     return found
 
 
-def _wait_until(true: object, what: str) -> None:
+def _wait_until(true: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not true():  # type: ignore[operator]
+    while not true():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {PATIENCE} s for {what}")
         time.sleep(0.2)

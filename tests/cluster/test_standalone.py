@@ -20,7 +20,7 @@ from tests.cluster.standalone import PATIENCE, ROOT, Standalone, packaged_enviro
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 UNITS = ("lightgbm", "ring", "xgboost", "torch", "scoring")
-WAITED = {"ring": 5.0}
+WAITED = {"ring": 4.0}
 """Seconds from the first task to the loss, where that is in the middle: a ring is joined by a barrier of a second."""
 
 

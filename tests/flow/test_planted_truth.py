@@ -17,20 +17,23 @@ OWNERS, SNAPSHOTS, BUYERS = 300, 30, 6
 
 
 def _table() -> pd.DataFrame:
-    """Owners who have bought the category, and belong to a club, buy it; noise is all that others have."""
+    """Owners who have bought the category buy it again, above all those of a club; the rest is noise."""
     rng = np.random.default_rng(1)
     owner, day = np.divmod(np.arange(OWNERS * SNAPSHOTS), SNAPSHOTS)
     member = owner % (OWNERS // BUYERS) == 0
+    gold = rng.random(len(owner)) < 0.5
     spent = np.where(member, rng.gamma(3.0, 20.0, len(owner)), 0.0)
-    chance = np.where(member, 0.55, 0.004)
-    towns = np.array([f"town {i}" for i in range(30)])
+    # The club tells of its own: a feature that follows from another one is the student's to use or to leave.
+    chance = np.where(member, np.where(gold, 0.9, 0.2), np.where(gold, 0.007, 0.001))
+    clubs = np.array([f"club {i}" for i in range(30)])
+    towns = np.array(["north", "south", "west"])
     return pd.DataFrame({
         "owner": [f"o{i}" for i in owner],
         "day": (pd.Timestamp("2025-01-01") + pd.to_timedelta(7 * day, unit="D")).date,
         "spent_on_category": spent,
-        "club": np.where(member & (rng.random(len(owner)) < 0.6), "gold", towns[owner % 30]),
+        "club": np.where(gold, "gold", clubs[owner % 30]),
         **{f"noise_{i}": rng.normal(size=len(owner)) for i in range(8)},
-        "town": towns[(owner * 7) % 30],
+        "town": rng.choice(towns, OWNERS)[owner],  # not of membership, of which there are six
         "bought": (rng.random(len(owner)) < chance).astype(int),
     })  # fmt: skip
 
