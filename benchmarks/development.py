@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
-from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +37,11 @@ from remedi_spark.maths.ranking import expected_average_precision
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.registry import learner_for
+from remedi_spark.models.table_examples import TableExamples
+from remedi_spark.samples.arrays import lists
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
-from remedi_spark.samples.encoder_fit import lists, passing_features
+from remedi_spark.samples.encoder_fit import passing_features
 from remedi_spark.samples.schema import Feature, FeatureContract
-from remedi_spark.spark.whole_partitions import Ran
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import ModelStore
 
@@ -51,22 +51,6 @@ LATER = 0.25
 """Share of a training part that is put aside to develop on."""
 KNOWN = (*FLAT, *PARTED, *CATEGORIES)
 app = typer.Typer(add_completion=False, help=__doc__, rich_markup_mode=None)
-
-
-@dataclass(frozen=True)
-class LocalRows:
-    """Stands for the one partition of a fit's Spark frame."""
-
-    table: pa.Table
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the columns."""
-        return list(self.table.column_names)
-
-    def select(self, *names: str) -> LocalRows:
-        """Return some columns."""
-        return LocalRows(self.table.select(list(names)))
 
 
 @dataclass(frozen=True)
@@ -204,22 +188,9 @@ def fit_rows(rows: Rows, loss: str, model: ModelConfig, bed: Bed, config: Config
     x[:, bed.encoder.layout.beside_codes() if model.inputs == "codes" else []] = 0.0
     table = pa.table({X: lists(x), TARGET: rows.target, ROW_WEIGHT: rows.weight, VALID: rows.block % every == 0})
     data = TrainingSet(
-        LocalRows(table), bed.encoder.layout, loss, float(bed.label.mean()), len(x), 1, seed,  # type: ignore[arg-type]
+        TableExamples(table), bed.encoder.layout, loss, float(bed.label.mean()), len(x), 1, seed,
     )  # fmt: skip
     return learner_for(model).fit(data)
-
-
-def without_spark() -> Any:
-    """Let learners run here what they would run in a Spark task."""
-    modules = ("lightgbm.task", "xgboost.fit", "catboost.fit", "nets.fit")
-    return [
-        patch(f"remedi_spark.models.{module}.{name}", stand_in)
-        for module in modules
-        for name, stand_in in (
-            ("shape", lambda frame, workers: frame),
-            ("run_counted", lambda frame, work, workers: [Ran(work(frame.table), frame.table.num_rows)]),
-        )
-    ]  # fmt: skip
 
 
 def try_set(name: str, bed: Bed, config: Config) -> list[dict[str, Any]]:
@@ -323,8 +294,6 @@ def main(
 ) -> None:
     """Print one line of JSON a member, blend and student."""
     torch.set_num_threads(1)
-    for replaced in without_spark():
-        replaced.start()
     for seed in map(int, seeds.split(",")):
         config = load_config(None, [*(overrides or []), f"seed={seed}"])
         for name in sets.split(","):

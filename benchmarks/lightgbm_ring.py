@@ -25,6 +25,7 @@ from remedi_spark.config.spark import SparkConfig
 from remedi_spark.models.contract import TrainingSet
 from remedi_spark.models.lightgbm.fit import LightGBMLearner
 from remedi_spark.models.predictors import load_predictor
+from remedi_spark.models.spark_examples import SparkExamples
 from remedi_spark.samples.layout import Layout, Slot
 from remedi_spark.spark.session import get_session
 
@@ -58,7 +59,7 @@ def main() -> None:
             config = LightGBMConfig(
                 engine=engine, objective=given.objective, num_iterations=given.trees, early_stopping=30
             )
-            data = TrainingSet(frame, layout, "logistic", POSITIVES, given.rows, workers, 7)
+            data = TrainingSet(SparkExamples(frame), layout, "logistic", POSITIVES, given.rows, workers, 7)
             start, before = time.monotonic(), _cpu_seconds()
             fitted = LightGBMLearner(config).fit(data)
             seconds = time.monotonic() - start

@@ -22,6 +22,7 @@ from remedi_spark.models.contract import TARGET
 from remedi_spark.models.cross_fit import FoldFits, cross_fit, mean_margin
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.models.row_caps import Shares
+from remedi_spark.models.row_draws import as_drawn
 from remedi_spark.progress import log, step
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.holdout import TEST, TRAIN
@@ -80,7 +81,7 @@ def _student(workspace: Workspace, config: Config, phase: str, prior: float) -> 
     task = task_of(config, workspace.models(phase))
     shares = Shares(**workspace.models(phase).load("training")["shares"]) if task.binary else Shares()
     train = encoded.where(F.col(PART) == TRAIN).withColumns(
-        {TARGET: task.target(), WEIGHT: shares.as_drawn(F.col(LABEL) > 0)}
+        {TARGET: task.target(), WEIGHT: as_drawn(shares, F.col(LABEL) > 0)}
     )  # fmt: skip
     with kept(train) as rows:
         counted, positives = rows.agg(F.count("*"), F.count_if(F.col(LABEL) > 0)).collect()[0]

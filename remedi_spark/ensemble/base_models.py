@@ -28,6 +28,7 @@ from remedi_spark.models.fit_facts import fit_facts, weak_members
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.models.registry import family_of
 from remedi_spark.models.row_caps import Shares
+from remedi_spark.models.row_draws import as_drawn, draw
 from remedi_spark.progress import log, warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
@@ -287,7 +288,7 @@ def _chosen_rows(marked: DataFrame, shares: Shares, above: float, seed: int) -> 
     """Return the rows that are learned from, whose weights stand for all, and all test rows."""
     if shares.every:
         return marked
-    learned = shares.draw(marked.where(F.col(PART) != TEST), F.col(LABEL) > above, seed + 1)
+    learned = draw(shares, marked.where(F.col(PART) != TEST), F.col(LABEL) > above, seed + 1)
     return learned.unionByName(marked.where(F.col(PART) == TEST))
 
 
@@ -327,7 +328,7 @@ def _fit_all(
     parallel = settings.parallel or max(1, available // workers)
     rows, prior = rows.withColumn(TARGET, task.target()), phase.prior
     if task.binary:  # a log-loss wants no weights that stand for others: its prior is corrected, and it errs less
-        rows, prior = rows.withColumn(WEIGHT, phase.shares.as_drawn(F.col(LABEL) > 0)), phase.shares.prior(prior)
+        rows, prior = rows.withColumn(WEIGHT, as_drawn(phase.shares, F.col(LABEL) > 0)), phase.shares.prior(prior)
     plan = FoldFits(
         phase.encoder.layout, settings.folds, TARGET, task.loss, prior, phase.used, settings.validation_share, workers,
         config.seed * 1000, task.amounts(), seconds=config.spark.unit_seconds, positives=phase.positives,

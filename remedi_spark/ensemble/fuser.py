@@ -14,7 +14,7 @@ from remedi_spark.columns import CARRIED, FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import EXPERTS, FuserConfig
 from remedi_spark.ensemble.relative import Relative, peer_names
 from remedi_spark.models.contract import Array, FitError
-from remedi_spark.models.row_caps import at_most
+from remedi_spark.models.row_draws import at_most
 from remedi_spark.spark.kept import shared
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_counted

@@ -23,7 +23,7 @@ from remedi_spark.ensemble.relative import Relative
 from remedi_spark.models.contract import Array
 from remedi_spark.models.predict import encoded_rows, margins_of
 from remedi_spark.models.predictors import load_predictor
-from remedi_spark.samples.encoder_fit import lists, nested_lists
+from remedi_spark.samples.arrays import lists, nested_lists
 from remedi_spark.samples.folds import BLOCK
 from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.kept import shared

@@ -24,6 +24,7 @@ from remedi_spark.guides.maths.views import View
 from remedi_spark.guides.passes import Passes, catalogue_of
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
 from remedi_spark.models.lightgbm.fit import LightGBMLearner
+from remedi_spark.models.spark_examples import SparkExamples
 from remedi_spark.progress import log
 from remedi_spark.report.page.guide import render_guide
 from remedi_spark.samples.layout import Layout, Slot
@@ -195,9 +196,9 @@ class _Model:
             feature_fraction=trees.feature_fraction, lambda_l2=trees.lambda_l2, max_bin=127, refit_below=0,
             early_stopping=trees.trees,
         )  # fmt: skip
-        frame = pairs.select(X, TARGET, F.lit(1.0).alias(ROW_WEIGHT), held.alias(VALID), ROW_HASH)
+        examples = SparkExamples(pairs.select(X, TARGET, F.lit(1.0).alias(ROW_WEIGHT), held.alias(VALID), ROW_HASH))
         layout = Layout(tuple(Slot(place, "number") for place in range(width)))
-        data = TrainingSet(frame, layout, "logistic", positives / rows, rows, 1, self._seed, positives=positives)
+        data = TrainingSet(examples, layout, "logistic", positives / rows, rows, 1, self._seed, positives=positives)
         # A share of the pairs without a purchase was kept: the odds are that much too high (Elkan, 2001).
         return LightGBMLearner(how).fit(data).on_line(1.0, float(np.log(share)))
 

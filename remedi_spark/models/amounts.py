@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pyspark.sql import functions as F
 
 from remedi_spark.config.regression import OF_TASK
 from remedi_spark.maths.label_scale import LabelScale
-from remedi_spark.models.contract import AMOUNT, TARGET, Array, Predictor, TrainingSet
+from remedi_spark.models.contract import AMOUNT, Array, Predictor, TrainingSet
 from remedi_spark.models.reference import Reference
 
 _LARGEST_LOG = 300.0
@@ -27,8 +26,7 @@ def log_of_amounts(data: TrainingSet) -> tuple[TrainingSet, dict[str, Any]]:
     """Return the rows with the amount itself as the target, and the facts that :func:`on_scale` needs of the fit."""
     if data.amounts is None:
         raise ValueError("a log link needs amounts of 0 or more, but the target is no amount")
-    amounts = data.frame.withColumn(TARGET, F.col(AMOUNT))
-    return replace(data, frame=amounts), {"label_scale": data.amounts.scale.to_dict()}
+    return replace(data, examples=data.examples.with_target(AMOUNT)), {"label_scale": data.amounts.scale.to_dict()}
 
 
 def on_scale(predictor: Predictor, info: dict[str, Any]) -> Predictor:

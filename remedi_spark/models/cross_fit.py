@@ -17,6 +17,7 @@ from remedi_spark.config.chain import ModelConfig
 from remedi_spark.errors import InputError, cause, doing
 from remedi_spark.models.contract import AMOUNT, LABELS, ROW_WEIGHT, TARGET, VALID, Amounts, FitError, TrainingSet, X
 from remedi_spark.models.registry import family_of, learner_for
+from remedi_spark.models.spark_examples import SparkExamples
 from remedi_spark.progress import warn
 from remedi_spark.redaction import redact
 from remedi_spark.samples.folds import inner_validation
@@ -96,9 +97,9 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
         *([F.col(plan.label).alias(LABELS)] if plan.label else []),
         *([F.col(LABEL).alias(AMOUNT)] if plan.amounts else []),
     ]
-    frame = rows.where(F.col(FOLD) != fold).select(*columns)
+    examples = SparkExamples(rows.where(F.col(FOLD) != fold).select(*columns))
     data = TrainingSet(
-        frame, plan.layout, plan.loss, plan.prior, plan.left(plan.rows, fold), plan.workers, plan.seed + fold,
+        examples, plan.layout, plan.loss, plan.prior, plan.left(plan.rows, fold), plan.workers, plan.seed + fold,
         plan.amounts, plan.left(plan.positives, fold),
     )  # fmt: skip
     what = f"{model.kind} without fold {fold}" if fold < plan.folds else f"{model.kind} on all folds"

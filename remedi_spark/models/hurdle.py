@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from pyspark.sql import functions as F
 from scipy.special import log_expit
 
 from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.models.amounts import Mapped, log_of_amounts
-from remedi_spark.models.contract import TARGET, Array, Predictor, TrainingSet
+from remedi_spark.models.contract import Array, Predictor, TrainingSet
 from remedi_spark.models.lightgbm.fit import LightGBMLearner
 from remedi_spark.models.lightgbm.predict import LightGBMPredictor
 from remedi_spark.models.reference import Reference
@@ -31,11 +30,11 @@ class HurdleLearner:
     def fit(self, data: TrainingSet) -> Fitted:
         """Fit both parts; inner validation rows stop each of them."""
         amounts, facts = log_of_amounts(data)
-        above = F.col(TARGET) > 0
-        occurs = replace(data, frame=amounts.frame.withColumn(TARGET, above.cast("double")), loss="logistic")
+        rows = amounts.examples
+        occurs = replace(data, examples=rows.whether_above_zero(), loss="logistic")
         parts = {
             "occurs": LightGBMLearner(self.config.model_copy(update={"objective": None})).fit(occurs),
-            "amount": LightGBMLearner(self.config, "gamma").fit(replace(amounts, frame=amounts.frame.where(above))),
+            "amount": LightGBMLearner(self.config, "gamma").fit(replace(amounts, examples=rows.above_zero())),
         }
         texts = {name: part.payload.decode() for name, part in parts.items()}
         trees = {name: part.info["trees"] for name, part in parts.items()}

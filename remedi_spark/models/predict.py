@@ -12,7 +12,7 @@ from pyspark.sql import types as t
 from remedi_spark.columns import FOLD
 from remedi_spark.models.contract import Array, Predictor
 from remedi_spark.models.predictors import load_predictor
-from remedi_spark.samples.encoder_fit import matrix
+from remedi_spark.samples.arrays import matrix
 from remedi_spark.samples.layout import Layout
 from remedi_spark.spark.kept import shared
 from remedi_spark.storage.fitted import Fitted

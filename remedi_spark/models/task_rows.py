@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, Array, X
-from remedi_spark.samples.encoder_fit import matrix
+from remedi_spark.samples.arrays import matrix
 
 COLUMNS = (X, TARGET, ROW_WEIGHT, VALID)
 """What the task must be given."""

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import FOLD, LABEL
 from remedi_spark.config.chain import EncodingConfig
-from remedi_spark.samples.encoder import NULL_LEVEL, Array, Encoder, Levels
+from remedi_spark.samples.arrays import lists, nested_lists
+from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.spark.kept import shared
 
@@ -130,23 +131,3 @@ def _encode_batch(batch: pa.RecordBatch, encoder: Encoder, kept: list[str]) -> p
         targets = np.empty((len(frame), len(variants), 0))
     columns = [batch.column(name) for name in kept]
     return pa.RecordBatch.from_arrays([*columns, lists(fixed), nested_lists(targets)], [*kept, "x", "te"])
-
-
-def lists(values: Array) -> pa.ListArray:
-    """Return a list column from an array of shape (rows, width), without touching single rows."""
-    rows, width = values.shape
-    offsets = np.arange(rows + 1, dtype=np.int32) * width
-    return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(values, dtype=np.float64).ravel())
-
-
-def nested_lists(values: Array) -> pa.ListArray:
-    """Return a list-of-lists column from an array of shape (rows, variants, width)."""
-    rows, variants, width = values.shape
-    inner = lists(values.reshape(rows * variants, width))
-    return pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * variants, inner)
-
-
-def matrix(column: pa.Array, width: int) -> Array:
-    """Return a list column as an array of shape (rows, width)."""
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, dtype=np.float64).reshape(len(column), width)

@@ -22,8 +22,9 @@ from remedi_spark.config.adapt import AdaptConfig
 from remedi_spark.errors import InputError
 from remedi_spark.models.contract import FitError
 from remedi_spark.progress import log, warn
+from remedi_spark.samples.arrays import matrix
 from remedi_spark.samples.encoder import Encoder
-from remedi_spark.samples.encoder_fit import encode, fit_encoder, matrix
+from remedi_spark.samples.encoder_fit import encode, fit_encoder
 from remedi_spark.samples.layout import Layout
 from remedi_spark.segments.catalog import Catalog, catalogue
 from remedi_spark.segments.history import SEGMENT

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from remedi_spark.spark.whole_partitions import Ran, reserved_port, run_tasks
+from remedi_spark.spark.ran import Ran
+from remedi_spark.spark.whole_partitions import reserved_port, run_tasks
 
 if TYPE_CHECKING:
     from pyspark import BarrierTaskContext, TaskContext

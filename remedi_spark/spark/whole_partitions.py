@@ -9,13 +9,13 @@ import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
 from remedi_spark.progress import warn
 from remedi_spark.spark.errors import SPARK_ERRORS
+from remedi_spark.spark.ran import Ran
 
 if TYPE_CHECKING:
     from pyspark import BarrierTaskContext, TaskContext
@@ -30,14 +30,6 @@ _DISCARD_PORT = 9
 
 class LostMemberError(Exception):
     """A task could not reach another one of its stage, or no longer."""
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one worker's function returned, and how many rows it was given."""
-
-    result: bytes
-    rows: int
 
 
 class Member(NamedTuple):

@@ -22,6 +22,7 @@ from remedi_spark.features.phrases import aggregated
 from remedi_spark.maths.calibrators import PlattCalibrator
 from remedi_spark.models.contract import TrainingSet
 from remedi_spark.models.registry import learner_for
+from remedi_spark.models.spark_examples import SparkExamples
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
 from remedi_spark.samples.schema import FeatureContract, infer_features
 from remedi_spark.scoring.batch import scored_batch
@@ -86,7 +87,9 @@ def folder(spark: SparkSession, frame: Any, tmp_path_factory: pytest.TempPathFac
                 F.concat("x", F.col("te")[fold]).alias("x"), F.col("label").alias("target"), F.lit(1.0).alias("weight"),
                 (F.col("owner_id") % 5 == 0).alias("valid"), F.col("owner_id").alias("row_hash"),
             )  # fmt: skip
-            fitted = learner_for(config).fit(TrainingSet(train, encoder.layout, "logistic", 0.4, 400, 1, fold))
+            fitted = learner_for(config).fit(
+                TrainingSet(SparkExamples(train), encoder.layout, "logistic", 0.4, 400, 1, fold)
+            )
             store.save_fitted(fitted, "student", name, f"fold_{fold}")
     store.save("contract", contract.to_dict())
     store.save("encoder", encoder.to_dict())

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
-from remedi_spark.models.contract import TrainingSet
+from remedi_spark.models.contract import Examples, TrainingSet
+from remedi_spark.models.spark_examples import SparkExamples
+from remedi_spark.models.table_examples import TableExamples
+from remedi_spark.samples.arrays import lists
 from remedi_spark.samples.layout import Layout, Slot
 
 if TYPE_CHECKING:
@@ -48,10 +52,24 @@ class Planted:
             list(table), "x array<double>, target double, weight double, valid boolean, row_hash long"
         )
 
+    def table(self) -> pa.Table:
+        """Return the same rows as a table of this process."""
+        return pa.table({
+            "x": lists(self.x), "target": self.target, "weight": self.weight, "valid": self.valid,
+            "row_hash": np.random.default_rng(5).permutation(len(self.x)),
+        })  # fmt: skip
+
+    def here(self, **changes: Any) -> TrainingSet:
+        """Return what a learner's ``fit`` takes, to be fitted in this process."""
+        return self._set(TableExamples(self.table()), changes)
+
     def training_set(self, spark: SparkSession, **changes: Any) -> TrainingSet:
-        """Return what a learner's ``fit`` takes, for one worker unless changed."""
+        """Return what a learner's ``fit`` takes, for one Spark worker unless changed."""
+        return self._set(SparkExamples(self.frame(spark)), changes)
+
+    def _set(self, examples: Examples, changes: dict[str, Any]) -> TrainingSet:
         prior = float(np.average(self.target, weights=self.weight))
-        return replace(TrainingSet(self.frame(spark), LAYOUT, "logistic", prior, 1000, 1, 7), **changes)
+        return replace(TrainingSet(examples, LAYOUT, "logistic", prior, 1000, 1, 7), **changes)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One suite of checks that every learner passes."""
+"""One suite of checks that every learner passes: on a table of this process, and where it counts on Spark."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from remedi_spark.config.chain import ModelConfig
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.reference import Reference
 from remedi_spark.models.registry import learner_for
+from remedi_spark.models.spark_examples import SparkExamples
+from remedi_spark.models.table_examples import TableExamples
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import ModelStore
 from tests.learners.conftest import LAYOUT
@@ -41,7 +43,6 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "tabm": {"kind": "tabm", "members": 4, "blocks": 1, "width": 16, **_NET},
     "deepfm": {"kind": "deepfm", "hidden": (16,), **_NET},
 }
-NETS = ("additive", "mlp", "tabm", "deepfm")
 ROWS = 1500
 TOLERATED = 0.03
 """AUC that a small model fitted on 1,200 rows may lose against the true log-odds."""
@@ -70,10 +71,9 @@ def learner(kind: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def fitted(learner: Any, rows: Planted, spark: SparkSession) -> Fitted:
-    """The model that most checks look at, fitted on rows that came in one partition."""
-    data = rows.training_set(spark)
-    return learner.fit(replace(data, frame=data.frame.repartition(1)))
+def fitted(learner: Any, rows: Planted) -> Fitted:
+    """The model that most checks look at, fitted on a table."""
+    return learner.fit(rows.here())
 
 
 def _auc(fitted: Fitted, rows: Planted) -> float:
@@ -96,11 +96,20 @@ def test_margins_are_log_odds(kind: str, fitted: Fitted, rows: Planted, fresh: P
     assert gained > 0.75 * possible
 
 
-def test_repartitioned_rows_and_the_same_seed_give_the_same_model(
+def test_a_fit_on_spark_is_the_fit_on_the_table_however_rows_are_partitioned(
     learner: Any, fitted: Fitted, rows: Planted, fresh: Planted, spark: SparkSession
 ) -> None:
-    data = rows.training_set(spark)
-    again = learner.fit(replace(data, frame=data.frame.repartition(7)))
+    scattered = SparkExamples(rows.frame(spark).repartition(7))
+    again = learner.fit(replace(rows.here(), examples=scattered))
+    np.testing.assert_array_equal(load_predictor(again)(fresh.x), load_predictor(fitted)(fresh.x))
+    assert again.info == fitted.info
+
+
+def test_shuffled_rows_and_the_same_seed_give_the_same_model(
+    learner: Any, fitted: Fitted, rows: Planted, fresh: Planted
+) -> None:
+    order = np.random.default_rng(11).permutation(ROWS)
+    again = learner.fit(replace(rows.here(), examples=TableExamples(rows.table().take(order))))
     np.testing.assert_array_equal(load_predictor(again)(fresh.x), load_predictor(fitted)(fresh.x))
 
 
@@ -132,9 +141,7 @@ def test_no_rows_give_no_margins(fitted: Fitted) -> None:
     assert load_predictor(fitted)(np.empty((0, 4))).shape == (0,)
 
 
-def test_rows_of_weight_zero_teach_nothing(
-    learner: Any, fitted: Fitted, rows: Planted, fresh: Planted, spark: SparkSession
-) -> None:
+def test_rows_of_weight_zero_teach_nothing(learner: Any, fitted: Fitted, rows: Planted, fresh: Planted) -> None:
     """The same rows stand there again with the opposite label: with weight they would cancel the signal out."""
     doubled = type(rows)(
         np.vstack([rows.x, rows.x]),
@@ -143,7 +150,7 @@ def test_rows_of_weight_zero_teach_nothing(
         np.concatenate([rows.weight, np.zeros(ROWS)]),
         np.concatenate([rows.valid, rows.valid]),
     )
-    weighted = learner.fit(doubled.training_set(spark))
+    weighted = learner.fit(doubled.here())
     assert _auc(weighted, fresh) > _auc(fitted, fresh) - TOLERATED
 
 
@@ -155,14 +162,14 @@ def test_two_workers_learn_what_one_learns(
 
 
 @pytest.fixture
-def lopsided(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def lopsided(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every fit see two partitions, of which one is empty: a constant key sends all rows to one of them."""
-    module = "nets" if kind in NETS else LEARNERS[kind]["kind"]
 
     def shape(frame: Any, workers: int) -> Any:
         return frame.repartition(workers, F.lit(0)).sortWithinPartitions("row_hash")
 
-    monkeypatch.setattr(f"remedi_spark.models.{module}.fit.shape", shape)
+    for module in ("spark_examples", "lightgbm.synapse", "xgboost.together"):
+        monkeypatch.setattr(f"remedi_spark.models.{module}.shape", shape)
 
 
 @pytest.mark.usefixtures("lopsided")
@@ -173,9 +180,7 @@ def test_a_worker_without_rows_takes_part(
     assert _auc(lonely, fresh) > _auc(fitted, fresh) - TOLERATED
 
 
-def test_real_targets_are_learned_by_squared_error(
-    learner: Any, rows: Planted, fresh: Planted, spark: SparkSession
-) -> None:
+def test_real_targets_are_learned_by_squared_error(learner: Any, rows: Planted, fresh: Planted) -> None:
     noisy = replace(rows, target=rows.truth + np.random.default_rng(3).normal(size=ROWS))
-    margins = load_predictor(learner.fit(noisy.training_set(spark, loss="mse")))(fresh.x)
+    margins = load_predictor(learner.fit(noisy.here(loss="mse")))(fresh.x)
     assert np.mean((margins - fresh.truth) ** 2) < 0.2 * np.var(fresh.truth)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remedi_spark.models.row_caps import at_most
+from remedi_spark.models.row_draws import at_most
 
 ROWS, POSITIVES, LIMIT = 20_000, 100, 2_100
 

@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from remedi_spark.models.row_caps import Shares
+from remedi_spark.models.row_draws import as_drawn, draw
 
 OWNERS, SNAPSHOTS, RARE, UNLABELLED = 6_000, 3, 300, 900
 
@@ -53,7 +54,7 @@ def test_the_shares(limit: int | None, rare: int, others: int, shares: tuple[flo
 
 def test_all_rare_rows_are_taken_and_the_others_by_owner(rows: Any) -> None:
     shares = _counts(3_000)
-    found, whole = shares.draw(rows, _rare(), 1).toPandas(), rows.toPandas()
+    found, whole = draw(shares, rows, _rare(), 1).toPandas(), rows.toPandas()
     assert found["label"].sum() == RARE
     for part in (found["label"] == 0, found["label"].isna()):
         # All rows of an owner, or none: but for the rare ones, which are taken in any case.
@@ -69,7 +70,7 @@ def test_all_rare_rows_are_taken_and_the_others_by_owner(rows: Any) -> None:
 
 def test_partitions_change_nothing(rows: Any) -> None:
     once, again = (
-        _counts(3_000).draw(one, _rare(), 1).toPandas().sort_values(["owner_id", "label"], ignore_index=True)
+        draw(_counts(3_000), one, _rare(), 1).toPandas().sort_values(["owner_id", "label"], ignore_index=True)
         for one in (rows, rows.repartition(7, "label"))
     )
     pd.testing.assert_frame_equal(once, again)
@@ -77,7 +78,7 @@ def test_partitions_change_nothing(rows: Any) -> None:
 
 def test_the_weights_as_drawn_are_those_from_before(rows: Any) -> None:
     shares = _counts(3_000)
-    before = shares.draw(rows, _rare(), 1).select(shares.as_drawn(_rare()).alias("weight")).toPandas()
+    before = draw(shares, rows, _rare(), 1).select(as_drawn(shares, _rare()).alias("weight")).toPandas()
     np.testing.assert_allclose(before["weight"], 1.0, rtol=1e-12)
 
 
@@ -89,4 +90,4 @@ def test_the_shift_undoes_what_the_draw_does_to_the_prior() -> None:
 
 
 def test_no_limit_takes_the_rows_as_they_are(rows: Any) -> None:
-    assert _counts(None).draw(rows, _rare(), 1) is rows
+    assert draw(_counts(None), rows, _rare(), 1) is rows

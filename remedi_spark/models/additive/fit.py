@@ -1,4 +1,4 @@
-"""The additive model, fitted by L-BFGS inside a barrier stage."""
+"""The additive model, fitted by L-BFGS on the rows of all workers."""
 
 from __future__ import annotations
 

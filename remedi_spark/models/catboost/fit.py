@@ -19,11 +19,8 @@ import pyarrow as pa
 from remedi_spark.config.chain import CatBoostConfig
 from remedi_spark.models.amounts import amount_objective
 from remedi_spark.models.catboost.predict import Columns, load
-from remedi_spark.models.contract import TARGET, FitError, TrainingSet
-from remedi_spark.models.row_caps import at_most
+from remedi_spark.models.contract import FitError, TrainingSet
 from remedi_spark.models.task_rows import COLUMNS, task_rows
-from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import run_counted
 from remedi_spark.storage.fitted import Fitted
 
 LOSSES = {"logistic": "Logloss", "l2": "RMSE", "l1": "MAE", "huber": "Huber:delta=1"}
@@ -39,11 +36,11 @@ class CatBoostLearner:
     def fit(self, data: TrainingSet) -> Fitted:
         """Fit on all rows, or on ``max_rows`` with the positives, and keep the trees up to the best round."""
         positives = data.positives if data.loss == "logistic" else 0
-        frame = at_most(data.frame, self.config.max_rows, rows=data.rows, positives=positives, label=TARGET)
+        examples = data.examples.at_most(self.config.max_rows, rows=data.rows, positives=positives)
         columns = Columns.of(data.layout, native=self.config.categories)
         refit = data.rows <= self.config.refit_below
         work = _training_function(self._parameters(data), columns, data.layout.width, self.config, refit)
-        (ran,) = run_counted(shape(frame, 1).select(*COLUMNS), work, 1)
+        (ran,) = examples.run(work, COLUMNS, 1)
         payload = ran.result
         trees = load(payload).tree_count_
         if trees < 1:

@@ -37,6 +37,7 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import ROW_HASH
 from remedi_spark.models.contract import VALID, FitError, TrainingSet
 from remedi_spark.models.lightgbm.task import TaskFit, lightgbm_parameters
+from remedi_spark.models.spark_examples import frame_of
 from remedi_spark.models.task_rows import COLUMNS, TaskRows, task_rows
 from remedi_spark.spark.partitions import place, uniform
 from remedi_spark.spark.whole_partitions import LostMemberError, Member, members, run_tasks
@@ -89,7 +90,8 @@ def _spread(data: TrainingSet, share: float) -> DataFrame:
     owner = F.pmod(F.col(ROW_HASH), F.lit(data.workers)).cast("int")
     shared = uniform(ROW_HASH, data.seed) < F.when(F.col(VALID), watched).otherwise(share)
     everywhere = F.sequence(F.lit(0), F.lit(data.workers - 1))
-    rows = data.frame.select(*COLUMNS, ROW_HASH, owner.alias("owner"), shared.alias(SHARED))
+    frame = frame_of(data.examples, "LightGBM's ring")
+    rows = frame.select(*COLUMNS, ROW_HASH, owner.alias("owner"), shared.alias(SHARED))
     copies = rows.withColumn("at", F.explode(F.when(F.col(SHARED), everywhere).otherwise(F.array("owner"))))
     placed = place(copies.withColumn(MINE, F.col("at") == F.col("owner")), F.col("at"), data.workers)
     return placed.select(*COLUMNS, MINE, SHARED)

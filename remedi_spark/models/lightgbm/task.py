@@ -15,8 +15,6 @@ import pyarrow as pa
 
 from remedi_spark.models.contract import TrainingSet
 from remedi_spark.models.task_rows import COLUMNS, task_rows
-from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import run_counted
 
 if TYPE_CHECKING:
     import lightgbm
@@ -49,11 +47,15 @@ class TaskFit:
     refit: bool
     focal: Focal | None = None
 
+    @property
+    def start(self) -> float:
+        """The margin that boosting starts from and that the trees do not contain."""
+        return self.focal.start if self.focal else 0.0
+
 
 def fit_in_one_task(data: TrainingSet, plan: TaskFit) -> tuple[str, int]:
     """Return the model's text, and how many rows it was fitted on."""
-    frame = shape(data.frame, 1).select(*COLUMNS)
-    (ran,) = run_counted(frame, _training_function(plan, data.layout.width), 1)
+    (ran,) = data.examples.run(_training_function(plan, data.layout.width), COLUMNS, 1)
     return ran.result.decode(), ran.rows
 
 

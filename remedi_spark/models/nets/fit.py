@@ -1,4 +1,4 @@
-"""Torch nets trained by ``torch.distributed`` inside a barrier stage."""
+"""Torch nets, trained by ``torch.distributed`` where several workers train together."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import pyarrow as pa
 
 from remedi_spark.config.chain import DeepFMConfig, MLPConfig, NetConfig, TabMConfig
 from remedi_spark.models.contract import LABELS, ROW_WEIGHT, TARGET, VALID, FitError, TrainingSet, X
-from remedi_spark.samples.encoder_fit import matrix
+from remedi_spark.samples.arrays import matrix
 from remedi_spark.samples.layout import Layout
-from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import run_counted
 from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
@@ -47,8 +45,8 @@ class NetLearner:
 
 def fit_together(data: TrainingSet, work: Callable[[pa.Table], bytes]) -> Fitted:
     """Run ``work`` on all workers' rows at once; it returns a net's bytes, the same on every worker."""
-    columns = [X, TARGET, ROW_WEIGHT, VALID, *([LABELS] if LABELS in data.frame.columns else [])]
-    ran = run_counted(shape(data.frame, data.workers).select(*columns), work, data.workers)
+    columns = [X, TARGET, ROW_WEIGHT, VALID, *([LABELS] if LABELS in data.examples.columns else [])]
+    ran = data.examples.run(work, columns, data.workers)
     results = [one.result for one in ran]
     if len({hashlib.sha256(result).digest() for result in results}) != 1:
         raise FitError("the workers of a torch fit ended with different weights")

@@ -8,7 +8,6 @@ is but one worker: on some thousand rows that is nearly all of the time. The tre
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +17,10 @@ import pyarrow as pa
 
 from remedi_spark.config.chain import XGBoostConfig
 from remedi_spark.models.amounts import amount_objective, log_of_amounts
-from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, FitError, TrainingSet, X
+from remedi_spark.models.contract import FitError, TrainingSet
 from remedi_spark.models.task_rows import COLUMNS, task_rows
 from remedi_spark.models.xgboost.ring import joined
-from remedi_spark.spark.capabilities import capabilities
-from remedi_spark.spark.partitions import shape
-from remedi_spark.spark.torch_partitions import run_counted
-from remedi_spark.spark.whole_partitions import Ran
+from remedi_spark.spark.ran import Ran
 from remedi_spark.storage.fitted import Fitted
 
 OBJECTIVES = {
@@ -35,10 +31,6 @@ OBJECTIVES = {
     "tweedie": ("reg:tweedie", "tweedie-nloglik@{power}"),
 }
 """Objective and what early stopping looks at."""
-
-
-def _warnings(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING
 
 
 @dataclass(frozen=True)
@@ -55,8 +47,7 @@ class XGBoostLearner:
             ran = self._fit_in_one_task(data, refit)
             payload, rows = ran.result, ran.rows
         else:
-            fit = self._fit_together if capabilities(data.frame.sparkSession).has_jvm else self._fit_in_ring
-            payload, rows = fit(data, refit), data.rows
+            payload, rows = self._fit_together(data, refit), data.rows
         trees = _load(payload).num_boosted_rounds()
         if trees < 1:
             raise FitError("XGBoost ended without a single tree")
@@ -64,24 +55,15 @@ class XGBoostLearner:
 
     def _fit_in_one_task(self, data: TrainingSet, refit: bool) -> Ran:
         work = _training_function(self._parameters(data), self.config, data.layout.width, refit)
-        return run_counted(shape(data.frame, 1).select(*COLUMNS), work, 1)[0]
-
-    def _fit_in_ring(self, data: TrainingSet, refit: bool) -> bytes:
-        work = _training_function(self._parameters(data), self.config, data.layout.width, refit)
-        return run_counted(shape(data.frame, data.workers).select(*COLUMNS), joined(work), data.workers)[0].result
+        return data.examples.run(work, COLUMNS, 1)[0]
 
     def _fit_together(self, data: TrainingSet, refit: bool) -> bytes:
-        logger = logging.getLogger("XGBoost-PySpark")  # tells of every fit
-        logger.addFilter(_warnings)
-        try:
-            frame = shape(data.frame, data.workers).select(*COLUMNS)
-            booster = self._estimator(data, self.config.num_iterations, early_stopping=True).fit(frame).get_booster()
-            trees = booster.best_iteration + 1
-            if trees >= 1 and refit:
-                booster = self._estimator(data, trees, early_stopping=False).fit(frame).get_booster()
-        finally:
-            logger.removeFilter(_warnings)
-        return bytes(booster.save_raw("ubj"))
+        from remedi_spark.models.xgboost import together
+
+        if together.fits(data.examples):
+            return together.fit(data, self.config, self._parameters(data), refit=refit)
+        work = _training_function(self._parameters(data), self.config, data.layout.width, refit)
+        return data.examples.run(joined(work), COLUMNS, data.workers)[0].result
 
     def _parameters(self, data: TrainingSet) -> dict[str, Any]:
         config, name = self.config, self._objective(data)
@@ -97,20 +79,6 @@ class XGBoostLearner:
 
     def _objective(self, data: TrainingSet) -> str:
         return "logistic" if data.loss == "logistic" else amount_objective(self.config.objective)
-
-    def _estimator(self, data: TrainingSet, rounds: int, *, early_stopping: bool) -> Any:
-        from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor
-
-        kind = SparkXGBClassifier if data.loss == "logistic" else SparkXGBRegressor
-        stopping = {"validation_indicator_col": VALID, "early_stopping_rounds": self.config.early_stopping}
-        own = {"nthread", "seed"}  # set by spark.task.cpus, and by another name
-        if self._objective(data) in ("logistic", "l2"):
-            own.add("objective")  # the class's own
-        parameters = {name: value for name, value in self._parameters(data).items() if name not in own}
-        return kind(
-            features_col=X, label_col=TARGET, weight_col=ROW_WEIGHT, num_workers=data.workers, n_estimators=rounds,
-            random_state=data.seed, verbose=False, **parameters, **(stopping if early_stopping else {}),
-        )  # fmt: skip
 
 
 def _training_function(
