@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from remedi_spark.models.registry import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "remedi_spark"
@@ -90,3 +94,11 @@ def test_the_check_sees(code: str) -> None:
 )  # fmt: skip
 def test_the_check_leaves_alone(code: str) -> None:
     assert not list(doors(code))
+
+
+def test_learners_and_predictors_are_imported_without_pyspark() -> None:
+    names = {name.partition(":")[0] for family in FAMILIES for name in (family.learner, family.predictor)}
+    imports = "\n".join(f"import remedi_spark.models.{name}" for name in (*sorted(names), "table_examples"))
+    code = f"import sys\n{imports}\nprint([name for name in sys.modules if name.startswith('pyspark')][:3])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "[]"
