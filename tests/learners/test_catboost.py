@@ -15,6 +15,7 @@ from remedi_spark.config.chain import CatBoostConfig
 from remedi_spark.models.catboost.fit import CatBoostLearner
 from remedi_spark.models.catboost.predict import load
 from remedi_spark.models.predictors import load_predictor
+from remedi_spark.models.spark_examples import SparkExamples
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,15 +52,13 @@ def _native(rows: Planted, order: Any, kind: Any, *, categories: bool, refit: bo
 
 @pytest.mark.parametrize("categories", [False, True])
 @pytest.mark.parametrize(("loss", "refit"), [("logistic", True), ("logistic", False), ("mse", False)])
-def test_margins_are_native_ones(
-    plant: Callable[..., Planted], spark: SparkSession, loss: str, refit: bool, categories: bool
-) -> None:
+def test_margins_are_native_ones(plant: Callable[..., Planted], loss: str, refit: bool, categories: bool) -> None:
     rows = plant(ROWS, seed=1)
     if loss == "mse":
         rows = type(rows)(rows.x, rows.truth, rows.truth + rows.target, rows.weight, rows.valid)
     config = CONFIG.model_copy(update={"categories": categories, "refit_below": ROWS if refit else 0})
-    fitted = CatBoostLearner(config).fit(rows.training_set(spark, loss=loss, rows=ROWS))
-    order = np.argsort([row["row_hash"] for row in rows.frame(spark).select("row_hash").collect()])
+    fitted = CatBoostLearner(config).fit(rows.here(loss=loss, rows=ROWS))
+    order = np.argsort(rows.table()["row_hash"].to_numpy())
     kind = CatBoostClassifier if loss == "logistic" else CatBoostRegressor
     native = _native(rows, order, kind, categories=categories, refit=refit)
     assert fitted.info["trees"] == native.tree_count_
@@ -74,10 +73,10 @@ def test_of_too_many_rows_all_positives_and_a_share_of_the_others_are_trained_on
     rows = plant(ROWS, seed=1)
     positives = int(rows.target.sum())
     data = rows.training_set(spark, rows=ROWS, positives=positives)
-    hashed = data.frame.selectExpr("x", "target", "weight", "valid", "xxhash64(row_hash) AS row_hash")
+    hashed = rows.frame(spark).selectExpr("x", "target", "weight", "valid", "xxhash64(row_hash) AS row_hash")
     config = CONFIG.model_copy(update={"max_rows": 1000, "refit_below": ROWS})
     all_rows, some = (
-        CatBoostLearner(one).fit(replace(data, frame=hashed))
+        CatBoostLearner(one).fit(replace(data, examples=SparkExamples(hashed)))
         for one in (CONFIG.model_copy(update={"refit_below": ROWS}), config)
     )
     weights = [load(one.payload).get_leaf_weights().sum() / one.info["trees"] for one in (all_rows, some)]

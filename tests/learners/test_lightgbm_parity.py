@@ -51,18 +51,13 @@ def _parameters(loss: str) -> dict[str, Any]:
     return {**PARAMETERS, "objective": objective, "metric": metric, "seed": 7}
 
 
-@pytest.mark.parametrize("engine", ["synapseml", "native"])
 @pytest.mark.parametrize("refit", [False, True])
 @pytest.mark.parametrize("loss", OBJECTIVES)
-def test_trees_and_margins_are_native_ones(
-    plant: Callable[..., Planted], spark: SparkSession, loss: str, refit: bool, engine: str
-) -> None:
-    rows = plant(1500, seed=1)
-    if loss == "mse":
-        rows = type(rows)(rows.x, rows.truth, rows.truth + rows.target, rows.weight, rows.valid)
-    config = CONFIG.model_copy(update={"engine": engine, "refit_below": 1500 if refit else 0})
-    fitted = LightGBMLearner(config).fit(rows.training_set(spark, loss=loss, rows=1500))
-    order = np.argsort([row["row_hash"] for row in rows.frame(spark).select("row_hash").collect()])
+def test_trees_and_margins_are_native_ones(plant: Callable[..., Planted], loss: str, refit: bool) -> None:
+    rows = _rows_for(plant, loss)
+    config = CONFIG.model_copy(update={"engine": "native", "refit_below": 1500 if refit else 0})
+    fitted = LightGBMLearner(config).fit(rows.here(loss=loss, rows=1500))
+    order = np.argsort(rows.table()["row_hash"].to_numpy())
     native = _stopped(rows, order, loss)
     assert 5 < native.best_iteration < CONFIG.num_iterations - CONFIG.early_stopping, "it has to stop early"
     if refit:
@@ -70,6 +65,27 @@ def test_trees_and_margins_are_native_ones(
     assert fitted.info["trees"] == (native.num_trees() if refit else native.best_iteration)
     fresh = plant(1000, seed=2).x
     np.testing.assert_allclose(load_predictor(fitted)(fresh), native.predict(fresh, raw_score=True), atol=1e-10)
+
+
+def _rows_for(plant: Callable[..., Planted], loss: str) -> Planted:
+    rows = plant(1500, seed=1)
+    real = type(rows)(rows.x, rows.truth, rows.truth + rows.target, rows.weight, rows.valid)
+    return real if loss == "mse" else rows
+
+
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("loss", OBJECTIVES)
+def test_synapseml_grows_the_trees_of_a_table(
+    plant: Callable[..., Planted], spark: SparkSession, loss: str, refit: bool
+) -> None:
+    rows = _rows_for(plant, loss)
+    config = CONFIG.model_copy(update={"engine": "native", "refit_below": 1500 if refit else 0})
+    here = LightGBMLearner(config).fit(rows.here(loss=loss, rows=1500))
+    there = LightGBMLearner(config.model_copy(update={"engine": "synapseml"}))
+    fitted = there.fit(rows.training_set(spark, loss=loss, rows=1500))
+    assert fitted.info["trees"] == here.info["trees"]
+    fresh = plant(1000, seed=2).x
+    np.testing.assert_allclose(load_predictor(fitted)(fresh), load_predictor(here)(fresh), atol=1e-10)
 
 
 @pytest.mark.parametrize("settings", [

@@ -25,6 +25,7 @@ from remedi_spark.models.lightgbm.fit import LightGBMLearner
 from remedi_spark.models.lightgbm.ring import MINE, SHARED, _spread, _training_function
 from remedi_spark.models.lightgbm.task import Focal, TaskFit, _train
 from remedi_spark.models.predictors import load_predictor
+from remedi_spark.models.spark_examples import SparkExamples
 from remedi_spark.models.task_rows import task_rows
 from remedi_spark.spark import whole_partitions
 from remedi_spark.spark.watchdog import TimeLimitError, time_limit
@@ -270,11 +271,12 @@ def unweighted(plant: Callable[..., Planted]) -> Planted:
 
 @pytest.mark.parametrize("changes", [{}, {"refit_below": 0}, {"objective": "focal"}], ids=str)
 def test_two_tasks_grow_the_trees_of_one(unweighted: Planted, spark: SparkSession, changes: dict[str, Any]) -> None:
-    data = unweighted.training_set(spark, rows=ROWS)
+    data, frame = unweighted.here(rows=ROWS), unweighted.frame(spark)
     learner = LightGBMLearner(CONFIG.model_copy(update=changes))
     alone = learner.fit(data)
     together, again = (
-        learner.fit(replace(data, frame=data.frame.repartition(partitions), workers=2)) for partitions in (3, 7)
+        learner.fit(replace(data, examples=SparkExamples(frame.repartition(partitions)), workers=2))
+        for partitions in (3, 7)
     )
     assert together.payload == again.payload
     assert together.info == again.info == alone.info
@@ -284,7 +286,8 @@ def test_two_tasks_grow_the_trees_of_one(unweighted: Planted, spark: SparkSessio
 
 def test_a_task_may_have_no_rows(unweighted: Planted, spark: SparkSession) -> None:
     data = unweighted.training_set(spark, rows=ROWS, workers=2)
-    lopsided = replace(data, frame=data.frame.withColumn("row_hash", F.col("row_hash") * 2))
+    even = SparkExamples(unweighted.frame(spark).withColumn("row_hash", F.col("row_hash") * 2))
+    lopsided = replace(data, examples=even)
     margins = [load_predictor(LightGBMLearner(CONFIG).fit(replace(lopsided, workers=n)))(unweighted.x) for n in (1, 2)]
     np.testing.assert_allclose(*margins, atol=SAME)
 
