@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -193,8 +194,11 @@ def fit_rows(rows: Rows, loss: str, model: ModelConfig, bed: Bed, config: Config
     return learner_for(model).fit(data)
 
 
-def try_set(name: str, bed: Bed, config: Config) -> list[dict[str, Any]]:
-    """Return AP, AUC and log-loss on the development rows of members, combiners and students, and AP out of fold."""
+def try_set(name: str, bed: Bed, config: Config, students: Mapping[str, Config]) -> list[dict[str, Any]]:
+    """Return AP, AUC and log-loss on the development rows of members, combiners and students, and AP out of fold.
+
+    ``students`` are further configurations by name, each of which distils another student from the same teacher.
+    """
     rows: list[dict[str, Any]] = []
 
     def add(what: str, own: Array, others: Array, seconds: float = 0.0, **more: Any) -> None:
@@ -222,10 +226,17 @@ def try_set(name: str, bed: Bed, config: Config) -> list[dict[str, Any]]:
         add(what, own, others)
     teacher = Teacher(models, partial(aligned, lines, 0.0), fuser, relative)
     own, theirs = margins["fuser"]
-    start = time.process_time()
-    distilled = distil(bed, own, teacher, config)
-    share = expected_average_precision(distilled, expit(theirs)) / expected_average_precision(theirs, expit(theirs))
-    add("distilled", own, distilled, time.process_time() - start, kept=float(share))
+
+    def distilled_by(settings: Config, what: str) -> tuple[Array, float]:
+        start = time.process_time()
+        found = distil(bed, own, teacher, settings)
+        share = expected_average_precision(found, expit(theirs)) / expected_average_precision(theirs, expit(theirs))
+        add(what, own, found, time.process_time() - start, kept=float(share))
+        return found, share
+
+    distilled, share = distilled_by(config, "distilled")
+    for what, settings in students.items():
+        distilled_by(settings, what)
     kind = config.student.kind
     ships = "distilled" if kind == "distilled" or (kind == "auto" and share >= config.student.keep) else "selection"
     add("student", own, distilled if ships == "distilled" else margins["selection"][1], ships=ships)
@@ -289,6 +300,12 @@ def main(
     seeds: Annotated[str, typer.Option(help="Numbers, separated by commas.")] = "0",
     data: Annotated[Path | None, typer.Option(help="Folder of the flat tables.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="As for remedi train.")] = None,
+    students: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--student", help="NAME:SETTING,SETTING: one more student from the same teacher, with other settings."
+        ),
+    ] = None,
     cap: Annotated[int, typer.Option(help="Training rows at most.")] = 24_000,
     work: Annotated[Path, typer.Option(help="Where prepared tables go.")] = Path("run/development"),
 ) -> None:
@@ -300,7 +317,11 @@ def main(
             if name not in KNOWN:
                 raise SystemExit(f"--sets: no set {name!r}; expected some of {', '.join(KNOWN)}")
             train, test = split(name, data, work, seed, cap)
-            try_set(name, encode(train, test, config), config)
+            more = {
+                what: load_config(None, [*(overrides or []), f"seed={seed}", *given.split(",")])
+                for what, _, given in (one.partition(":") for one in students or [])
+            }
+            try_set(name, encode(train, test, config), config, more)
 
 
 if __name__ == "__main__":

@@ -282,10 +282,10 @@ class StudentConfig(Section):
     """Share of the teacher's AP that a distilled student must keep under ``kind: auto``, judged without labels."""
     models: dict[str, ModelConfig]
     """What learns from the teacher, by name: one model each, on all rows; their margins are averaged."""
-    synthetic: float = Field(default=2.0, ge=0, le=20)
+    synthetic: float = Field(default=5.0, ge=0, le=20)
     """Rows made up for each training row, of which the teacher says what they are worth: the student follows it more
     closely. None are where ``meta_features.peers`` are given, which made-up rows do not have."""
-    max_synthetic: int = Field(default=60_000, ge=1)
+    max_synthetic: int = Field(default=100_000, ge=1)
     """Rows made up at most: every base model scores them."""
     label_weight: float = Field(default=0.0, ge=0, le=1)
     """Share of the label's log-loss mixed into a net's MSE on the teacher's logits."""
