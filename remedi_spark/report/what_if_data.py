@@ -73,8 +73,8 @@ def page_data(bundle: Bundle, models: Sequence[Tree], canonical: pd.DataFrame, n
     if room < 0:
         many = sum(len(one["trees"]) for one in models)
         raise InputError(
-            f"--what-if: the model's {many} trees alone take {(LARGEST - room) / 1e6:.1f} MB, expected a page of at"
-            " most 3 MB; train a student of fewer trees or leaves (student.models)"
+            f"--what-if: the model's {many} trees and tables take {(LARGEST - room) / 1e6:.1f} MB, expected a page of"
+            " at most 3 MB; train a student of fewer trees or leaves (student.models)"
         )
     columns = [_stored(one, canonical[f"f{i}"]) for one, i in zip(features, read, strict=True)]
     scores = bundle.score(canonical).tolist()

@@ -277,7 +277,7 @@ def test_owners_are_as_many_as_the_page_has_room_for(bundle: Bundle, monkeypatch
     assert len(page_data(bundle, models, canonical, names)["owners"]) == 24
     monkeypatch.setattr(what_if_data, "LARGEST", 1000)
     with pytest.raises(
-        InputError, match=r"the model's \d+ trees alone take 0\.\d MB, expected .* fewer trees or leaves"
+        InputError, match=r"the model's \d+ trees and tables take 0\.\d MB, expected .* fewer trees or leaves"
     ):
         page_data(bundle, models, canonical, names)
 
