@@ -56,6 +56,8 @@ def report(
 
     if not what_if and (table is not None or names):
         raise InputError("--table and --names: found without --what-if, expected with it, whose owners they choose")
+    if ablations + history + what_if > 1:
+        raise InputError("--ablations, --history and --what-if: found more than one, expected one at a time")
     if model is None or ablations or history or what_if:
         from remedi_spark import chain, opening
 
