@@ -43,13 +43,13 @@ class Family:
     """``module:Class`` below ``remedi_spark.models``: called with the model's settings."""
     predictor: str
     """``module:name`` likewise: called with a fitted model; needs no Spark."""
-    trees: str = ""
-    """``module:function`` likewise: called with a fitted model, returns its :class:`Ensemble`; empty: it is no plain
-    sum of trees over the encoded row. ONNX and the what-if page are made of it."""
     onnx: str = ""
     """``module:function`` likewise, an :data:`OnnxMargin`; empty, as ``trees`` is: its models have no like in ONNX."""
     onnx_together: str = ""
     """An :data:`OnnxMargins` in place of ``onnx``, where one export for all models saves seconds for each."""
+    trees: str = ""
+    """``module:function`` likewise: called with a fitted model, returns its :class:`Ensemble`; empty: it is no plain
+    sum of trees over the encoded row. ONNX and the what-if page are made of it."""
     several_workers: bool = False
     """A fit over several tasks is another model than one in one task."""
     retries_alone: bool = False
@@ -73,13 +73,13 @@ FAMILIES: list[Family] = [
            "hurdle:HurdleLearner", "hurdle:load",
            several_workers=True, retries_alone=True, effort=_by_rounds),
     Family("lightgbm", lambda model: isinstance(model, LightGBMConfig),
-           "lightgbm.fit:LightGBMLearner", "lightgbm.predict:LightGBMPredictor", "lightgbm.ensemble:ensemble_of",
+           "lightgbm.fit:LightGBMLearner", "lightgbm.predict:LightGBMPredictor", trees="lightgbm.ensemble:ensemble_of",
            several_workers=True, retries_alone=True, effort=_by_rounds),
     Family("xgboost", lambda model: isinstance(model, XGBoostConfig),
-           "xgboost.fit:XGBoostLearner", "xgboost.predict:XGBoostPredictor", "xgboost.ensemble:ensemble_of",
+           "xgboost.fit:XGBoostLearner", "xgboost.predict:XGBoostPredictor", trees="xgboost.ensemble:ensemble_of",
            several_workers=True, effort=_little),
     Family("catboost", lambda model: isinstance(model, CatBoostConfig),
-           "catboost.fit:CatBoostLearner", "catboost.predict:CatBoostPredictor", onnx="catboost.onnx:margin",
+           "catboost.fit:CatBoostLearner", "catboost.predict:CatBoostPredictor", "catboost.onnx:margin",
            effort=lambda model: 3 if model.categories else 1),
     Family("net", lambda model: isinstance(model, AdditiveConfig),
            "additive.fit:AdditiveLearner", "nets.predict:NetPredictor", onnx_together="nets.onnx:margins",
@@ -136,10 +136,10 @@ def depends_on_workers(config: ModelConfig) -> bool:
 
 def onnx_margin(family: Family) -> OnnxMargin | None:
     """Return what adds one model of a family to an ONNX graph; None: nothing does."""
-    if trees := trees_of(family):
-        margin: OnnxMargin = _named("onnx_trees:margin_of")(trees)
-        return margin
-    return cast("OnnxMargin", _named(family.onnx)) if family.onnx else None
+    if family.onnx:
+        return cast("OnnxMargin", _named(family.onnx))
+    trees = trees_of(family)
+    return None if trees is None else cast("OnnxMargin", _named("onnx_trees:margin_of")(trees))
 
 
 def trees_of(family: Family) -> Callable[[Fitted], Ensemble] | None:
