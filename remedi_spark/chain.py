@@ -29,6 +29,7 @@ from remedi_spark.flow import (
 )
 from remedi_spark.nights import judge, night
 from remedi_spark.opening import holding, open_workspace, publish
+from remedi_spark.progress import timed
 from remedi_spark.running import explain, run_stages, verb_settings
 from remedi_spark.samples.contents import contents
 from remedi_spark.samples.flat import FlatTable
@@ -108,10 +109,15 @@ def verify(config: Config, sample: int) -> list[Verdict]:
 
 
 def backfill(config: Config, wanted: str) -> None:
-    """Score the snapshots of a day, or from one day to another, whatever the ledger says."""
+    """Score the snapshots of a day, or from one day to another, whatever the ledger says.
+
+    It is noted like any night. Nothing is decided on: the last list is another.
+    """
     workspace = open_workspace(config)
-    parts = load_model(config.scores.model or workspace.home)
-    scores.run(workspace, config, parts=parts, snapshots=scores.snapshots_within(workspace, wanted))
+    snapshots = scores.snapshots_within(workspace, wanted)
+    with night(workspace.tables, config, "backfill"), timed(SCORES.name, {}):
+        parts = load_model(config.scores.model or workspace.home)
+        scores.run(workspace, config, parts=parts, snapshots=snapshots)
 
 
 def report(workspace: Workspace, config: Config, label: str, *, ablate: bool = False) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from remedi_spark.cli.options import (
     written,
 )
 from remedi_spark.cli.printing import print_ablations, print_backtest
+from remedi_spark.errors import InputError
 
 if TYPE_CHECKING:
     from remedi_spark.config import Config
@@ -36,6 +37,12 @@ def report(
         bool, typer.Option("--ablations", help="Also fit and measure the method without its parts.")
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Write history.html: all scored snapshots.")] = False,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Write what_if.html: what moves the scores of the best owners.")
+    ] = False,
+    table: Annotated[str | None, typer.Option(help="Owners for --what-if; default: the run's last snapshot.")] = None,
+    top: Annotated[int, typer.Option(min=1, max=200, help="How many of them, the best ones.")] = 200,
+    names: Annotated[bool, typer.Option("--names", help="Name the owners in what_if.html.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +54,11 @@ def report(
     from remedi_spark.storage.publish import published_folder
     from remedi_spark.storage.store import read_json
 
-    if model is None or ablations or history:
+    if not what_if and (table is not None or names):
+        raise InputError("--table and --names: found without --what-if, expected with it, whose owners they choose")
+    if ablations + history + what_if > 1:
+        raise InputError("--ablations, --history and --what-if: found more than one, expected one at a time")
+    if model is None or ablations or history or what_if:
         from remedi_spark import chain, opening
 
         if model is None:
@@ -58,6 +69,14 @@ def report(
         if history:
             _history(workspace, settings, label, open_=open_, as_json=as_json)
             return
+        if what_if:
+            from remedi_spark.report import what_if as page
+            from remedi_spark.scoring.open_model import load_model
+
+            parts = load_model(model or settings.scores.model or workspace.home)
+            path = page.what_if(workspace, parts, label, table=table, top=top, names=names)
+            _show({"what_if": str(path)}, path, open_=open_, as_json=as_json)
+            return
         metrics = chain.report(workspace, settings, label, ablate=ablations)
         if not as_json:
             print_ablations(metrics)
@@ -65,20 +84,21 @@ def report(
     else:
         render_report(published_folder(model))
         path = render_report(model)
-    if as_json:
-        print_json({**written(path.parent), **read_json(path.parent / "metrics.json")})
-    else:
-        typer.echo(str(path))
-    if open_:
-        typer.launch(str(path))
+    tree = {**written(path.parent), **read_json(path.parent / "metrics.json")} if as_json else {}
+    _show(tree, path, open_=open_, as_json=as_json)
 
 
 def _history(workspace: Workspace, config: Config, label: str, *, open_: bool, as_json: bool) -> None:
     from remedi_spark.report.history import HISTORY, write_history
 
     path = write_history(workspace.tables, workspace.home, config, label)
+    _show({"history": str(path), "table": workspace.tables.location(HISTORY)}, path, open_=open_, as_json=as_json)
+
+
+def _show(tree: dict[str, Any], path: Path, *, open_: bool, as_json: bool) -> None:
+    """Print what was written, and open the page if asked to."""
     if as_json:
-        print_json({"history": str(path), "table": workspace.tables.location(HISTORY)})
+        print_json(tree)
     else:
         typer.echo(str(path))
     if open_:

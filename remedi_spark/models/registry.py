@@ -1,6 +1,7 @@
 """The families of models: one row each. A new family is a package here, its settings in the configuration, and a row.
 
-A package has ``fit.py`` (the learner), ``predict.py`` (scores and reasons from bytes, without Spark) and ``onnx.py``.
+A package has ``fit.py`` (the learner), ``predict.py`` (scores and reasons from bytes, without Spark) and ``onnx.py``
+or, where its models are plain trees, ``ensemble.py``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from remedi_spark.models.onnx_graph import Graph
+    from remedi_spark.models.tree_ensemble import Ensemble
     from remedi_spark.samples.layout import Layout
 
     OnnxMargin = Callable[[Graph, Fitted, Layout, str], str]
@@ -42,9 +44,12 @@ class Family:
     predictor: str
     """``module:name`` likewise: called with a fitted model; needs no Spark."""
     onnx: str = ""
-    """``module:function`` likewise, an :data:`OnnxMargin`; empty: its models have no like in ONNX."""
+    """``module:function`` likewise, an :data:`OnnxMargin`; empty, as ``trees`` is: its models have no like in ONNX."""
     onnx_together: str = ""
     """An :data:`OnnxMargins` in place of ``onnx``, where one export for all models saves seconds for each."""
+    trees: str = ""
+    """``module:function`` likewise: called with a fitted model, returns its :class:`Ensemble`; empty: it is no plain
+    sum of trees over the encoded row. ONNX and the what-if page are made of it."""
     several_workers: bool = False
     """A fit over several tasks is another model than one in one task."""
     retries_alone: bool = False
@@ -68,10 +73,10 @@ FAMILIES: list[Family] = [
            "hurdle:HurdleLearner", "hurdle:load",
            several_workers=True, retries_alone=True, effort=_by_rounds),
     Family("lightgbm", lambda model: isinstance(model, LightGBMConfig),
-           "lightgbm.fit:LightGBMLearner", "lightgbm.predict:LightGBMPredictor", "lightgbm.onnx:margin",
+           "lightgbm.fit:LightGBMLearner", "lightgbm.predict:LightGBMPredictor", trees="lightgbm.ensemble:ensemble_of",
            several_workers=True, retries_alone=True, effort=_by_rounds),
     Family("xgboost", lambda model: isinstance(model, XGBoostConfig),
-           "xgboost.fit:XGBoostLearner", "xgboost.predict:XGBoostPredictor", "xgboost.onnx:margin",
+           "xgboost.fit:XGBoostLearner", "xgboost.predict:XGBoostPredictor", trees="xgboost.ensemble:ensemble_of",
            several_workers=True, effort=_little),
     Family("catboost", lambda model: isinstance(model, CatBoostConfig),
            "catboost.fit:CatBoostLearner", "catboost.predict:CatBoostPredictor", "catboost.onnx:margin",
@@ -131,7 +136,15 @@ def depends_on_workers(config: ModelConfig) -> bool:
 
 def onnx_margin(family: Family) -> OnnxMargin | None:
     """Return what adds one model of a family to an ONNX graph; None: nothing does."""
-    return cast("OnnxMargin", _named(family.onnx)) if family.onnx else None
+    if family.onnx:
+        return cast("OnnxMargin", _named(family.onnx))
+    trees = trees_of(family)
+    return None if trees is None else cast("OnnxMargin", _named("onnx_trees:margin_of")(trees))
+
+
+def trees_of(family: Family) -> Callable[[Fitted], Ensemble] | None:
+    """Return what reads the trees of a fitted model; None: it is no plain sum of trees."""
+    return cast("Callable[[Fitted], Ensemble]", _named(family.trees)) if family.trees else None
 
 
 def onnx_margins(family: Family) -> OnnxMargins | None:
@@ -141,7 +154,9 @@ def onnx_margins(family: Family) -> OnnxMargins | None:
 
 def onnx_kinds() -> list[str]:
     """Return the kinds of fitted models that have a like in ONNX."""
-    return list(dict.fromkeys(family.kind for family in FAMILIES if family.onnx or family.onnx_together))
+    return list(
+        dict.fromkeys(family.kind for family in FAMILIES if family.trees or family.onnx or family.onnx_together)
+    )
 
 
 def _named(name: str) -> Any:

@@ -84,6 +84,7 @@ def _night(rows: pd.DataFrame, figures: pd.DataFrame, ran: pd.DataFrame) -> Nigh
     lost = rows[rows["metric"] == "recall_lost"].sort_values("value", ascending=False)
     mine = ran[ran["run_id"] == run]
     taken = mine.loc[(mine["kind"] == "run"), "value"]
+    scored = figures.loc[(figures["run_id"] == run) & (figures["part"] == "table"), "snapshot"].nunique()
     refused = mine.loc[mine["metric"] == "quarantined", "value"]
     return Night(
         snapshot=str(first["measured_at"])[:10] if _missing(snapshot) else str(snapshot), model_version=str(version),
@@ -95,7 +96,7 @@ def _night(rows: pd.DataFrame, figures: pd.DataFrame, ran: pd.DataFrame) -> Nigh
         costliest=str(lost["name"].iloc[0]) if len(lost) else None,
         recall_lost=float(lost["value"].iloc[0]) if len(lost) else None,
         quarantined=float(refused.sum()) if len(refused) else None,
-        seconds=float(taken.iloc[-1]) if len(taken) else None,
+        seconds=float(taken.iloc[-1]) / max(1, scored) if len(taken) else None,
     )  # fmt: skip
 
 

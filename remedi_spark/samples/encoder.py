@@ -120,6 +120,18 @@ class Encoder:
         fixed = self.fixed(frame, positions)
         return np.hstack([fixed, self.targets(positions, leave_out)]) if positions else fixed
 
+    def write(self, x: Array, feature: int, values: npt.NDArray[Any], leave_out: int | None = None) -> None:
+        """Write other values of one feature, shape (rows,), into rows that :meth:`transform` has encoded."""
+        slots = {slot.kind: place for place, slot in enumerate(self.layout.slots) if slot.feature == feature}
+        if feature not in self.levels:
+            x[:, slots["number"]] = values
+            return
+        positions = self.levels[feature].positions(pd.Series(values, dtype=object))
+        if "code" in slots:
+            x[:, slots["code"]] = positions
+        x[:, slots["frequency"]] = self._frequency(feature)[positions]
+        x[:, slots["target"]] = self._encodings(feature, leave_out)[positions, -1]
+
     def _frequency(self, feature: int) -> Array:
         return np.append(np.log1p(self.levels[feature].rows.sum(axis=1)), 0.0)
 

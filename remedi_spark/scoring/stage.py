@@ -8,7 +8,7 @@ who else is scored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ def run(workspace: Workspace, config: Config, parts: BundleParts, snapshots: Seq
     frame = own_names(tables.read("owner_features"))
     total = 0
     with Monitor(tables, MONITORING, config, _feeds(frame)) as monitor:
-        for day in snapshots or _latest(frame, table):
+        for day in snapshots or latest_snapshot(frame, table):
             with scored_batch(frame.where(F.col(SNAPSHOT) == day), parts, table=table) as batch:
                 monitor.look(batch, day, budget=config.scores.budget)
                 where = f"{SNAPSHOT} = '{day}' AND model_version = '{parts.model_version}'"
@@ -93,9 +93,7 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
     """
     check_output(spark, out, ("owner_id", "score", "rank", "model_version"))
     parts = load_model(model)
-    contract = Encoder.from_dict(parts.encoder).contract
-    roles = [name for name in (contract.id_column, contract.time_column) if name is not None]
-    frame = read_table(spark, table, as_text=[contract.id_column, *contract.names], roles=roles)
+    frame = read_owners(spark, table, parts)
     tables, monitoring = beside(spark, out, f"_{MONITORING}")
     tables.offer_scratch()
     with (
@@ -109,13 +107,25 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
         return batch.rows
 
 
+def read_owners(spark: SparkSession, table: str, parts: BundleParts) -> DataFrame:
+    """Return any table that a bundle is to score, as the user calls its columns."""
+    contract = Encoder.from_dict(parts.encoder).contract
+    roles = [name for name in (contract.id_column, contract.time_column) if name is not None]
+    return read_table(spark, table, as_text=[contract.id_column, *contract.names], roles=roles)
+
+
 def _feeds(frame: DataFrame) -> dict[str, str]:
     """Return the source of each feature, as the comments of its columns name it."""
     comments = {field.name: str((field.metadata or {}).get("comment", "")) for field in frame.schema.fields}
     return {name: text.rpartition("source: ")[2] for name, text in comments.items() if "source: " in text}
 
 
-def _latest(frame: DataFrame, table: str) -> Iterable[date]:
+def latest_snapshot(frame: DataFrame, table: str) -> Sequence[date]:
+    """Return the last snapshot of ``owner_features``, alone.
+
+    Raises:
+        InputError: it has no rows.
+    """
     latest = frame.agg(F.max(SNAPSHOT)).collect()[0][0]
     if latest is None:
         raise InputError(f"table {table}: no rows; expected a snapshot to score; run the stage that writes it first")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.cli.conftest import Command, Trained
 
@@ -105,3 +106,29 @@ def test_what_the_list_holds_is_estimated_from_the_bundle(
     none = ["--set", "monitoring.estimates=false"]
     assert remedi("score", "--table", trained.table, "--model", trained.bundle, "--out", out, *none).code == 0
     assert len(figures(tmp_path, spark)["part"].unique()) == 4
+
+
+def test_a_student_of_nets_has_no_page_to_ask(trained: Trained, remedi: Command) -> None:
+    done = remedi("report", "--model", trained.bundle, "--what-if", "--table", trained.table)
+    assert done.code == 2
+    assert "--what-if: found a student of mlp (net), expected one of boosted trees alone" in done.message
+    assert not (trained.bundle / "what_if.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--table", "x"], "found without --what-if"), (["--names"], "found without --what-if"),
+        (["--what-if", "--history"], "expected one at a time"),
+    ],
+)  # fmt: skip
+def test_options_that_mean_nothing_are_refused(options: list[str], words: str, remedi: Command, tmp_path: Path) -> None:
+    done = remedi("report", "--model", tmp_path, *options)
+    assert done.code == 2
+    assert words in done.message
+
+
+def test_a_bundle_of_train_needs_the_owners(trained: Trained, remedi: Command) -> None:
+    done = remedi("report", "--model", trained.bundle, "--what-if")
+    assert done.code == 2
+    assert "expected owners to show; name them with --table TABLE" in done.message

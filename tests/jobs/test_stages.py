@@ -41,6 +41,10 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tea_configuration(tmp_path_factory.mktemp("stages"), _events(), [28, 56], groups)
 
 
+def past_days(counted: list[Any], latest: Any) -> list[Any]:
+    return [row["snapshot_date"] for row in counted if row["snapshot_date"] != latest]
+
+
 def _arguments(configuration: Path) -> list[str]:
     return ["--config", str(configuration), *[part for value in FASTEST for part in ("--set", value)]]
 
@@ -71,6 +75,14 @@ def test_stages_one_by_one(configuration: Path, remedi: Command, spark: Any) -> 
     assert refused.code == 2
     assert "no such snapshot" in refused.message
     latest = first["snapshot_date"][0]
+    nights = spark.read.format("delta").load(str(root / "nights")).toPandas()
+    backfill = nights[nights["verb"] == "backfill"]
+    assert set(zip(backfill["kind"], backfill["metric"], backfill["state"], strict=True)) >= {
+        ("run", "seconds", "done"), ("stage", "seconds", "done"),
+    }  # fmt: skip
+    scored = backfill.loc[(backfill["kind"] == "stage") & (backfill["metric"] == "rows"), "value"]
+    assert scored.tolist() == [len(first) * len(past_days(every, latest))]
+    assert backfill["run_id"].nunique() == 1, "a snapshot that is not there is refused before anything is done"
 
     figures = spark.read.format("delta").load(str(root / "monitoring")).toPandas()
     honest = figures[figures["metric"] == "after_training"].set_index("snapshot")["value"]

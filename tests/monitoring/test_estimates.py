@@ -13,11 +13,13 @@ from pyspark.sql import functions as F
 from scipy.special import expit
 
 from remedi_spark.config.monitoring import MonitoringConfig
+from remedi_spark.maths.expected import Estimate
 from remedi_spark.maths.score_grid import count_on_grid
 from remedi_spark.scoring.monitoring.estimates import estimated, last_by_name, past_errors
 from remedi_spark.scoring.monitoring.history import MONITORING, earlier, latest, read_monitoring, to_frame
 from remedi_spark.scoring.monitoring.holdout import GROUPS, NOTHING, HoldoutScores, count_holdout
 from remedi_spark.scoring.monitoring.measures import Measure, Scored
+from remedi_spark.scoring.monitoring.verdict import verdict_of
 from remedi_spark.storage.tables import Tables
 
 if TYPE_CHECKING:
@@ -115,3 +117,34 @@ def test_a_table_of_an_older_version_goes_on(spark: SparkSession, tmp_path: Path
     rows = read_monitoring(tables)
     assert rows.where(F.col("low").isNull()).count() == 2
     assert last_by_name(earlier(tables, MONITORING))["estimated"]["2026-01-08 m1"] == {"recall_at_k": (0.5, 0.4, 0.6)}
+
+
+def test_labels_that_were_revised_count_as_known_last() -> None:
+    facts = facts_of([(0.3, (0.5, 0.4, 0.6))])
+    later = facts[facts["part"] == "realised"].assign(value=0.55, measured_at=datetime(2026, 2, 1, tzinfo=UTC))
+    pairs = list(past_errors(pd.concat([later, facts]), "recall_at_k"))
+    assert pairs == [(0.55, Estimate(0.5, 0.4, 0.6))], "one pair a list, whatever the order of the rows"
+
+
+def test_a_promoted_student_is_judged_by_its_own_lists(spark: SparkSession, tmp_path: Path) -> None:
+    """Two lists of m1 held too little; m2 took over between two nights, and its list is as good as promised."""
+    tables = Tables(spark, str(tmp_path))
+
+    def night(day: int, version: str, *more: Measure) -> Scored:
+        name = f"2026-01-0{day} {version}"
+        told = [Measure("estimated", name, metric, 0.5, low=0.45, high=0.55) for metric in
+                ("recall_at_k", "recall_at_k_before", "promised_recall", "buyers")]  # fmt: skip
+        rows = Measure("table", "rows", "rows", 100.0)
+        return Scored(
+            "t", f"2026-01-0{day}", version, f"r{day}", datetime(2026, 2, day, tzinfo=UTC), [rows, *told, *more]
+        )
+
+    missed = [Measure("realised", f"2026-01-0{day} m1", "recall_at_k", 0.2) for day in (1, 2)]
+    tables.append(to_frame(spark, [night(1, "m1"), night(2, "m1"), night(3, "m2", *missed)]), MONITORING)
+    verdicts = {version: verdict_of(tables, version, CONFIG) for version in ("m1", "m2", "m3")}
+    assert verdicts["m1"] is not None
+    assert verdicts["m1"].decision == "retrain"
+    assert verdicts["m2"] is not None
+    assert verdicts["m2"].decision == "ship"
+    assert verdicts["m3"] is None
+    assert len(list(past_errors(earlier(tables, MONITORING), "recall_at_k"))) == 2, "they count for its next estimate"

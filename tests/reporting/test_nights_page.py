@@ -17,6 +17,8 @@ from remedi_spark.report.page.history import figures, render_history
 from remedi_spark.report.page.nights import Failure, History, Night, Told, checked
 from remedi_spark.scoring.monitoring.history import MONITORING, to_frame
 from remedi_spark.scoring.monitoring.measures import Measure, Scored
+from remedi_spark.scoring.monitoring.nights import NIGHTS, SCHEMA
+from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.storage.tables import Tables
 from tests.reporting.conftest import HOSTILE
 
@@ -113,3 +115,37 @@ def test_the_table_has_the_figures_of_the_page(spark: SparkSession, tmp_path: Pa
     text = path.read_text(encoding="utf-8")
     assert "50.0" in text or "50" in text
     assert "55" in text
+
+
+def test_the_nights_of_one_backfill_share_its_duration(spark: SparkSession, tmp_path: Path) -> None:
+    tables, at = Tables(spark, str(tmp_path)), datetime(2026, 3, 1, tzinfo=UTC)
+    rows = [Measure("table", "rows", "rows", 10.0)]
+    runs = [Scored("t", f"2026-01-0{day}", "m1", "backfill-1", at, rows) for day in (1, 2, 3)]
+    runs.append(Scored("t", "2026-02-01", "m1", "night-1", at, rows))
+    tables.append(to_frame(spark, runs), MONITORING)
+    empty = {
+        "verb": "scores",
+        "at": at,
+        "kind": "run",
+        "name": "scores",
+        "metric": "seconds",
+        "state": "done",
+        "note": None,
+    }
+    noted = [{**empty, "run_id": run, "value": seconds} for run, seconds in (("backfill-1", 90.0), ("night-1", 40.0))]
+    tables.append(local_rows(spark, noted, SCHEMA), NIGHTS)
+    assert [night.seconds for night in history_of(tables, load_config(), "t").nights] == [30, 30, 30, 40]
+
+
+def test_a_monitoring_table_of_an_older_version_has_its_nights(spark: SparkSession, tmp_path: Path) -> None:
+    tables, at = Tables(spark, str(tmp_path)), datetime(2026, 3, 1, tzinfo=UTC)
+    runs = [
+        Scored("t", f"2026-01-0{day}", "m1", f"r{day}", at, [Measure("table", "rows", "rows", 10.0)])
+        for day in (1, 2, 3)
+    ]
+    tables.append(to_frame(spark, runs).drop("low", "high"), MONITORING)
+    found = history_of(tables, load_config(), "t")
+    assert [(night.rows, night.figures, night.seconds) for night in found.nights] == [(10, {}, None)] * 3
+    assert found.verdict is not None
+    assert found.verdict.decision == "look"
+    assert "3 scored snapshots" in render_history(found)

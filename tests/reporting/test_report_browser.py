@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,28 +12,12 @@ from remedi_spark.report.page import formatting as fmt
 from remedi_spark.report.page.history import render_history
 from remedi_spark.report.page.model import Report
 from remedi_spark.report.page.render import render
+from tests.reporting.browser import POLICY, ask, browse, needs_chromium, pages
 from tests.reporting.test_nights_page import year
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on the path")
+pytestmark = needs_chromium
 
 BUDGETS = (0.5, 3.2, 7.5, 12.34, 50.0)
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=5000",
-    "--allow-file-access-from-files",
-]
-POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 SLIDE = """
   const input = document.getElementById("budget-number");
   const answers = {};
@@ -65,32 +45,8 @@ LOOK = """
 """
 
 
-def _browse(html: str, folder: Path) -> tuple[str, list[str]]:
-    """Open ``html``; return the page as it then stands, and what the browser's console said."""
-    page = folder / "report.html"
-    page.write_text(html, encoding="utf-8")
-    command = [CHROMIUM, *QUIET, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
-def _ask(html: str, script: str, folder: Path) -> dict[str, Any]:
-    """Run ``script`` in the page and return its answer; the policy, which would refuse it, is taken out."""
-    probe = (
-        "<script>addEventListener('load', () => { const answer = (() => {"
-        + script
-        + "})(); document.documentElement.innerHTML = `<pre>${JSON.stringify(answer)}</pre>`; });</script>"
-    )
-    page, said = _browse(POLICY.sub("", html).replace("</body>", f"{probe}</body>"), folder)
-    assert said == []
-    answer = re.search(r"<pre>(.*)</pre>", page, re.DOTALL)
-    assert answer is not None
-    found: dict[str, Any] = json.loads(answer.group(1))
-    return found
-
-
 def test_the_page_draws_under_its_own_policy_without_a_word_on_the_console(report: Report, tmp_path: Path) -> None:
-    page, said = _browse(render(report), tmp_path)
+    page, said = browse(render(report), tmp_path)
     assert said == []
     assert page.count('class="chart js-plotly-plot"') == len(charts.figures(report))
 
@@ -100,16 +56,7 @@ def test_a_long_configuration_does_not_fill_the_paper(report: Report, tmp_path: 
     assert made is not None
     lines = "\n".join(f"  key_{n}: null" for n in range(1200))
     long = report.model_copy(update={"provenance": made.model_copy(update={"configuration": lines})})
-    assert _pages(render(long), tmp_path) - _pages(render(report), tmp_path) <= 5
-
-
-def _pages(html: str, folder: Path) -> int:
-    """Print ``html``; return the pages of paper it takes."""
-    page, paper = folder / "report.html", folder / "report.pdf"
-    page.write_text(html, encoding="utf-8")
-    command = [CHROMIUM, *QUIET, f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={paper}", page.as_uri()]
-    subprocess.run(command, capture_output=True, timeout=120, check=True)
-    return len(re.findall(rb"/Type ?/Page\b", paper.read_bytes()))
+    assert pages(render(long), tmp_path) - pages(render(report), tmp_path) <= 5
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
@@ -117,7 +64,7 @@ def test_the_slider_tells_what_python_tells(report: Report, tmp_path: Path, task
     if task == "regression":
         amounts = {"task": task, "positives": None, "prior": None, "total": 123456.7}
         report = report.model_copy(update={"head": report.head.model_copy(update=amounts)})
-    answers = _ask(render(report), SLIDE % json.dumps(BUDGETS), tmp_path)
+    answers = ask(render(report), SLIDE % json.dumps(BUDGETS), tmp_path)
     for per_cent in BUDGETS:
         share, found = per_cent / 100, answers[f"{per_cent:g}"]
         assert found["line"] == pytest.approx(share)
@@ -136,7 +83,7 @@ def test_the_slider_tells_what_python_tells(report: Report, tmp_path: Path, task
 
 
 def test_hostile_names_run_nothing_even_without_the_policy(hostile_report: Report, tmp_path: Path) -> None:
-    answer = _ask(render(hostile_report), LOOK, tmp_path)
+    answer = ask(render(hostile_report), LOOK, tmp_path)
     assert answer["owned"] is None
     assert answer["drawn"] == len(charts.figures(hostile_report))
 
@@ -146,7 +93,7 @@ def test_the_page_scrolls_one_way_only(hostile_report: Report, tmp_path: Path, w
     # A browser's window cannot be made as narrow as a phone; a frame can. Hostile names are long names, too.
     (tmp_path / "inner.html").write_text(POLICY.sub("", render(hostile_report)), encoding="utf-8")
     frame = f'<!doctype html><body><iframe id="phone" src="inner.html" width="{width}" height="844"></iframe></body>'
-    answer = _ask(frame, LOOK, tmp_path)
+    answer = ask(frame, LOOK, tmp_path)
     assert width - 20 <= answer["width"] <= width
     assert answer["scrolls"] <= answer["width"]
     assert answer["cut"] == 0
@@ -154,16 +101,16 @@ def test_the_page_scrolls_one_way_only(hostile_report: Report, tmp_path: Path, w
 
 
 def test_a_year_of_nights_is_drawn_without_a_word_or_a_script(tmp_path: Path) -> None:
-    page, said = _browse(render_history(year()), tmp_path)
+    page, said = browse(render_history(year()), tmp_path)
     assert said == []
     assert page.count("<polygon") == 4
-    assert _pages(render_history(year()), tmp_path) <= 15
+    assert pages(render_history(year()), tmp_path) <= 15
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_year_of_nights_scrolls_one_way_only(tmp_path: Path, width: int) -> None:
     (tmp_path / "inner.html").write_text(POLICY.sub("", render_history(year())), encoding="utf-8")
     frame = f'<!doctype html><body><iframe id="phone" src="inner.html" width="{width}" height="844"></iframe></body>'
-    answer = _ask(frame, LOOK, tmp_path)
+    answer = ask(frame, LOOK, tmp_path)
     assert width - 20 <= answer["width"] <= width
     assert answer["scrolls"] <= answer["width"]

@@ -21,7 +21,8 @@ from onnx import TensorProto
 from remedi_spark.errors import InputError
 from remedi_spark.models.catboost.json_model import as_json, statistic_of_split
 from remedi_spark.models.catboost.predict import Columns, load
-from remedi_spark.models.onnx_trees import Ensemble
+from remedi_spark.models.onnx_trees import add_trees
+from remedi_spark.models.tree_ensemble import Ensemble
 
 if TYPE_CHECKING:
     from remedi_spark.models.onnx_graph import Graph
@@ -81,7 +82,7 @@ def margin(graph: Graph, fitted: Fitted, layout: Layout, x: str) -> str:
     inputs = _Inputs(graph, model, numbers, [codes[slot] for slot in model.columns.categories])
     ensemble = _ensemble(model, inputs)
     table = graph.add("Concat", numbers, *inputs.added, axis=1) if inputs.added else numbers
-    return ensemble.add_to(graph, table)
+    return add_trees(graph, ensemble, table)
 
 
 class _Inputs:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from remedi_spark.report.page import budget, charts, formatting, tables
+from remedi_spark.report.page import budget, charts, tables
+from remedi_spark.report.page.assets import asset, csp_hash, environment
 from remedi_spark.report.page.model import Report
 
 
@@ -39,9 +35,9 @@ def render(report: Report) -> str:
     """
     figures = charts.figures(report)
     # Markup: these texts are plotly's and ours. Nothing of the user's is ever marked so.
-    scripts = [Markup(get_plotlyjs()), Markup(_asset("report.js"))]
+    scripts = [Markup(get_plotlyjs()), Markup(asset("report.js"))]
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -54,9 +50,9 @@ def render(report: Report) -> str:
             effects=report.effects[: charts.SHOWN_EFFECTS],
             page_data=_page_data(report, figures),
             tables=tables,
-            style=Markup(_asset("report.css")),
+            style=Markup(asset("report.css")),
             scripts=scripts,
-            script_hashes=[_csp_hash(script) for script in scripts],
+            script_hashes=[csp_hash(script) for script in scripts],
         )
     )
 
@@ -91,26 +87,3 @@ def _page_data(report: Report, figures: dict[str, charts.Figure]) -> dict[str, o
             "curves": {role: {"share": curve.share, "recall": curve.recall} for role, curve in curves.items() if curve},
         },
     }
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("remedi_spark.report.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("budget", "count", "heading", "moment", "number", "percent"):
-        environment.filters[name] = getattr(formatting, name)
-    return environment
-
-
-def _asset(name: str) -> str:
-    return resources.files("remedi_spark.report.page").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _csp_hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

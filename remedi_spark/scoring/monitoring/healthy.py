@@ -20,17 +20,16 @@ _FAR = 3.0
 
 
 def restored(
-    frame: pd.DataFrame, feature: int, encoder: Encoder, distribution: Distribution, rng: np.random.Generator
-) -> pd.DataFrame:
-    """Return rows under inside names with one feature moved to its distribution at training."""
-    name, edges = f"f{feature}", distribution.edges[feature]
+    column: pd.Series[Any], feature: int, encoder: Encoder, distribution: Distribution, rng: np.random.Generator
+) -> npt.NDArray[Any]:
+    """Return the values of a feature, under inside names, moved to its distribution at training, shape (n,)."""
+    edges = distribution.edges[feature]
     counts = np.asarray(distribution.counts[feature], dtype=np.float64)
     if not counts.sum():
-        return frame
+        return column.to_numpy()
     if edges is None:
-        return frame.assign(**{name: _levels(frame[name], encoder.levels[feature], counts, rng)})
-    values = frame[name].to_numpy(dtype=np.float64)
-    return frame.assign(**{name: _numbers(values, np.asarray(edges, dtype=np.float64), counts, rng)})
+        return _levels(column, encoder.levels[feature], counts, rng)
+    return _numbers(column.to_numpy(dtype=np.float64), np.asarray(edges, dtype=np.float64), counts, rng)
 
 
 def _numbers(values: Array, edges: Array, counts: Array, rng: np.random.Generator) -> Array:
@@ -70,7 +69,7 @@ def _at_rank(rank: Array, values: Array, edges: Array, counts: Array) -> Array:
     return np.where((np.searchsorted(edges, values, side="left") == target) & near, values, moved)
 
 
-def _levels(values: pd.Series[Any], levels: Levels, counts: Array, rng: np.random.Generator) -> pd.Series[Any]:
+def _levels(values: pd.Series[Any], levels: Levels, counts: Array, rng: np.random.Generator) -> npt.NDArray[Any]:
     bin_of_level = bins_of_levels(levels)
     place = bin_of_level[levels.positions(values)]
     want = counts / counts.sum() * len(values)
@@ -83,20 +82,24 @@ def _levels(values: pd.Series[Any], levels: Levels, counts: Array, rng: np.rando
         if surplus
     ]
     if not leaving or not lacking.sum():
-        return values
+        return values.to_numpy(dtype=object)
     moved = np.concatenate(leaving)
     bins = rng.choice(len(counts), len(moved), p=lacking / lacking.sum())
-    found = values.astype(object).copy()
-    found.iloc[moved] = [_name_in(one, levels, bin_of_level, rng) for one in bins]
+    found = values.to_numpy(dtype=object, copy=True)
+    for one in np.unique(bins):
+        here = moved[bins == one]
+        found[here] = _names_in(one, len(here), levels, bin_of_level, rng)
     return found
 
 
-def _name_in(wanted: int, levels: Levels, bin_of_level: npt.NDArray[np.intp], rng: np.random.Generator) -> str | None:
-    """Return a level of a bin, drawn as often as training had it; None for null."""
+def _names_in(
+    wanted: int, many: int, levels: Levels, bin_of_level: npt.NDArray[np.intp], rng: np.random.Generator
+) -> npt.NDArray[Any]:
+    """Return levels of a bin, each drawn as often as training had it; None for null."""
     inside = np.flatnonzero(bin_of_level[:-1] == wanted)
     if not len(inside):
-        return None
+        return np.full(many, None, dtype=object)
     weight = levels.rows[inside].sum(axis=1)
     share = weight / weight.sum() if weight.sum() else None
-    name = levels.names[int(rng.choice(inside, p=share))]
-    return None if name == NULL_LEVEL else name
+    known = np.array([None if levels.names[level] == NULL_LEVEL else levels.names[level] for level in inside], object)
+    return known[rng.choice(len(inside), many, p=share)]

@@ -1,7 +1,7 @@
-"""A LightGBM as an ONNX tree ensemble, from the booster's own dump.
+"""The trees of a LightGBM as lists of nodes, from the booster's own dump.
 
-onnxmltools' converter would not do: it rounds LightGBM's float64 thresholds and inputs to float32, which can send a
-value that lies on a threshold the other way. Here both stay float64. On values that float32 holds, away from
+For ONNX onnxmltools' converter would not do: it rounds LightGBM's float64 thresholds and inputs to float32, which can
+send a value that lies on a threshold the other way. Here both stay float64. On values that float32 holds, away from
 thresholds, the two agree (``tests/exports/test_onnx_peers.py``).
 """
 
@@ -13,22 +13,16 @@ from typing import Any
 import numpy as np
 
 from remedi_spark.errors import InputError
-from remedi_spark.models.onnx_graph import Graph
-from remedi_spark.models.onnx_trees import Ensemble
-from remedi_spark.samples.layout import Layout
+from remedi_spark.models.tree_ensemble import Ensemble
 from remedi_spark.storage.fitted import Fitted
 
 
-def margin(graph: Graph, fitted: Fitted, layout: Layout, x: str) -> str:
-    """Add a fitted model to the graph; return its margins, (rows,), of encoded rows ``x``, (rows, width).
+def ensemble_of(fitted: Fitted) -> Ensemble:
+    """Return the trees of a fitted model.
 
     Raises:
-        InputError: the model was trained with ``zero_as_missing``.
+        InputError: it was trained with ``zero_as_missing``.
     """
-    return _ensemble(fitted).add_to(graph, x)
-
-
-def _ensemble(fitted: Fitted) -> Ensemble:
     import lightgbm
 
     dump = lightgbm.Booster(model_str=fitted.payload.decode()).dump_model()
@@ -46,7 +40,7 @@ def _walk_lightgbm(ensemble: Ensemble, tree: int, node: dict[str, Any], ids: Ite
         ensemble.leaf(tree, here, node["leaf_value"])
         return here
     if node["missing_type"] == "Zero":
-        raise InputError("--onnx: a LightGBM model with zero_as_missing; ONNX has no such branch, train without it")
+        raise InputError("a LightGBM model with zero_as_missing has no like outside of LightGBM; train without it")
     feature = node["split_feature"]
     if node["decision_type"] == "==":
         return _levels(ensemble, tree, node, here, ids)

@@ -1,7 +1,7 @@
-"""An XGBoost model as an ONNX tree ensemble, from the booster's own dump.
+"""The trees of an XGBoost model as lists of nodes, from the booster's own dump.
 
-onnxmltools' converter gives the same (``tests/exports/test_onnx_peers.py``), but as a model of its own, where these
-trees are a part of the student's graph; it would be one more package for the user to install, to save thirty lines.
+For ONNX onnxmltools' converter gives the same (``tests/exports/test_onnx_peers.py``), but as a model of its own, where
+these trees are a part of the student's graph; it would be one more package for the user, to save thirty lines.
 """
 
 from __future__ import annotations
@@ -11,18 +11,12 @@ import math
 
 import numpy as np
 
-from remedi_spark.models.onnx_graph import Graph
-from remedi_spark.models.onnx_trees import Ensemble
-from remedi_spark.samples.layout import Layout
+from remedi_spark.models.tree_ensemble import Ensemble
 from remedi_spark.storage.fitted import Fitted
 
 
-def margin(graph: Graph, fitted: Fitted, layout: Layout, x: str) -> str:
-    """Add a fitted model to the graph; return its margins, (rows,), of encoded rows ``x``, (rows, width)."""
-    return _ensemble(fitted).add_to(graph, x)
-
-
-def _ensemble(fitted: Fitted) -> Ensemble:
+def ensemble_of(fitted: Fitted) -> Ensemble:
+    """Return the trees of a fitted model, up to its best round."""
     import xgboost
 
     booster = xgboost.Booster()
