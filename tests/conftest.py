@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import Command, Outcome, Trained, train_a_bundle
 from tests.interpreted import SMALL
+from tests.object_store import EXCLUDED, PACKAGES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -47,9 +48,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.local.dir": str(scratch / "local"),
         **SMALL,
+        "spark.jars.excludes": EXCLUDED,
     }
     # Two slots: enough for two-worker fits. Two shuffle partitions: test data is tiny.
-    config = SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, settings=settings)
+    config = SparkConfig(
+        master="local[2]", driver_memory="2g", shuffle_partitions=2, packages=PACKAGES, settings=settings
+    )
     session = get_session(config)
     yield session
     session.stop()
