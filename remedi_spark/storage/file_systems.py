@@ -23,7 +23,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalF
 from remedi_spark.errors import InputError
 from remedi_spark.storage.store import write_bytes
 
-_ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/+(?:(?<=//)([^/]*))?/?(.*)$")
+_ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):(?=/)(?://([^/]*))?/*(.*)$")
 _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 """Hadoop's names for what pyarrow names otherwise."""
 _WHOLE_OR_NOTHING = ("s3", "gcs", "abfs")

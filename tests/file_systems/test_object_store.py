@@ -90,7 +90,7 @@ def test_train_score_report_and_export(
     assert manifest["rows"] == len(frame) == sum(one["rows"] for one in manifest["files"])
     listed = {f"{manifest['folder']}/{one['name']}" for one in manifest["files"]}
     assert listed < _names(out)
-    assert not list(path for path in tmp_path.iterdir() if path.name != "here"), "no folder is called s3a:"
+    assert not [path for path in tmp_path.iterdir() if path.name != "here"], "no folder is called s3a:"
 
 
 @pytest.mark.slow
