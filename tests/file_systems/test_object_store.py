@@ -1,4 +1,4 @@
-"""The whole chain on S3: tables, bundle, report, scores and export at addresses, the same model as in a folder."""
+"""The whole chain on S3: tables, bundle, report, scores and export at addresses, and none of it here."""
 
 from __future__ import annotations
 
@@ -58,12 +58,7 @@ def test_train_score_report_and_export(
     names = _names(model)
     assert {"manifest.json", "report.html", "metrics.json", "work/manifest.json"} <= names
     assert not [name for name in names if name.endswith(LEASE) or "/." in name or name.startswith("remedi-")]
-
-    here = remedi(*train_arguments(owners, tmp_path / "here"), *settings)
-    assert here.code == 0, here.err
-    ours, theirs = load(model), load(tmp_path / "here")
-    frame = world()
-    np.testing.assert_allclose(ours.predict(frame), theirs.predict(frame), atol=1e-6)
+    ours, frame = load(model), world()
 
     again = remedi(*train_arguments(table, model), *settings)  # as on another machine: nothing of it is here
     assert again.code == 0, again.err
@@ -90,7 +85,7 @@ def test_train_score_report_and_export(
     assert manifest["rows"] == len(frame) == sum(one["rows"] for one in manifest["files"])
     listed = {f"{manifest['folder']}/{one['name']}" for one in manifest["files"]}
     assert listed < _names(out)
-    assert not [path for path in tmp_path.iterdir() if path.name != "here"], "no folder is called s3a:"
+    assert not list(tmp_path.iterdir()), "no folder is called s3a:"
 
 
 @pytest.mark.slow
