@@ -17,9 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pyarrow import ArrowInvalid, ArrowNotImplementedError
-from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem
-
 from remedi_spark.errors import InputError
 from remedi_spark.storage.store import write_bytes
 
@@ -67,6 +64,8 @@ class Files:
         text = str(address).rstrip("/") or "/"
         found = _ADDRESS.match(text)
         if found is None:
+            from pyarrow.fs import LocalFileSystem
+
             return cls(text, LocalFileSystem(), str(Path(text).absolute()))
         scheme, host, rest = found[1].lower(), found[2] or "", found[3]
         try:
@@ -78,7 +77,7 @@ class Files:
     @property
     def is_local(self) -> bool:
         """Whether the folder is one of this machine."""
-        return isinstance(self.system, LocalFileSystem)
+        return bool(self.system.type_name == "local")
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file; None where there is none."""
@@ -114,12 +113,12 @@ class Files:
 
     def remove(self, name: str) -> None:
         """Remove a file; that there is none is no error."""
-        if self.system.get_file_info(self._path(name)).type != FileType.NotFound:
+        if self.exists(name):
             self.system.delete_file(self._path(name))
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder and all that is in it; that there is none is no error."""
-        if self.system.get_file_info(self._path(name)).type != FileType.NotFound:
+        if self.exists(name):
             self.system.delete_dir(self._path(name))
 
     def make(self) -> None:
@@ -129,17 +128,20 @@ class Files:
 
     def is_file(self) -> bool:
         """Whether the address is that of a file."""
-        return bool(self.system.get_file_info(self.base).type == FileType.File)
+        return bool(self.system.get_file_info(self.base).is_file)
 
     def exists(self, name: str = "") -> bool:
         """Whether there is such a file or folder."""
-        return bool(self.system.get_file_info(self._path(name)).type != FileType.NotFound)
+        found = self.system.get_file_info(self._path(name))
+        return bool(found.is_file or found.type.name == "Directory")
 
     def entries(self, below: str = "", *, all_levels: bool = False) -> list[Entry]:
         """Return what is in the folder, or in one below it, sorted; nothing where there is none."""
+        from pyarrow.fs import FileSelector
+
         selector = FileSelector(self._path(below), recursive=all_levels, allow_not_found=True)
         found = [
-            Entry(one.path[len(self.base) :].lstrip("/"), one.type == FileType.Directory, one.size or 0,
+            Entry(one.path[len(self.base) :].lstrip("/"), not one.is_file, one.size or 0,
                   (one.mtime_ns or 0) / 1e9)
             for one in self.system.get_file_info(selector)
         ]  # fmt: skip
@@ -172,6 +174,9 @@ def reached(address: str, what: str) -> Iterator[None]:
 @cache
 def _system(scheme: str, host: str) -> tuple[Any, str]:
     """Return a file system and what it calls the top of an address."""
+    from pyarrow import ArrowInvalid, ArrowNotImplementedError
+    from pyarrow.fs import FileSystem
+
     name = _SAME.get(scheme, scheme)
     if not host and name in ("s3", "gs", "abfs", "abfss"):
         raise InputError(f"names no bucket or container; expected {scheme}://NAME/FOLDER")
@@ -206,4 +211,6 @@ def _by_fsspec(scheme: str, host: str) -> tuple[Any, str]:
         raise InputError(
             f"unknown scheme {scheme}; expected a folder, or an address of s3a, abfss, gs, hdfs or dbfs:/Volumes"
         ) from error
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
     return PyFileSystem(FSSpecHandler(system)), base
