@@ -69,9 +69,9 @@ class Lease:
         """Give the folder to others."""
         self._ended.set()
         _held.pop(self.facts["token"], None)
-        found = self.file.read()
-        if found is not None and found.get("token") == self.facts["token"]:
-            with suppress(OSError):
+        with suppress(OSError):
+            found = self.file.read()
+            if found is not None and found.get("token") == self.facts["token"]:
                 self.file.remove()
         for folder in self.made:
             with suppress(OSError):
