@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The suite runs on Spark 3.5, which needs Python 3.11.
+LOCAL := $(if $(shell $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))' 2>/dev/null && echo old),local-3.5,local)
 VENV4 := .venv-spark4
 STAMP4 := $(VENV4)/.installed
 # Environments of the newer Pythons that are on the PATH.
@@ -21,7 +23,7 @@ install: $(STAMP) ## Make .venv with everything in it
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable ".[local,demo,dev]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable ".[$(LOCAL),demo,dev]"
 	touch $@
 
 demo: $(STAMP) ## Events to scores and report on 1.47 million real purchase lines
@@ -43,7 +45,7 @@ $(STAMP4): pyproject.toml constraints.txt
 	test -x $(VENV4)/bin/python || $(PYTHON) -m venv $(VENV4)
 	$(VENV4)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
 	grep -vE '^(pyspark|delta-spark|importlib-metadata)==' constraints.txt > $(VENV4)/constraints.txt
-	$(VENV4)/bin/uv pip install --quiet --python $(VENV4)/bin/python --compile-bytecode --constraint $(VENV4)/constraints.txt --editable ".[local-4,demo,dev]"
+	$(VENV4)/bin/uv pip install --quiet --python $(VENV4)/bin/python --compile-bytecode --constraint $(VENV4)/constraints.txt --editable ".[local,demo,dev]"
 	touch $@
 
 .venv-python%/.installed: pyproject.toml constraints.txt

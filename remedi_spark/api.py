@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from remedi_spark.errors import InputError
+from remedi_spark.reading.paths import is_remote
 from remedi_spark.scoring.bundle import Bundle, load_parts
+from remedi_spark.storage.home import Home, home_at, open_home, published_at
 from remedi_spark.storage.publish import published_folder
 from remedi_spark.storage.store import read_json
 
@@ -57,13 +59,13 @@ def train(
         weight: column with row weights of at least 0.
         test: rows of your own to measure on, with the same columns.
         task: what is predicted; None: what the configuration says, a classification by default.
-        model: folder of the model bundle; default: a new temporary one.
+        model: folder or address (``s3a://bucket/model``) of the model bundle; default: a new temporary folder.
         preset: how much work to do: ``quick`` (a first look), ``standard`` (the default) or ``best``.
         config: YAML file, laid over the preset.
         settings: overrides such as ``base_models.folds=3``.
 
     Returns:
-        The trained model; its folder is ``.path``.
+        The trained model; its folder is ``.path``, and ``.address`` where it was given an address.
 
     Raises:
         InputError: what is wrong with the data or the configuration, in one line.
@@ -74,15 +76,15 @@ def train(
 
     # Absolute: the JVM keeps the working directory that it was started in.
     loaded = load_config(config, settings, task=task, preset=preset)
-    folder = _folder(frame.sparkSession, model)
+    home = _home(frame.sparkSession, model)
     views = {"frame": _view(frame)} | ({} if test is None else {"test": _view(test)})
     source = FlatTable(views["frame"], label, id, time, weight, views.get("test"))
     try:
         # Whether a frame is the one of an earlier call cannot be told: it is learned from anew.
-        chain.train(frame.sparkSession, source, folder, loaded, force=True)
+        chain.train(frame.sparkSession, source, home, loaded, force=True)
     except InputError as error:
         if model is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(home.folder, ignore_errors=True)
         message = str(error)
         for name, view in views.items():
             message = message.replace(view, name)
@@ -90,22 +92,23 @@ def train(
     finally:
         for view in views.values():
             frame.sparkSession.catalog.dropTempView(view)
-    return Model(folder)
+    return Model(home.address)
 
 
-def _folder(spark: SparkSession, model: str | Path | None) -> Path:
+def _home(spark: SparkSession, model: str | Path | None) -> Home:
     """Return where the bundle goes.
 
     Raises:
         InputError: on a cluster no folder was named: executors do not see a temporary one of the driver.
     """
-    from remedi_spark.storage.places import on_cluster, require_local
+    from remedi_spark.storage.places import on_cluster
 
     if model is not None:
-        return require_local(model, "model").resolve()
+        home = home_at(model, "model")
+        return home if home.files is not None else home_at(home.folder.resolve(), "model")
     if on_cluster(spark):
         raise InputError("model: not given, and executors see no temporary folder of the driver; name a shared folder")
-    return Path(tempfile.mkdtemp(prefix="remedi-model-")).resolve()
+    return home_at(Path(tempfile.mkdtemp(prefix="remedi-model-")).resolve(), "model")
 
 
 def _view(frame: DataFrame) -> str:
@@ -136,18 +139,24 @@ class Model:
     """A model bundle at work on Spark.
 
     Args:
-        path: folder that :func:`train`, ``remedi train`` or ``remedi run`` wrote.
+        path: folder, or address such as ``s3a://bucket/model``, that :func:`train`, ``remedi train`` or ``remedi run``
+            wrote.
 
     Raises:
         InputError: there is no bundle, or a file of it was changed since training.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._parts = load_parts(self.path)
+        home = published_at(path, "model")
+        self.address = home.address
+        """As it was given."""
+        self.path = home.folder
+        """The bundle's folder; of an address, a copy that lives as long as this process."""
+        with home.named():
+            self._parts = load_parts(self.path)
 
     def __repr__(self) -> str:
-        return f"Model({str(self.path)!r}, version {self._parts.model_version})"
+        return f"Model({self.address!r}, version {self._parts.model_version})"
 
     @property
     def version(self) -> str:
@@ -193,7 +202,7 @@ class Model:
         """Return the report: shown by a notebook as the last expression of a cell, or ``.open()`` it."""
         path = published_folder(self.path) / "report.html"
         if not path.exists():
-            raise InputError(f"model {self.path}: no report.html; train to the end, or run remedi report")
+            raise InputError(f"model {self.address}: no report.html; train to the end, or run remedi report")
         return ReportPage(path)
 
     def _config(self) -> Config:
@@ -233,7 +242,9 @@ def guide(
     loaded = load_config(config, settings, root=None if root is None else str(root))
     loaded = loaded.with_guide(top_n=top_n, discovery=discovery, exclude=None if exclude is None else list(exclude))
     measures = run(loaded, force=force)
-    return Guide(lists(loaded), measures, ReportPage(Path(measures["report"])))
+    report = measures["report"]
+    page = open_home(report.rpartition("/")[0], "bundle").folder / "guide.html" if is_remote(report) else Path(report)
+    return Guide(lists(loaded), measures, ReportPage(page))
 
 
 @dataclass(frozen=True)

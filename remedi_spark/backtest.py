@@ -8,11 +8,9 @@ its rows: a rerun skips origins that are finished, and new data leave the earlie
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from remedi_spark.report.page.formatting import metric
 from remedi_spark.running import run_stages
 from remedi_spark.samples.flat import FlatTable
 from remedi_spark.spark.names import quoted
+from remedi_spark.storage.home import Home
 from remedi_spark.storage.ledger import Ledger, Unit
 from remedi_spark.storage.publish import WORK
 from remedi_spark.storage.store import read_json, write_bytes, write_json
@@ -88,7 +87,7 @@ def _backtest(workspace: Workspace, config: Config, origins: int, every_days: in
     label = config.features.label
     embargo = timedelta(days=label.gap_days + label.horizon_days)
     chosen = choose_origins(known, origins, embargo, timedelta(days=every_days or label.horizon_days))
-    ledger = Ledger(workspace.tables, workspace.home, workspace.force)
+    ledger = Ledger(workspace.tables, workspace.home, workspace.force, workspace.send)
     found = [_origin(workspace, ledger, config, day, known, embargo) for day in chosen]
     tree = {
         "task": config.task, "label": config.label_name(), "budget": config.scores.budget,
@@ -96,7 +95,7 @@ def _backtest(workspace: Workspace, config: Config, origins: int, every_days: in
     }  # fmt: skip
     write_json(workspace.home / "backtest.json", finite(tree))
     write_bytes(workspace.home / "backtest.html", render_backtest(tree).encode())
-    log("backtest", str(workspace.home / "backtest.html"))
+    log("backtest", workspace.at("backtest.html"))
     return tree
 
 
@@ -135,11 +134,13 @@ def _origin(
     workspace: Workspace, ledger: Ledger, config: Config, day: date, known: Sequence[Snapshot], embargo: timedelta
 ) -> dict[str, Any]:
     """Train and judge one origin, unless that is done; return its measures."""
-    folder = workspace.home / "backtest" / day.isoformat()
+    assert workspace.place is not None
+    home = workspace.place.child(f"backtest/{day.isoformat()}")
+    folder = home.folder
     used = [one for one in known if one.day == day or one.day <= day - embargo]
     settings = [config.values_of(SETTINGS), embargo.days, [one.content for one in used]]
     unit = Unit(f"backtest/{day}", settings, files=(f"backtest/{day}/metrics.json",))
-    ledger.once(unit, lambda: _run_origin(workspace, config, folder, day, embargo, settings))
+    ledger.once(unit, lambda: _run_origin(workspace, config, home, day, embargo, settings))
     ledger.flush()
     metrics = read_json(folder / "metrics.json")
     models = {name: _measures(metrics, name) for name in metrics["models"]}
@@ -165,20 +166,18 @@ def _measures(metrics: dict[str, Any], model: str) -> dict[str, list[float | Non
     return {name: [values[name], *intervals.get(name, (None, None))] for name in MEASURES[metrics["task"]]}
 
 
-def _run_origin(
-    workspace: Workspace, config: Config, folder: Path, day: date, embargo: timedelta, settings: Any
-) -> None:
+def _run_origin(workspace: Workspace, config: Config, home: Home, day: date, embargo: timedelta, settings: Any) -> None:
     log("backtest", f"origin {day}")
-    tables = Tables(workspace.tables.spark, str(folder / "rows"))
+    tables = Tables(workspace.tables.spark, home.at("rows"))
     frame = workspace.tables.read("owner_features").where(F.col(LABEL).isNotNull())
     slices = Unit("rows", settings, writes=("train", "test"))  # kept from an origin that was killed
-    ledger = Ledger(tables, folder, workspace.force)
+    ledger = Ledger(tables, home.folder, workspace.force)
     ledger.once(slices, lambda: _write_rows(frame, tables, day, embargo))
     ledger.flush()
     source = FlatTable(tables.location("train"), LABEL, OWNER, SNAPSHOT, test=tables.location("test"))
-    chain.train(tables.spark, source, folder, config, force=workspace.force)
+    chain.train(tables.spark, source, home, config, force=workspace.force)
     for done in ("rows", "tables"):
-        shutil.rmtree(folder / done)
+        home.remove_tables(done)
 
 
 def _write_rows(frame: DataFrame, tables: Tables, day: date, embargo: timedelta) -> None:

@@ -38,8 +38,9 @@ from remedi_spark.scoring import stage as scores
 from remedi_spark.scoring.open_model import load_model
 from remedi_spark.spark.partitions import slots
 from remedi_spark.stage import Stage
-from remedi_spark.storage.places import require_local, require_shared
-from remedi_spark.storage.refused import leaving_nothing
+from remedi_spark.storage.home import Home, home_at
+from remedi_spark.storage.places import require_reached, require_shared
+from remedi_spark.storage.refused import leaving_nothing_at
 from remedi_spark.storage.tables import Tables
 from remedi_spark.storage.upstream import require_upstream
 from remedi_spark.storage.workspace import FINAL, Workspace
@@ -65,14 +66,17 @@ def run(config: Config, *, force: bool = False) -> dict[str, Any]:
 
 
 def train(
-    spark: SparkSession, source: FlatTable, bundle: Path, config: Config, *, force: bool = False
+    spark: SparkSession, source: FlatTable, bundle: str | Path | Home, config: Config, *, force: bool = False
 ) -> dict[str, Any]:
     """Train on a ready feature table; return ``metrics.json``."""
-    home = require_local(bundle, "--model")
-    preflight(spark, config, str(home))
-    workspace = Workspace.of(Tables(spark, str(home / "tables"), catalog=False), home, force)
-    with holding(workspace, config), leaving_nothing(home):
-        require_shared(spark, home, slots(spark), "--model")
+    home = bundle if isinstance(bundle, Home) else home_at(bundle, "--model")
+    preflight(spark, config, home.address)
+    if home.files is not None:
+        require_reached(spark, home.files, slots(spark), "--model")
+    workspace = Workspace.of(Tables(spark, home.at("tables"), catalog=False), home, force)
+    with holding(workspace, config), leaving_nothing_at(home):
+        if home.files is None:
+            require_shared(spark, home.folder, slots(spark), "--model")
         workspace.tables.offer_scratch()
         about = [asdict(source), contents(spark, source)]
         entrance = FROM_TABLE.given(about, source=source)

@@ -83,6 +83,28 @@ def damaged_log(error: BaseException, table: str | None = None) -> str | None:
     )
 
 
+_NO_CLASS = re.compile(r"ClassNotFoundException: Class (org\.apache\.hadoop\.fs\.\S+|com\.google\S+) not found")
+_NO_SCHEME = re.compile(r'No FileSystem for scheme:? "?([\w+.-]+)')
+_JARS = {"s3a": "hadoop-aws", "s3": "hadoop-aws", "azurebfs": "hadoop-azure", "abfs": "hadoop-azure"}
+"""Maven packages of ``org.apache.hadoop``, by a word in the scheme or in the class."""
+
+
+def unknown_file_system(error: BaseException) -> str | None:
+    """Return what to do about an error of Spark that has no library for the scheme of an address, else None."""
+    text = str(error)
+    found = _NO_SCHEME.search(text) or _NO_CLASS.search(text)
+    if found is None:
+        return None
+    jar = next((jar for word, jar in _JARS.items() if word in found[1]), None)
+    package = (
+        "the connector of that scheme" if jar is None else f"org.apache.hadoop:{jar} of Spark's own Hadoop version"
+    )
+    return (
+        f"Spark has no library for it ({found[0]}); add {package} to --packages or to spark.packages, with the settings"
+        " in docs/howto/file_systems.md"
+    )
+
+
 _UNREADABLE = (
     "FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "Encountered error while reading file", "Could not read footer",
     "Parquet column cannot be converted", "Illegal Parquet type", "SparkUpgradeException", "SparkFileNotFoundException",

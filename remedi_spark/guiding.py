@@ -14,6 +14,7 @@ from remedi_spark.features.changes import fingerprint
 from remedi_spark.flow import GUIDE_LISTS, GUIDE_MODEL
 from remedi_spark.opening import holding, open_workspace
 from remedi_spark.running import run_stages
+from remedi_spark.storage.home import open_home
 from remedi_spark.storage.workspace import FINAL
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def guide(config: Config, *, force: bool = False) -> dict[str, Any]:
     facts = workspace.models(FINAL).load("guide_facts")
     return {
         "guide": workspace.tables.location("guide"),
-        "report": str(workspace.bundle / "guide.html"),
+        "report": workspace.at("guide.html"),
         **facts["measures"],
     }
 
@@ -61,8 +62,9 @@ def lists(config: Config) -> DataFrame:
 def _open(config: Config, *, force: bool = False) -> Workspace:
     """Open the workspace: beside the ensemble's bundle, not in it, as neither is part of the other."""
     opened = open_workspace(config, force=force)
-    home = opened.home.with_name(f"{opened.home.name}_guide")
-    return replace(opened, bundle=home, published=None, _ledger=[])
+    assert opened.place is not None
+    home = open_home(f"{opened.place.address}_guide", "bundle")
+    return replace(opened, bundle=home.folder, published=None, place=home, _ledger=[])
 
 
 def _sources(spark: SparkSession, config: Config) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from remedi_spark.config import Config
 from remedi_spark.config.loading import validate
 from remedi_spark.doctor import preflight
 from remedi_spark.errors import InputError
+from remedi_spark.progress import side_work
 from remedi_spark.reading.paths import is_remote
 from remedi_spark.redaction import without_secrets
 from remedi_spark.spark.partitions import slots
 from remedi_spark.spark.session import get_session
+from remedi_spark.storage.home import Home, home_at, open_home
 from remedi_spark.storage.lease import Lease, leased
 from remedi_spark.storage.manifest import MANIFEST, read_manifest
-from remedi_spark.storage.places import local_name, on_cluster, require_local, require_shared
+from remedi_spark.storage.places import local_name, on_cluster, require_reached, require_shared
 from remedi_spark.storage.publish import WORK, published_folder
 from remedi_spark.storage.store import make_folder
 from remedi_spark.storage.tables import Tables, is_catalog_name
@@ -38,36 +40,45 @@ def open_workspace(config: Config, *, force: bool = False) -> Workspace:
         InputError: the driver, or an executor, cannot reach one of them.
     """
     root = local_name(config.root)
-    home = require_local(config.bundle or f"{root}/model", "bundle") if config.bundle or not is_remote(root) else None
-    if config.bundle is None and (home is None or is_catalog_name(root)):
-        what = "a schema" if home is not None else "no ordinary folder"
+    if config.bundle is None and is_catalog_name(root):
         raise InputError(
-            f"bundle: null, but root {config.root!r} is {what}; name a folder for the model with --set bundle=DIR"
+            f"bundle: null, but root {config.root!r} is a schema; name a folder or an address for the model with"
+            " --set bundle=DIR"
         )
-    assert home is not None
+    home = home_at(config.bundle or f"{root.rstrip('/')}/model", "bundle")
     spark = get_session(config.spark)
     preflight(spark, config, root)
     if not is_catalog_name(root) and not is_remote(root) and on_cluster(spark):
         make_folder(Path(root))
         require_shared(spark, Path(root), slots(spark), "root")
+    if home.files is not None and is_remote(root):
+        require_reached(spark, home.files, slots(spark), "root" if config.bundle is None else "bundle")
+    home.fetch()
     tables = Tables(spark, root)
     tables.offer_scratch()
     return Workspace.of(tables, home, force)
 
 
-def reopen(bundle: Path) -> tuple[Workspace, Config, str]:
+def reopen(model: str | Path) -> tuple[Workspace, Config, str]:
     """Return workspace, configuration and label of a bundle that ``train`` or ``run`` wrote.
 
     Raises:
         InputError: a later training has begun to change the tables and has not ended.
     """
+    home = open_home(model, "--model")
+    with home.named():
+        return _reopened(home)
+
+
+def _reopened(home: Home) -> tuple[Workspace, Config, str]:
+    bundle = home.folder
     config, tree = stored_config(bundle), _stored_report(bundle)
-    inside = bundle / "tables"
-    tables = Tables(get_session(config.spark), str(inside) if inside.exists() else local_name(config.root))
+    inside = home.at("tables") if home.has_tables() else local_name(config.root)
+    tables = Tables(get_session(config.spark), inside)
     tables.offer_scratch()
     if not (bundle / WORK).exists():  # of a version that worked where it published
-        return Workspace(tables, bundle), config, tree["head"]["label"]
-    workspace = Workspace.of(tables, bundle)
+        return Workspace(tables, bundle, place=home), config, tree["head"]["label"]
+    workspace = Workspace.of(tables, home)
     published, under_way = read_manifest(bundle).model_version, workspace.bundle / MANIFEST
     if not under_way.exists() or read_manifest(workspace.bundle).model_version != published:
         raise InputError(
@@ -99,13 +110,27 @@ def holding(workspace: Workspace, config: Config) -> Iterator[None]:
     root = workspace.tables.root
     shared = workspace.tables.in_catalog or is_remote(root)
     inside = shared or Path(local_name(root)).resolve().is_relative_to(workspace.home.resolve())
-    folders = [workspace.home, *([] if inside else [Path(local_name(root))])]
-    with leased(folders, _hash(config)) as leases:
+    place = workspace.place or Home(workspace.home, str(workspace.home))
+    folders = [place.files or workspace.home, *([] if inside else [Path(local_name(root))])]
+    with place.named(), leased(folders, _hash(config)) as leases:
         _leases[workspace.home.resolve()] = leases
+        place.guard = lambda: _require_held(leases)
+        place.fetch()  # what another run has done since it was opened
         try:
             yield
+            place.send()
+        except BaseException:
+            with side_work("bundle", f"sending files to {place.address}", "the same command makes them again"):
+                place.send()
+            raise
         finally:
+            place.guard = None
             _leases.pop(workspace.home.resolve(), None)
+
+
+def _require_held(leases: Iterable[Lease]) -> None:
+    for lease in leases:
+        lease.require_held()
 
 
 def _hash(config: Config) -> str:
@@ -119,6 +144,5 @@ def publish(workspace: Workspace, config: Config) -> None:
     Raises:
         InputError: another run has taken over meanwhile.
     """
-    for lease in _leases.get(workspace.home.resolve(), ()):
-        lease.require_held()
+    _require_held(_leases.get(workspace.home.resolve(), ()))
     workspace.publish(config.access)

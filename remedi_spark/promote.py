@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def promote(
-    bundle: Path, config: Config, source: FlatTable | None = None, *, estimated: bool = False
+    bundle: str | Path, config: Config, source: FlatTable | None = None, *, estimated: bool = False
 ) -> tuple[bool, str]:
     """Make a bundle the champion if it beats the present one; return whether it did, and why.
 
@@ -43,7 +43,7 @@ def promote(
     version = registry.registered_version(name, candidate.model_version)
     if version is None:
         logged_as = trained_with.model_copy(update={"mlflow": config.mlflow})
-        version = registry.log_run(bundle, logged_as, workspace.models(FINAL).load("metrics"))
+        version = registry.log_run(workspace.home, logged_as, workspace.models(FINAL).load("metrics"))
     present = registry.champion_version(name)
     if present == version:
         return False, f"version {version} of {name} is the champion already"

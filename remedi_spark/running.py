@@ -36,7 +36,7 @@ def explain(stages: Sequence[Stage], workspace: Workspace, question: str, root: 
     log("first run", f"who comes first? {question}")
     for stage in stages:
         log("first run", f"{stage.name}: {stage.does}")
-    where = f"tables below {root}, model and report.html below {workspace.home}"
+    where = f"tables below {root}, model and report.html below {workspace.at('')}"
     log("first run", f"{where}; killed at any moment, the same command goes on")
 
 

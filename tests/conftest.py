@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 
 from tests.cli.conftest import Command, Outcome, Trained, train_a_bundle
 from tests.interpreted import SMALL
+from tests.object_store import EXCLUDED, PACKAGES, SECRETS, has_server, make_bucket, served, spark_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -47,12 +49,30 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.local.dir": str(scratch / "local"),
         **SMALL,
+        "spark.jars.excludes": EXCLUDED,
     }
     # Two slots: enough for two-worker fits. Two shuffle partitions: test data is tiny.
-    config = SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, settings=settings)
+    config = SparkConfig(
+        master="local[2]", driver_memory="2g", shuffle_partitions=2, packages=PACKAGES, settings=settings
+    )
     session = get_session(config)
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def bucket(spark: SparkSession) -> Iterator[str]:
+    """The address of an empty bucket that this process and its session reach."""
+    if not has_server():
+        pytest.skip("no moto in this environment, or Spark is not 3.5")
+    name = f"remedi-{uuid.uuid4().hex[:8]}"
+    with served() as address, pytest.MonkeyPatch.context() as patch:
+        for key, value in {**SECRETS, "AWS_ENDPOINT_URL": address}.items():
+            patch.setenv(key, value)
+        make_bucket(address, name)
+        for key, value in spark_settings(address).items():
+            spark.conf.set(key, value)
+        yield f"s3a://{name}"
 
 
 @pytest.fixture(scope="session")

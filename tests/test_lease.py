@@ -31,7 +31,7 @@ def _other(folder: Path, **facts: Any) -> None:
 
 def test_it_is_freed_in_the_end_also_of_a_failure(tmp_path: Path) -> None:
     with leased([tmp_path / "a", tmp_path / "b", tmp_path / "a"], "x") as held:
-        assert [one.folder.name for one in held] == ["a", "b"]
+        assert [Path(one.folder).name for one in held] == ["a", "b"]
         assert json.loads((tmp_path / "a" / LEASE).read_text())["pid"] == os.getpid()
     with pytest.raises(RuntimeError), leased([tmp_path / "a"], "x"):
         raise RuntimeError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,7 +34,7 @@ def tasks(config: ConfigPath = None, preset: PresetName = None, overrides: Overr
 
 @app.command("meta-train")
 def meta_train(
-    model: Annotated[Path, typer.Option("--model", help="Folder of the meta model to write.")],
+    model: Annotated[str, typer.Option("--model", metavar="DIR", help="Folder of the meta model to write.")],
     table: Annotated[str | None, typer.Option(help="Rows of many segments; default: what adapt tasks wrote.")] = None,
     label: Label = "label",
     id_: Id = "owner_id",
@@ -54,8 +53,9 @@ def meta_train(
     from remedi_spark.segments.build import SEGMENT_ROWS
     from remedi_spark.segments.history import SEGMENT
     from remedi_spark.segments.meta_training import meta_train as run
+    from remedi_spark.storage.home import open_home
 
-    settings = load(config, overrides, preset=preset, root=root)
+    settings, home = load(config, overrides, preset=preset, root=root), open_home(model, "--model")
     adapt = settings.adapt
     tables = _tables(settings)
     if table is None:
@@ -65,16 +65,19 @@ def meta_train(
         adapt = adapt.model_copy(update={"segment": [SEGMENT]})
     source = FlatTable(table, label, id_, time)
     trained = run(tables.spark, source, adapt, settings.encoding, settings.seed)
-    trained.bundle.save(model)
+    trained.bundle.save(home.folder)
+    home.send()
     _print_evidence(trained.bundle.meta)
     typer.echo(f"\nmeta model  {model}")
 
 
 @app.command()
 def fit(
-    model: Annotated[Path, typer.Option("--model", help="Folder of the meta model.")],
+    model: Annotated[str, typer.Option("--model", metavar="DIR", help="Folder of the meta model.")],
     table: Annotated[str, typer.Option(help="The support: labelled owners of the segment, or of several.")],
-    out: Annotated[Path, typer.Option(help="Folder of the student's bundle (with --segments: of all of them).")],
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder of the student's bundle (with --segments: of all of them).")
+    ],
     segment: Annotated[str | None, typer.Option(help="Name of the one segment that the table is about.")] = None,
     segments: Annotated[str | None, typer.Option(help="Column that names the segment: fit all of them.")] = None,
     label: Label = "label",
@@ -97,28 +100,34 @@ def fit(
     from remedi_spark.samples.flat import FlatTable
     from remedi_spark.segments.fitting import fit_many, fit_segment, folder_name
     from remedi_spark.spark.session import get_session
+    from remedi_spark.storage.home import open_home
 
     if (segment is None) == (segments is None):
         raise InputError("expected exactly one of --segment (a name) and --segments (a column)")
     settings = load(config, overrides, preset=preset)
     spark, source = get_session(settings.spark), FlatTable(table, label, id_, time)
-    how = settings.adapt.fit
+    how, meta, home = settings.adapt.fit, open_home(model, "--model"), open_home(out, "--out")
     if segment is not None:
-        fitted = fit_segment(
-            spark, model, source, segment, out, how, base_rate=base_rate, owners=owners, seed=settings.seed
-        )
+        with meta.named():
+            fitted = fit_segment(
+                spark, meta.folder, source, segment, home.folder, how,
+                base_rate=base_rate, owners=owners, seed=settings.seed,
+            )  # fmt: skip
+        home.send()
         _print_fit(fitted.facts)
         typer.echo(f"\nstudent  {out}   (remedi score --model {out} --table … --out …)")
         return
     if base_rate is not None or owners is not None:
         raise InputError("--base-rate and --owners are of one segment; leave them out with --segments")
-    found = fit_many(spark, model, source, str(segments), out, how, seed=settings.seed)
+    with meta.named():
+        found = fit_many(spark, meta.folder, source, str(segments), home.folder, how, seed=settings.seed)
+    home.send()
     for name, facts in found.items():
         if "error" in facts:
             typer.echo(f"{name}: refused: {facts['error']}", err=True)
         else:
             lift = facts["expected_lift"]
-            typer.echo(f"{name}: trust {facts['trust']}, lift {_interval(lift)}  {out / folder_name(name)}")
+            typer.echo(f"{name}: trust {facts['trust']}, lift {_interval(lift)}  {home.at(folder_name(name))}")
     if all("error" in facts for facts in found.values()):
         raise InputError(f"table {table}: none of its {len(found)} segments could be fitted")
 

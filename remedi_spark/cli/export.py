@@ -18,7 +18,9 @@ def export(
     scores: Annotated[
         str | None, typer.Option(help="Table of scores: Delta folder, .parquet, or schema.table.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for files and their manifest.")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder or address for files and their manifest.")
+    ] = None,
     format_: Annotated[
         str | None, typer.Option("--format", metavar="parquet|csv", help="Of the files; default: parquet.")
     ] = None,
@@ -29,7 +31,9 @@ def export(
     snapshot: Annotated[
         str, typer.Option(metavar="latest|all|DAY[..DAY]", help="Which snapshots to hand over.")
     ] = "latest",
-    model: Annotated[Path | None, typer.Option(help="Folder of the model bundle, for --onnx.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder or address of the model bundle, for --onnx.")
+    ] = None,
     onnx: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the student as ONNX; needs no Spark.")
     ] = None,
@@ -60,7 +64,7 @@ def export(
         typer.echo("\n".join(f"{name:<9}{value}" for name, value in told.items()))
 
 
-def _to_onnx(model: Path, path: Path) -> dict[str, Any]:
+def _to_onnx(model: str, path: Path) -> dict[str, Any]:
     try:
         from remedi_spark.delivery.onnx_model import export_onnx
     except ImportError as error:
@@ -73,7 +77,7 @@ def _to_onnx(model: Path, path: Path) -> dict[str, Any]:
 
 
 def _to_files(
-    scores: str, out: Path, kind: Literal["parquet", "csv"], snapshot: str, config: Path | None,
+    scores: str, out: str, kind: Literal["parquet", "csv"], snapshot: str, config: Path | None,
     overrides: list[str] | None,
 ) -> dict[str, Any]:  # fmt: skip
     from remedi_spark.delivery.files import MANIFEST, export_files
@@ -81,7 +85,8 @@ def _to_files(
     escape = load(config, overrides).scores.escape_formulas
     selection = _select(scores, snapshot, config, overrides)
     manifest = export_files(selection, scores, out, kind, escape_formulas=escape)
-    return {"rows": manifest["rows"], "folder": str(out / manifest["folder"]), "manifest": str(out / MANIFEST)}
+    place = out.rstrip("/")
+    return {"rows": manifest["rows"], "folder": f"{place}/{manifest['folder']}", "manifest": f"{place}/{MANIFEST}"}
 
 
 def _to_database(

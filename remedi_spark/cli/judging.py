@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,11 +23,14 @@ from remedi_spark.errors import InputError
 
 if TYPE_CHECKING:
     from remedi_spark.config import Config
+    from remedi_spark.storage.home import Home
     from remedi_spark.storage.workspace import Workspace
 
 
 def report(
-    model: Annotated[Path | None, typer.Option("--model", help="Rebuild report.html of this bundle; no Spark.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="DIR", help="Rebuild report.html of this bundle; no Spark.")
+    ] = None,
     config: ConfigPath = None,
     preset: PresetName = None,
     overrides: Overrides = None,
@@ -51,6 +53,7 @@ def report(
     Example: remedi report --model run/complete_journey/model --ablations
     """
     from remedi_spark.report.stage import render_report
+    from remedi_spark.storage.home import home_at, open_home
     from remedi_spark.storage.publish import published_folder
     from remedi_spark.storage.store import read_json
 
@@ -74,35 +77,43 @@ def report(
             from remedi_spark.scoring.open_model import load_model
 
             parts = load_model(model or settings.scores.model or workspace.home)
+            home = workspace.place or home_at(workspace.home, "model")
             path = page.what_if(workspace, parts, label, table=table, top=top, names=names)
-            _show({"what_if": str(path)}, path, open_=open_, as_json=as_json)
+            home.send()
+            _show({"what_if": home.at(path.name)}, home, path.name, open_=open_, as_json=as_json)
             return
         metrics = chain.report(workspace, settings, label, ablate=ablations)
         if not as_json:
             print_ablations(metrics)
-        path = workspace.home / "report.html"
+        home = workspace.place or home_at(workspace.home, "model")
     else:
-        render_report(published_folder(model))
-        path = render_report(model)
-    tree = {**written(path.parent), **read_json(path.parent / "metrics.json")} if as_json else {}
-    _show(tree, path, open_=open_, as_json=as_json)
+        home = open_home(model, "--model")
+        with home.named():
+            render_report(published_folder(home.folder))
+            render_report(home.folder)
+        home.send()
+    tree = {**written(home), **read_json(home.folder / "metrics.json")} if as_json else {}
+    _show(tree, home, "report.html", open_=open_, as_json=as_json)
 
 
 def _history(workspace: Workspace, config: Config, label: str, *, open_: bool, as_json: bool) -> None:
     from remedi_spark.report.history import HISTORY, write_history
+    from remedi_spark.storage.home import home_at
 
-    path = write_history(workspace.tables, workspace.home, config, label)
-    _show({"history": str(path), "table": workspace.tables.location(HISTORY)}, path, open_=open_, as_json=as_json)
+    home = workspace.place or home_at(workspace.home, "model")
+    path = write_history(workspace.tables, home, config, label)
+    tree = {"history": home.at(path.name), "table": workspace.tables.location(HISTORY)}
+    _show(tree, home, path.name, open_=open_, as_json=as_json)
 
 
-def _show(tree: dict[str, Any], path: Path, *, open_: bool, as_json: bool) -> None:
+def _show(tree: dict[str, Any], home: Home, name: str, *, open_: bool, as_json: bool) -> None:
     """Print what was written, and open the page if asked to."""
     if as_json:
         print_json(tree)
     else:
-        typer.echo(str(path))
+        typer.echo(home.at(name))
     if open_:
-        typer.launch(str(path))
+        typer.launch(str(home.folder / name))
 
 
 def backtest(

@@ -12,6 +12,7 @@ from remedi_spark.storage.strict_json import finite
 
 if TYPE_CHECKING:
     from remedi_spark.config import Config
+    from remedi_spark.storage.home import Home
 
 ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file, laid over the preset.")]
 PresetName = Annotated[
@@ -27,7 +28,7 @@ Root = Annotated[str | None, typer.Option(help="Folder, or catalog.schema, of th
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 Force = Annotated[bool, typer.Option("--force", help="Do again what an earlier run has done.")]
 Table = Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table.")]
-ModelDir = Annotated[Path, typer.Option("--model", help="Folder of the model bundle.")]
+ModelDir = Annotated[str, typer.Option("--model", metavar="DIR", help="Folder or address of the model bundle.")]
 
 
 def load(config: Path | None, overrides: list[str] | None, **fixed: Any) -> Config:
@@ -42,6 +43,6 @@ def print_json(tree: Any) -> None:
     typer.echo(json.dumps(finite(tree), ensure_ascii=False, indent=1, default=str, allow_nan=False))
 
 
-def written(bundle: Path) -> dict[str, str]:
+def written(bundle: Home) -> dict[str, str]:
     """Return where a training has left its files, for JSON."""
-    return {"model": str(bundle), "report": str(bundle / "report.html")}
+    return {"model": bundle.address, "report": bundle.at("report.html")}

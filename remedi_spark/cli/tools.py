@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,7 +46,9 @@ def doctor(
     table: Annotated[str | None, typer.Option(help="Also examine this table.")] = None,
     label: Annotated[str | None, typer.Option(help="Its label column.")] = None,
     id_: Annotated[str | None, typer.Option("--id", help="Its owner column.")] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="Also say: ship, look, or retrain.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="DIR", help="Also say: ship, look, or retrain.")
+    ] = None,
     config: ConfigPath = None,
     preset: PresetName = None,
     overrides: Overrides = None,
@@ -64,7 +65,8 @@ def doctor(
     from remedi_spark.storage.manifest import read_manifest
 
     settings = load(config, overrides, preset=preset, root=root)
-    used = None if model is None else (reopen(model)[0].tables, read_manifest(model).model_version)
+    workspace = None if model is None else reopen(model)[0]
+    used = None if workspace is None else (workspace.tables, read_manifest(workspace.home).model_version)
     findings = examine(get_session(settings.spark), settings, table=table, label=label, id_=id_, model=used)
     if as_json:
         print_json([asdict(finding) for finding in findings])

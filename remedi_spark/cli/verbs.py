@@ -34,13 +34,13 @@ from remedi_spark.cli.options import (
 )
 from remedi_spark.cli.printing import print_metrics, print_scores
 from remedi_spark.cli.tools import config, doctor, simulate
-from remedi_spark.errors import InputError, damaged_log, unreadable
+from remedi_spark.errors import InputError, damaged_log, unknown_file_system, unreadable
 from remedi_spark.flow import verb_help
 from remedi_spark.redaction import redact
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
-    pass
+    from remedi_spark.storage.home import Home
 
 FITS_SHARE = 0.6
 """Share of a training's time that goes to the fits of base models, about; the rest is for all that they are for."""
@@ -101,18 +101,22 @@ def run(
     """
     from remedi_spark import chain, nights, opening
     from remedi_spark.scoring.open_model import load_model
+    from remedi_spark.storage.home import home_at
 
     settings = load(config, overrides, preset=preset, root=root)
     metrics = chain.run(settings, force=force)
     workspace = opening.open_workspace(settings)
     if as_json:
         scored_by = load_model(settings.scores.model or workspace.home).model_version
-        places = {"scores": workspace.tables.location("scores"), **written(workspace.home)}
+        places = {
+            "scores": workspace.tables.location("scores"),
+            **written(workspace.place or home_at(workspace.home, "bundle")),
+        }
         print_json({**nights.summary(workspace.tables, settings, scored_by), **places, **metrics})
     else:
         print_metrics(metrics)
         typer.echo(f"\nscores  {workspace.tables.location('scores')}")
-        typer.echo(f"report  {workspace.home / 'report.html'}\n")
+        typer.echo(f"report  {workspace.at('report.html')}\n")
         print_scores(workspace)
     _exit(nights.exit_code(settings))
 
@@ -200,25 +204,25 @@ def train(
     from remedi_spark import chain
     from remedi_spark.samples.flat import FlatTable
     from remedi_spark.spark.session import get_session
-    from remedi_spark.storage.places import require_local
+    from remedi_spark.storage.home import home_at
 
     fits = None if time_limit is None else {"time_limit": time_limit * FITS_SHARE}
     settings = load(config, overrides, preset=preset, task=task, base_models=fits)
-    model = require_local(model, "--model")
-    _refuse_foreign_bundle(model)
+    home = home_at(model, "--model")
+    _refuse_foreign_bundle(home)
     source = FlatTable(table, label, id_, time, weight, test)
-    metrics = chain.train(get_session(settings.spark), source, model, settings, force=force)
+    metrics = chain.train(get_session(settings.spark), source, home, settings, force=force)
     if as_json:
-        print_json({**written(model), **metrics})
+        print_json({**written(home), **metrics})
         return
     print_metrics(metrics)
-    typer.echo(f"\nmodel   {model}\nreport  {model / 'report.html'}")
+    typer.echo(f"\nmodel   {home.address}\nreport  {home.at('report.html')}")
 
 
 @app.command()
 def score(
     table: Table,
-    model: Annotated[str, typer.Option(help="Folder of the model bundle, or models:/NAME@champion.")],
+    model: Annotated[str, typer.Option(help="Folder or address of the bundle, or models:/NAME@champion.")],
     out: Annotated[str, typer.Option(help="Delta folder, .parquet, .csv, or schema.table to write.")],
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Owners to mark; default: budget x rows.")] = None,
     config: ConfigPath = None,
@@ -293,16 +297,17 @@ def _input_error_behind(error: BaseException) -> str | None:
     for line in str(error).splitlines():
         if mark in line:
             return line.split(mark, 1)[1]
-    return damaged_log(error) or unreadable(error)
+    return damaged_log(error) or unknown_file_system(error) or unreadable(error)
 
 
-def _refuse_foreign_bundle(model: Path) -> None:
+def _refuse_foreign_bundle(home: Home) -> None:
     """Refuse a ``--model`` that exists and is something else than a bundle or a begun one."""
-    if not model.exists():
-        return
-    begun = ("manifest.json", "contract.json", "tables", "work", ".remedi-lease.json")
-    if model.is_file() or (any(model.iterdir()) and not any((model / name).exists() for name in begun)):
-        raise InputError(f"--model {model}: exists and is not a model bundle; expected a new folder or a former bundle")
+    begun = {"manifest.json", "contract.json", "tables", "work", ".remedi-lease.json"}
+    names = home.names()
+    if home.folder.is_file() or (names and not names & begun):
+        raise InputError(
+            f"--model {home.address}: exists and is not a model bundle; expected a new folder or a former bundle"
+        )
 
 
 if __name__ == "__main__":

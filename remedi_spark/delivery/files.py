@@ -9,18 +9,16 @@ and what a mark beside it says that a killed export has begun.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
-import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyspark.sql import functions as F
@@ -33,7 +31,9 @@ from remedi_spark.spark import files
 from remedi_spark.spark.capabilities import asked_for, capabilities
 from remedi_spark.spark.errors import SPARK_ERRORS
 from remedi_spark.storage.csv_output import CSV_OPTIONS, without_formulas
-from remedi_spark.storage.store import write_json
+from remedi_spark.storage.file_systems import Files, reached
+from remedi_spark.storage.places import local_name
+from remedi_spark.storage.store import as_json
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ _KILLED = 24 * 3600.0
 
 
 def export_files(
-    selection: Selection, source: str, out: Path, kind: Format, *, escape_formulas: bool = True
+    selection: Selection, source: str, out: str | Path, kind: Format, *, escape_formulas: bool = True
 ) -> dict[str, Any]:
     """Write the rows and their manifest; return the manifest.
 
     Args:
         selection: what to write.
         source: the table that it comes from, for the manifest.
-        out: folder of the export; created, or a former export.
+        out: folder, or address such as ``s3a://bucket/export``; created, or a former export.
         kind: format of the files.
         escape_formulas: CSV only: let no text be one that a spreadsheet would compute.
 
@@ -64,21 +64,24 @@ def export_files(
         InputError: ``out`` is something else, cannot be written (disk full), or is another folder for Spark than for
             this process; the former export then stands.
     """
-    _stored(out)
-    folder = out / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    there = Files.at(local_name(str(out)), "output")
+    with reached(there.address, "output"):
+        _stored(there)
+    folder = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     mark = _mark(folder)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-        _require_shared(selection.rows.sparkSession, mark)
+        there.make()
+        there.write(mark, b"")
+        _require_shared(selection.rows.sparkSession, there, mark)
         rows = selection.rows if kind == "parquet" else reasons_as_text(selection.rows)
         if kind == "csv" and escape_formulas:
             rows = without_formulas(rows)
-        manifest = _write(replace(selection, rows=rows), source, folder, kind)
-        before = _stored(out)  # again: another export may have ended meanwhile
-        write_json(out / MANIFEST, manifest | {"former": before.get("folder")}, private=False)
+        manifest = _write(replace(selection, rows=rows), source, there, folder, kind)
+        before = _stored(there)  # again: another export may have ended meanwhile
+        there.write(MANIFEST, as_json(manifest | {"former": before.get("folder")}))
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            there.remove_folder(folder)
         reason = _disk_error(error)
         if reason is None:
             raise
@@ -87,25 +90,26 @@ def export_files(
         ) from error
     finally:
         with suppress(OSError):
-            mark.unlink(missing_ok=True)
-    _tidy(out, before.get("former"), keep={folder.name, before.get("folder")})
-    log("export", f"{selection.count} rows in {len(manifest['files'])} files of {folder}")
+            there.remove(mark)
+    _tidy(there, before.get("former"), keep={folder, before.get("folder")})
+    log("export", f"{selection.count} rows in {len(manifest['files'])} files of {there.address}/{folder}")
     return manifest
 
 
-def _stored(out: Path) -> dict[str, Any]:
-    """Return the manifest of the former export, {} without one; refuse an ``out`` that is something else."""
-    if "://" in str(out) or ":/" in str(out):
-        raise InputError(f"output {out}: expected a folder that the driver can write, such as a mounted volume")
-    refusal = InputError(f"output {out}: exists and is not an export; expected a new folder or a former export")
-    if not out.exists() or (out.is_dir() and all(_is_mark(path) for path in out.iterdir())):
-        return {}
-    if not (out / MANIFEST).exists():
-        if out.is_dir() and all(_is_mark(path) or _mark(path).exists() for path in out.iterdir()):
-            return {}  # a first export was killed, or is under way
+def _stored(there: Files) -> dict[str, Any]:
+    """Return the manifest of the former export, {} without one; refuse a folder that is something else."""
+    refusal = InputError(
+        f"output {there.address}: exists and is not an export; expected a new folder or a former export"
+    )
+    if there.is_file():
+        raise refusal
+    names = {one.name for one in there.entries()}
+    if MANIFEST not in names:
+        if all(_is_mark(name) or _mark(name) in names for name in names):
+            return {}  # nothing, or a first export that was killed or is under way
         raise refusal
     try:
-        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(there.read(MANIFEST) or b"")
         known = isinstance(manifest["folder"], str)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise refusal from error
@@ -114,47 +118,56 @@ def _stored(out: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _mark(folder: Path) -> Path:
+def _mark(folder: str) -> str:
     """Return the file that says, while an export runs, that its folder is an export's."""
-    return folder.with_name(f".{folder.name}.begun")
+    return f".{folder}.begun"
 
 
-def _is_mark(path: Path) -> bool:
-    return path.name.startswith(".") and path.suffix == ".begun" and bool(_FOLDER.match(path.stem[1:]))
+def _marked(name: str) -> str:
+    """Return the folder that a file marks, or what is no folder's name."""
+    return name.removeprefix(".").removesuffix(".begun")
 
 
-def _require_shared(spark: SparkSession, mark: Path) -> None:
+def _is_mark(name: str) -> bool:
+    return bool(_FOLDER.match(_marked(name))) and name == _mark(_marked(name))
+
+
+def _require_shared(spark: SparkSession, out: Files, mark: str) -> None:
     """Refuse a folder that Spark, whose default file system may be another, does not find where this process does."""
     if not capabilities(spark).has_jvm:
         return  # the rows are counted here once they are written
-    if not files.exists(spark, str(mark)):
-        there = files.system_of(spark, str(mark))
+    path = f"{out.address if not out.is_local else out.base}/{mark}"
+    if not files.exists(spark, path):
+        there = files.system_of(spark, path)
         raise InputError(
-            f"output {mark.parent}: Spark writes there to {there}, which this process does not see; expected "
-            "a folder of both, such as a mounted volume, or copy the table of scores with the platform's own tools"
+            f"output {out.address}: Spark writes there to {there}, which this process does not see; expected a folder"
+            " or address of both, or copy the table of scores with the platform's own tools"
         )
 
 
-def _write(selection: Selection, source: str, folder: Path, kind: Format) -> dict[str, Any]:
+def _write(selection: Selection, source: str, out: Files, folder: str, kind: Format) -> dict[str, Any]:
     rows = selection.rows
     writer = rows.write.format(kind)
     with _standard_timestamps(rows.sparkSession):
-        (writer.options(**_CSV) if kind == "csv" else writer).save(str(folder))
-    counts = _counts(rows, folder, kind)
-    _require_whole(counts, folder, selection.count)
+        (writer.options(**_CSV) if kind == "csv" else writer).save(f"{out.address}/{folder}")
+    counts = _counts(rows, f"{out.address}/{folder}", kind)
+    written = {PurePosixPath(one.name).name: one for one in out.entries(folder) if not one.is_folder}
+    _require_whole(counts, set(written), out, selection.count)
     files = [
-        {"name": path.name, "bytes": path.stat().st_size, "rows": counts.get(path.name, 0), "sha256": _sha256(path)}
-        for path in sorted(folder.glob(f"*.{kind}"))
+        {"name": name, "bytes": one.size, "rows": counts.get(name, 0), "sha256": out.sha256(one.name)}
+        for name, one in written.items()
+        if name.endswith(f".{kind}")
     ]
-    for other in (*folder.glob(".*.crc"), *folder.glob("_SUCCESS")):
-        other.unlink()
+    for name, one in written.items():
+        if name == "_SUCCESS" or (name.startswith(".") and name.endswith(".crc")):
+            out.remove(one.name)
     return {
         "contract": data_contract.VERSION,
         "remedi_spark": __version__,
         "created_at": datetime.now(UTC).replace(microsecond=0).isoformat(),
         "source": source,
         "format": kind,
-        "folder": folder.name,
+        "folder": folder,
         "rows": selection.count,
         "slices": [
             {"snapshot_date": _text(one.snapshot), "model_version": one.model_version, "run_id": one.run_id,
@@ -166,13 +179,13 @@ def _write(selection: Selection, source: str, folder: Path, kind: Format) -> dic
     }  # fmt: skip
 
 
-def _require_whole(counts: dict[str, int], folder: Path, expected: int) -> None:
+def _require_whole(counts: dict[str, int], written: set[str], out: Files, expected: int) -> None:
     """Check that this process finds all rows that the executors wrote."""
-    here = sum(count for name, count in counts.items() if (folder / name).exists())
+    here = sum(count for name, count in counts.items() if name in written)
     if here == sum(counts.values()) == expected:
         return
     raise InputError(
-        f"output {folder.parent}: of {expected} rows this process finds {here} there; executors of other machines "
+        f"output {out.address}: of {expected} rows this process finds {here} there; executors of other machines "
         "must write to a folder that all of them share, such as a mounted volume"
     )
 
@@ -186,12 +199,12 @@ def _standard_timestamps(spark: SparkSession) -> Iterator[None]:
         yield
 
 
-def _counts(rows: DataFrame, folder: Path, kind: Format) -> dict[str, int]:
+def _counts(rows: DataFrame, folder: str, kind: Format) -> dict[str, int]:
     """Read back what was written; return the rows of each file."""
     reader = rows.sparkSession.read.schema(rows.schema).format(kind)
-    written = (reader.options(**_CSV, multiLine="true") if kind == "csv" else reader).load(str(folder))
+    written = (reader.options(**_CSV, multiLine="true") if kind == "csv" else reader).load(folder)
     found = written.groupBy(F.input_file_name().alias("file")).count().collect()
-    return {Path(row["file"]).name: row["count"] for row in found}
+    return {PurePosixPath(row["file"]).name: row["count"] for row in found}
 
 
 def _columns(rows: DataFrame) -> list[dict[str, Any]]:
@@ -207,19 +220,15 @@ def _text(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _tidy(out: Path, old: Any, keep: set[str | None]) -> None:
+def _tidy(out: Files, old: Any, keep: set[str | None]) -> None:
     """Remove the export before the former one, as the manifest named it, and what killed exports have begun."""
-    killed = [path for path in out.iterdir() if _is_mark(path) and time.time() - path.stat().st_mtime > _KILLED]
-    for name in (old, *(mark.stem[1:] for mark in killed)):
+    killed = [one.name for one in out.entries() if _is_mark(one.name) and time.time() - one.modified > _KILLED]
+    for name in (old, *map(_marked, killed)):
         if isinstance(name, str) and _FOLDER.match(name) and name not in keep:
-            shutil.rmtree(out / name, ignore_errors=True)
+            with suppress(OSError):
+                out.remove_folder(name)
     for mark in killed:
-        mark.unlink(missing_ok=True)
+        out.remove(mark)
 
 
 def _disk_error(error: BaseException) -> str | None:

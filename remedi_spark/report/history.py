@@ -18,6 +18,7 @@ from remedi_spark.scoring.monitoring.history import MONITORING, read_monitoring
 from remedi_spark.scoring.monitoring.nights import read_nights
 from remedi_spark.scoring.monitoring.verdict import verdict_of
 from remedi_spark.spark.local_rows import local_rows
+from remedi_spark.storage.home import Home
 from remedi_spark.storage.store import write_bytes
 
 if TYPE_CHECKING:
@@ -32,15 +33,16 @@ SCHEMA = ", ".join([
 ])  # fmt: skip
 
 
-def write_history(tables: Tables, home: Path, config: Config, title: str) -> Path:
+def write_history(tables: Tables, home: Home, config: Config, title: str) -> Path:
     """Write the table ``history`` and the page beside the model; return the page's path."""
     from remedi_spark.report.page.history import render_history
 
     found = history_of(tables, config, title)
     tables.overwrite(local_rows(tables.spark, [_flat(night) for night in found.nights], SCHEMA), HISTORY)
-    path = home / "history.html"
+    path = home.folder / "history.html"
     write_bytes(path, render_history(found).encode())
-    log("report", f"{len(found.nights)} nights: {path}")
+    home.send()
+    log("report", f"{len(found.nights)} nights: {home.at(path.name)}")
     return path
 
 

@@ -153,7 +153,7 @@ def run(
     write_json(workspace.bundle / "metrics.json", metrics.tree())
     write_bytes(workspace.bundle / "report.json", report.model_dump_json(indent=1).encode())
     render_report(workspace.bundle)
-    log("report", str(workspace.home / "report.html"))
+    log("report", workspace.at("report.html"))
     return metrics.tree()
 
 

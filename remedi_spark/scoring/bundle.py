@@ -19,6 +19,7 @@ from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.reasons import Explainer, Reason
 from remedi_spark.scoring.wording import Wording
 from remedi_spark.storage.fitted import Fitted
+from remedi_spark.storage.home import published_at
 from remedi_spark.storage.manifest import (
     ESTIMATED_WITH,
     EXPLAINED_WITH,
@@ -144,13 +145,16 @@ class Bundle:
 def load(path: str | Path) -> Bundle:
     """Load a bundle written by ``remedi train`` or ``remedi run``; needs no Spark and executes no code from it.
 
+    Args:
+        path: its folder, or its address such as ``s3a://bucket/model``.
+
     Raises:
         InputError: there is no bundle, or a file of it was changed since training.
     """
-    return Bundle(load_parts(Path(path)))
+    return Bundle(load_parts(path))
 
 
-def load_parts(root: Path) -> BundleParts:
+def load_parts(root: str | Path, what: str = "model") -> BundleParts:
     """Read a bundle's scoring parts and check them against the manifest.
 
     Every file is read once: what is parsed are the very bytes whose checksum was compared. The manifest names the
@@ -159,7 +163,9 @@ def load_parts(root: Path) -> BundleParts:
     Raises:
         InputError: there is no bundle, it is not whole, or a file of it was changed since training.
     """
-    return read_sealed(root, _parts)
+    home = published_at(root, what)
+    with home.named():
+        return read_sealed(home.folder, _parts)
 
 
 def _parts(sealed: Sealed) -> BundleParts:

@@ -11,7 +11,6 @@ from typing import Any
 
 from remedi_spark.errors import InputError
 from remedi_spark.scoring.bundle import BundleParts, load_parts
-from remedi_spark.storage.places import require_local
 
 CHAMPION = "champion"
 SCHEME = "models:/"
@@ -48,7 +47,7 @@ def load_model(model: str | Path) -> BundleParts:
         InputError: there is no such model, or a file of it was changed since training.
     """
     if not str(model).startswith(SCHEME):
-        return load_parts(require_local(model, "--model"))
+        return load_parts(model, "--model")
     with _downloaded(str(model)) as folder:
         return load_parts(folder)
 

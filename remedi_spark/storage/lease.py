@@ -6,7 +6,6 @@ lease is void when its process is gone (on this host), or when no heartbeat came
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -21,13 +20,13 @@ from typing import Any
 
 from remedi_spark.errors import InputError
 from remedi_spark.progress import run_id, warn
-from remedi_spark.storage.store import FILE_MODE, make_folder, write_json
+from remedi_spark.storage.file_systems import Files
+from remedi_spark.storage.lease_files import LEASE, LeaseFile, LocalLease, RemoteLease
 
-LEASE = ".remedi-lease.json"
+__all__ = ["LEASE", "Lease", "free_all", "leased"]
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 """Twelve heartbeats: a network file system, a long pause or another host's clock may delay some."""
-_SETTLE_SECONDS = 0.3
 _held: dict[str, Lease] = {}
 """By token: the leases of this process."""
 
@@ -36,7 +35,7 @@ _held: dict[str, Lease] = {}
 class Lease:
     """A lease that this process holds on a folder."""
 
-    folder: Path
+    file: LeaseFile
     facts: dict[str, Any]
     lost: bool = False
     made: tuple[Path, ...] = ()
@@ -44,9 +43,9 @@ class Lease:
     _ended: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self.folder / LEASE
+    def folder(self) -> str:
+        """The folder, as messages name it."""
+        return self.file.name
 
     def require_held(self) -> None:
         """Refuse to go on when another run has taken over, for example while this machine was asleep.
@@ -54,7 +53,7 @@ class Lease:
         Raises:
             InputError: says who.
         """
-        found = _read(self.path)
+        found = self.file.read()
         if self.lost or (found is not None and found.get("token") != self.facts["token"]):
             raise InputError(f"{self.folder}: {_who(found or {})} has taken over meanwhile; nothing is published")
 
@@ -62,7 +61,7 @@ class Lease:
         """Write a heartbeat for as long as the lease is held."""
         while not self._ended.wait(BEAT_SECONDS):
             with suppress(OSError, ValueError):
-                if not _renew(self.path, {**self.facts, "beat": time.time()}):
+                if not self.file.renew({**self.facts, "beat": time.time()}):
                     self.lost = True
                     return
 
@@ -70,17 +69,17 @@ class Lease:
         """Give the folder to others."""
         self._ended.set()
         _held.pop(self.facts["token"], None)
-        found = _read(self.path)
-        if found is not None and found.get("token") == self.facts["token"]:
-            with suppress(OSError):
-                self.path.unlink()
+        with suppress(OSError):
+            found = self.file.read()
+            if found is not None and found.get("token") == self.facts["token"]:
+                self.file.remove()
         for folder in self.made:
             with suppress(OSError):
                 folder.rmdir()
 
 
 @contextmanager
-def leased(folders: Sequence[Path], configuration: str) -> Iterator[list[Lease]]:
+def leased(folders: Sequence[Path | Files], configuration: str) -> Iterator[list[Lease]]:
     """Hold the leases of folders, which are made where they are missing.
 
     Args:
@@ -92,8 +91,8 @@ def leased(folders: Sequence[Path], configuration: str) -> Iterator[list[Lease]]
     """
     with ExitStack() as stack:
         taken = []
-        for folder in sorted({folder.resolve() for folder in folders}):
-            lease = _take(folder, configuration)
+        for file in _lease_files(folders):
+            lease = _take(file, configuration)
             stack.callback(lease.free)
             threading.Thread(target=lease.beat, daemon=True, name="remedi-lease").start()
             taken.append(lease)
@@ -106,15 +105,21 @@ def free_all() -> None:
         lease.free()
 
 
-def _take(folder: Path, configuration: str) -> Lease:
-    made = tuple(one for one in (folder, *folder.parents) if not one.exists())
-    make_folder(folder)
+def _lease_files(folders: Sequence[Path | Files]) -> list[LeaseFile]:
+    """Return the files of the leases, each once, in an order that is the same for all runs."""
+    here = sorted({folder.resolve() for folder in folders if isinstance(folder, Path)})
+    there = {folder.address: folder for folder in folders if isinstance(folder, Files)}
+    return [*map(LocalLease, here), *(RemoteLease(there[address]) for address in sorted(there))]
+
+
+def _take(file: LeaseFile, configuration: str) -> Lease:
+    made = file.make_folder()
     now = time.time()
     facts: dict[str, Any] = {
         "run_id": run_id(), "host": socket.gethostname(), "pid": os.getpid(), "configuration": configuration,
         "since": datetime.now(UTC).isoformat(timespec="seconds"), "token": uuid.uuid4().hex, "beat": now,
     }  # fmt: skip
-    lease = Lease(folder, facts, made=made)
+    lease = Lease(file, facts, made=made)
     _held[str(facts["token"])] = lease
     try:
         _write(lease, configuration)
@@ -125,58 +130,19 @@ def _take(folder: Path, configuration: str) -> Lease:
 
 
 def _write(lease: Lease, configuration: str) -> None:
-    folder, facts = lease.folder, lease.facts
-    if not _create(lease.path, facts):
-        found = _read(lease.path)
+    file, facts = lease.file, lease.facts
+    if not file.create(facts):
+        found = file.read()
         if found is not None and _alive(found):
-            _refuse(folder, found, configuration)
+            _refuse(file.name, found, configuration)
         if found is not None:
-            warn("lease", f"{folder}: {_who(found)} has ended without freeing it; taken over")
+            warn("lease", f"{file.name}: {_who(found)} has ended without freeing it; taken over")
         # Whoever writes last has it: look again when everyone who saw the old one has written.
-        write_json(lease.path, facts)
-        time.sleep(_SETTLE_SECONDS)
-        found = _read(lease.path)
+        file.replace(facts)
+        time.sleep(file.settle_seconds)
+        found = file.read()
         if found is None or found.get("token") != facts["token"]:
-            _refuse(folder, found or {}, configuration)
-
-
-def _renew(path: Path, facts: dict[str, Any]) -> bool:
-    """Write a lease again unless it is another's by now; whether it is still this one.
-
-    Into the file that was read: whoever takes over puts another one in its place, which this never overwrites.
-    """
-    with path.open("r+", encoding="utf-8") as file:
-        if json.load(file).get("token") != facts["token"]:
-            return False
-        file.seek(0)
-        json.dump(facts, file)
-        file.truncate()
-    return True
-
-
-def _create(path: Path, facts: dict[str, Any]) -> bool:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-    except FileExistsError:
-        return False
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(facts, file)
-        file.flush()
-        os.fsync(file.fileno())
-    return True
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return what a lease says; of one that is just being written, that it is alive; None where there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        with suppress(OSError):
-            return {"beat": path.stat().st_mtime}
-        return None
-    return found if isinstance(found, dict) else {}
+            _refuse(file.name, found or {}, configuration)
 
 
 def _alive(found: dict[str, Any]) -> bool:
@@ -197,7 +163,7 @@ def _who(found: dict[str, Any]) -> str:
     return f"run {found.get('run_id', 'unknown')} (process {found.get('pid', '?')} on {found.get('host', '?')})"
 
 
-def _refuse(folder: Path, found: dict[str, Any], configuration: str) -> None:
+def _refuse(folder: str, found: dict[str, Any], configuration: str) -> None:
     other = found.get("configuration", configuration) != configuration
     settings = "with other settings" if other else "with the same settings"
     raise InputError(

@@ -61,6 +61,8 @@ class Ledger:
     tables: Tables
     bundle: Path
     force: bool = False
+    send: Callable[[], None] | None = None
+    """Puts files where others find them; called before what they are is noted."""
     recorded: int = 0
     """Units done by this run."""
     _known: dict[str, set[tuple[str, str]]] | None = None
@@ -113,6 +115,8 @@ class Ledger:
             rows, self._waiting = self._waiting, []
             self._written = time.monotonic()
         if rows:
+            if self.send is not None:
+                self.send()
             self.tables.append(local_rows(self.tables.spark, rows, SCHEMA), LEDGER)
 
     def _load(self) -> dict[str, set[tuple[str, str]]]:

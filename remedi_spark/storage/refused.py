@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from remedi_spark.errors import InputError
+from remedi_spark.storage.home import Home
 
 
 @contextmanager
@@ -30,3 +31,15 @@ def leaving_nothing(folder: Path) -> Iterator[None]:
             if empty.is_dir() and not any(empty.iterdir()):
                 empty.rmdir()
         raise
+
+
+@contextmanager
+def leaving_nothing_at(home: Home) -> Iterator[None]:
+    """Do the same for a bundle, and for the address that its folder mirrors."""
+    before = home.names()
+    with leaving_nothing(home.folder):
+        try:
+            yield
+        except InputError:
+            home.discard(before)
+            raise

@@ -135,10 +135,14 @@ def _sync(descriptor: int) -> None:
             raise
 
 
-def write_json(path: Path, tree: Any, *, private: bool = True) -> None:
+def write_json(path: Path, tree: Any) -> None:
     """Write a JSON file, whole or not at all."""
-    content = json.dumps(tree, ensure_ascii=False, indent=1, allow_nan=True).encode()
-    write_bytes(path, content, private=private)
+    write_bytes(path, as_json(tree))
+
+
+def as_json(tree: Any) -> bytes:
+    """Return a JSON file as it is written."""
+    return json.dumps(tree, ensure_ascii=False, indent=1, allow_nan=True).encode()
 
 
 def read_bytes(path: Path) -> bytes:

@@ -30,6 +30,7 @@ def making(workspace: Workspace, config: Config, stage: str, order: Order) -> It
         before_it = list(order)[: list(order).index(stage)]
         known = {name: known[name] for name in before_it if name in known}
         workspace.models(FINAL).save(MADE_WITH, {**known, stage: {"settings": now, "finished": False}})
+        workspace.send()
     yield
     workspace.models(FINAL).save(MADE_WITH, {**known, stage: {"settings": now, "finished": True}})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remedi_spark.storage.home import Home
 from remedi_spark.storage.ledger import Ledger, Unit
 from remedi_spark.storage.manifest import MANIFEST
 from remedi_spark.storage.publish import WORK, Access, publish
@@ -40,12 +41,15 @@ class Workspace:
     """The folder that readers know; None: the working folder is all there is."""
     scope: Scope | None = None
     """What the running stage may touch; None: anything."""
+    place: Home | None = None
+    """Where the published folder is mirrored to, and known by; None: nowhere else."""
     _ledger: list[Ledger] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
-    def of(cls, tables: Tables, home: Path, force: bool = False) -> Workspace:
+    def of(cls, tables: Tables, home: Home | Path, force: bool = False) -> Workspace:
         """Return the workspace of the bundle that readers know as ``home``."""
-        return cls(tables, home / WORK, force, home)
+        home = Home(home, str(home)) if isinstance(home, Path) else home
+        return cls(tables, home.folder / WORK, force, home.folder, place=home)
 
     @property
     def home(self) -> Path:
@@ -56,12 +60,22 @@ class Workspace:
         """Let readers have what has been made; see :mod:`remedi_spark.storage.publish`."""
         if self.published is not None:
             publish(self.bundle, self.published, access)
+        self.send()
+
+    def send(self) -> None:
+        """Have what has been written where others find it."""
+        if self.place is not None:
+            self.place.send()
+
+    def at(self, name: str) -> str:
+        """Return where users find a file of the bundle."""
+        return str(self.home / name) if self.place is None else self.place.at(name)
 
     @property
     def ledger(self) -> Ledger:
         """What has been done in this root."""
         if not self._ledger:
-            self._ledger.append(Ledger(self.tables, self.bundle, self.force))
+            self._ledger.append(Ledger(self.tables, self.bundle, self.force, self.send))
         return self._ledger[0]
 
     def within(self, scope: Scope) -> Workspace:
@@ -83,6 +97,7 @@ class Workspace:
         """Let nobody take what is in the making for a bundle."""
         if self.published is not None:
             (self.bundle / MANIFEST).unlink(missing_ok=True)
+            self.send()
 
     def read(self, phase: str, name: str) -> DataFrame:
         """Read a table of a phase."""

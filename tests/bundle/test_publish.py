@@ -237,7 +237,7 @@ def test_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path, umask: 
 def test_what_is_handed_over_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     former = os.umask(0o027)
     try:
-        write_json(tmp_path / "out" / "manifest.json", {}, private=False)
+        write_bytes(tmp_path / "out" / "manifest.json", b"{}", private=False)
     finally:
         os.umask(former)
     assert _modes(tmp_path / "out") == {0o750, 0o640}

@@ -82,7 +82,7 @@ class Trained:
     frame: pd.DataFrame
 
 
-def train_arguments(table: Path | str, bundle: Path, *more: str) -> list[str]:
+def train_arguments(table: Path | str, bundle: Path | str, *more: str) -> list[str]:
     """Arguments of a fast training."""
     settings = [part for value in FAST for part in ("--set", value)]
     return [

@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 
 from remedi_spark.scoring.bundle import load
+from remedi_spark.spark.builds import installed_build, packages
+from remedi_spark.storage.file_systems import Files
 from tests.cli.conftest import WITH_ADDITIVE, Trained, train_arguments
 from tests.cluster.standalone import PATIENCE, ROOT, Standalone, packaged_environment
+from tests.object_store import EXCLUDED, PACKAGES, spark_settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 UNITS = ("lightgbm", "ring", "xgboost", "torch", "scoring")
@@ -50,6 +53,33 @@ def test_training_on_the_cluster_equals_training_in_one_process(
     mine, local = load(tmp_path / "model"), load(trained.bundle)
     canonical = mine.contract.canonical(trained.frame)
     # Nets are of single precision.
+    np.testing.assert_allclose(mine.margin(canonical), local.margin(canonical), rtol=1e-5, atol=1e-6)
+
+
+def test_driver_and_executors_need_share_no_more_than_a_bucket(
+    cluster: Standalone, packaged: tuple[Path, Path], trained: Trained, bucket: str, tmp_path: Path
+) -> None:
+    """Table, test rows, tables of the training and model are on S3; the executors' Python knows no way there."""
+    others = trained.frame.tail(50).assign(owner=[f"other{i}" for i in range(50)])
+    for name, frame in {"owners": trained.frame, "others": others}.items():
+        frame.to_parquet(tmp_path / name, coerce_timestamps="us")
+        Files.at(bucket, "test").write(f"cluster/{name}.parquet", (tmp_path / name).read_bytes())
+    model, table = f"{bucket}/cluster/model", f"{bucket}/cluster/owners.parquet"
+    arguments = train_arguments(table, model, *WITH_ADDITIVE, "--test", f"{bucket}/cluster/others.parquet")
+    given = {f"spark.hadoop.{key}": value for key, value in spark_settings(os.environ["AWS_ENDPOINT_URL"]).items()}
+    words = [
+        word
+        for key, value in {**given, "spark.jars.excludes": EXCLUDED}.items()
+        for word in ("--conf", f"{key}={value}")
+    ]
+    words += ["--packages", ",".join((*packages(installed_build()), *PACKAGES))]
+    job = cluster.submit(*packaged, *words, str(ROOT / "jobs" / "train.py"), *arguments[1:])
+    out, err = job.communicate(timeout=4 * PATIENCE)
+    assert job.returncode == 0, err[-3000:]
+    assert f"report  {model}/report.html" in out
+
+    mine, local = load(model), load(trained.bundle)
+    canonical = mine.contract.canonical(trained.frame)
     np.testing.assert_allclose(mine.margin(canonical), local.margin(canonical), rtol=1e-5, atol=1e-6)
 
 

@@ -192,12 +192,12 @@ def test_a_folder_that_spark_finds_elsewhere_is_refused(
     table: str, tmp_path: Path, spark: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the default file system is HDFS: what Spark writes there, this process does not see."""
-    monkeypatch.setattr(files.Path, "touch", lambda path: None)
+    monkeypatch.setattr(files.Files, "write", lambda *_: None)
     with pytest.raises(InputError, match="which this process does not see"):
         files.export_files(select_scores(spark, table), table, tmp_path / "out", "parquet")
     assert not any((tmp_path / "out").glob("2*"))
     with pytest.raises(InputError, match="of 900 rows this process finds 0 there"):
-        files._require_whole({"part-0.parquet": 900}, tmp_path, 900)
+        files._require_whole({"part-0.parquet": 900}, set(), files.Files.at(tmp_path, "output"), 900)
 
 
 def test_a_disk_that_fills_up_leaves_the_former_export(table: str, remedi: Command, tmp_path: Path, spark: Any) -> None:

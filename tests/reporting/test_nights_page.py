@@ -19,6 +19,7 @@ from remedi_spark.scoring.monitoring.history import MONITORING, to_frame
 from remedi_spark.scoring.monitoring.measures import Measure, Scored
 from remedi_spark.scoring.monitoring.nights import NIGHTS, SCHEMA
 from remedi_spark.spark.local_rows import local_rows
+from remedi_spark.storage.home import home_at
 from remedi_spark.storage.tables import Tables
 from tests.reporting.conftest import HOSTILE
 
@@ -104,7 +105,7 @@ def test_the_table_has_the_figures_of_the_page(spark: SparkSession, tmp_path: Pa
         scored("2026-01-15", 4, 0.6, revised, version="m2"), scored("2026-01-22", 5, 0.6, stop, version="m2"),
     ]  # fmt: skip
     tables.append(to_frame(spark, runs), MONITORING)
-    path = write_history(tables, tmp_path, load_config(), "t")
+    path = write_history(tables, home_at(tmp_path, "home"), load_config(), "t")
     found = tables.read(HISTORY).orderBy("snapshot").toPandas()
     assert found["model_version"].tolist() == ["m1", "m1", "m2", "m2"]
     assert found["recall_at_k_estimated"].tolist() == [0.5, 0.6, 0.6, 0.6], "as measured last"

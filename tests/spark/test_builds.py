@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from remedi_spark.errors import InputError
@@ -27,6 +31,14 @@ def test_the_jars_fit_what_is_installed(
 ) -> None:
     install(monkeypatch, pyspark=spark, delta_spark=delta)
     assert packages(installed_build()) == jars
+
+
+@pytest.mark.parametrize(("extra", "build"), [("local", builds.BUILDS[-1]), ("local-3.5", builds.BUILDS[0])])
+def test_the_extras_bring_a_pair_that_fits(extra: str, build: builds.Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    pins = [re.split(r"(?:\[\w+\])?==", one) for one in project["optional-dependencies"][extra]]
+    install(monkeypatch, **{name.replace("-", "_"): version for name, version in pins})
+    assert installed_build() == build
 
 
 def test_a_delta_of_another_spark_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,29 +40,35 @@ def test_file_is_the_local_file_system(path: str) -> None:
     assert (local_name(path), is_remote(path)) == ("/tmp/y", False)
 
 
-@pytest.mark.parametrize("root", REMOTE)
-@pytest.mark.parametrize("bundle", [None, "hdfs:///model"])
-def test_no_bundle_is_made_up_for_a_root_elsewhere(
-    root: str, bundle: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("root", "bundle", "words"),
+    [
+        ("main.gold", None, "--set bundle=DIR"),
+        ("foo://x/y", None, "bundle foo://x/y/model: unknown scheme foo"),
+        ("run", "dbfs:/m", "bundle dbfs:/m: unknown scheme dbfs"),
+    ],
+)
+def test_a_bundle_that_cannot_be_is_refused_before_spark_starts(
+    root: str, bundle: str | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = load_config(None, [], root=root, bundle=bundle)
-    with pytest.raises(InputError, match="--set bundle=DIR" if bundle is None else "bundle: found hdfs:///model"):
-        opening.open_workspace(config)
+    monkeypatch.setattr(opening, "get_session", lambda _: pytest.fail("Spark was asked for"))
+    with pytest.raises(InputError, match=words):
+        opening.open_workspace(load_config(None, [], root=root, bundle=bundle))
     assert not list(tmp_path.iterdir())
 
 
-def test_train_and_score_make_no_folder_called_hdfs(
+def test_train_and_score_make_no_folder_called_foo(
     remedi: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for verb in (
-        ("train", "--table", "t.csv", "--label", "l", "--id", "i", "--model", "hdfs:///m"),
-        ("score", "--table", "t.csv", "--model", "s3a://b/m", "--out", "o"),
+        ("train", "--table", "t.csv", "--label", "l", "--id", "i", "--model", "foo:///m"),
+        ("score", "--table", "t.csv", "--model", "dbfs:/m", "--out", "o"),
     ):
         done = remedi(*verb)
         assert done.code == 2
-        assert "expected an ordinary folder" in done.message, done.err
+        assert "unknown scheme" in done.message, done.err
     assert not list(tmp_path.iterdir())
 
 
