@@ -62,7 +62,7 @@ def _state(spark: Any) -> dict[str, Any]:
         # Delta itself notes its last commit among the settings.
         "settings": {row["key"]: row["value"] for row in spark.sql("SET").collect() if "lastCommit" not in row["key"]},
         "persisted": _persisted(spark),
-        "views": [table.name for table in spark.catalog.listTables() if table.isTemporary],
+        "views": [row["tableName"] for row in spark.sql("SHOW TABLES").collect() if row["isTemporary"]],
         "log level": str(spark.sparkContext._jvm.org.apache.logging.log4j.LogManager.getRootLogger().getLevel()),
         "loggers": {name: (one.level, list(one.handlers), list(one.filters)) for name, one in loggers.items()},
         "root logger": (logging.root.level, list(logging.root.handlers)),
@@ -116,7 +116,8 @@ def test_wrong_data_is_told_in_one_line(page: dict[str, Any], tmp_path: Path) ->
         page["model"].score(page["owners"].drop("visits_28d"))
     with pytest.raises(InputError, match="expected a bundle"):
         remedi_spark.Model(tmp_path)
-    assert not [one.name for one in page["spark"].catalog.listTables() if one.name.startswith("remedi_")]
+    names = [row["tableName"] for row in page["spark"].sql("SHOW TABLES").collect()]
+    assert not [name for name in names if name.startswith("remedi_")]
 
 
 def test_the_import_is_light() -> None:
