@@ -16,7 +16,6 @@ Writes ``student_scores``: the columns of ``fused_scores`` and the ``student`` m
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,7 @@ from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pyspark.sql import DataFrame
 
@@ -65,34 +64,32 @@ DESCRIBED_ROWS = 20_000
 def run(workspace: Workspace, config: Config) -> None:
     """Train, calibrate and apply the student of every phase: of the same kind in all."""
     facts = workspace.models(FINAL).load("phases")
-    binary = task_of(config, workspace.models(FINAL)).binary
+    binary, first = task_of(config, workspace.models(FINAL)).binary, facts["measured_phase"]
+    _make_all(workspace, config, facts["phases"], "ensemble" if config.student.kind == "ensemble" else "distilled")
     if config.student.kind == "auto" and binary:
-        first: str = facts["measured_phase"]
-        kind, others = _judged(workspace, config, first), [phase for phase in facts["phases"] if phase != first]
-    else:
-        kind, others = "ensemble" if config.student.kind == "ensemble" else "distilled", list(facts["phases"])
-    one_at_a_time = threading.Lock()
-    side_by_side(lambda phase: _make(workspace, config, phase, kind, one_at_a_time), others)
+        share = kept_share(workspace.read(first, "student_scores"), config.seed)
+        if not _enough(share, first, config):
+            _make_all(workspace, config, facts["phases"], "ensemble")
+        workspace.models(first).save(PARTS, replace(parts_of(workspace, first), kept=share).to_dict())
     _describe(workspace, config)
     if binary:
-        _hold_out(workspace, facts["measured_phase"])
+        _hold_out(workspace, first)
 
 
-def _judged(workspace: Workspace, config: Config, phase: str) -> Kind:
-    """Make the student of the measured phase, distilled if that keeps enough; return its kind."""
-    _make(workspace, config, phase, "distilled", threading.Lock())
-    share = kept_share(workspace.read(phase, "student_scores"), config.seed)
+def _enough(share: float, phase: str, config: Config) -> bool:
+    """Tell whether a distilled student keeps enough of the teacher's ranking on the test rows."""
     enough = share >= config.student.keep
     told = f"{phase}: distilled, it keeps {share:.1%} of the teacher's AP as far as can be told without labels"
     log("student", told + ("" if enough else f", less than student.keep ({config.student.keep:.0%})"))
-    if not enough:
-        _make(workspace, config, phase, "ensemble", threading.Lock())
-    parts = replace(parts_of(workspace, phase), kept=share)
-    workspace.models(phase).save(PARTS, parts.to_dict())
-    return parts.kind
+    return enough
 
 
-def _make(workspace: Workspace, config: Config, phase: str, kind: Kind, fitting: threading.Lock) -> None:
+def _make_all(workspace: Workspace, config: Config, phases: Collection[str], kind: Kind) -> None:
+    """Make the students of all phases at once: a fit fills one slot, and the shipped one need not wait to be judged."""
+    side_by_side(lambda phase: _make(workspace, config, phase, kind), phases)
+
+
+def _make(workspace: Workspace, config: Config, phase: str, kind: Kind) -> None:
     store = workspace.models(phase)
     task = task_of(config, store)
     rows = join_rows(workspace.read(phase, "encoded"), workspace.read(phase, "fused_scores"))
@@ -100,8 +97,7 @@ def _make(workspace: Workspace, config: Config, phase: str, kind: Kind, fitting:
         teacher = held if kind == "distilled" else held.withColumn("fuser", F.col("selection"))
         _calibrate(workspace, task, phase, teacher)
         if kind == "distilled":
-            # The fits of one phase fill the slots; those of another would spend their time limit waiting.
-            with fitting, kept(_lessons(workspace, config, phase, held.where(F.col(PART) != TEST))) as lessons:
+            with kept(_lessons(workspace, config, phase, held.where(F.col(PART) != TEST))) as lessons:
                 models = _fit(workspace, config, phase, lessons)
             parts = Parts(kind, list(models))
         else:
