@@ -60,7 +60,7 @@ def fit_path(
     design, checks = _Design(net, learn), _Design(net, check)
     variance = design.variances()
     total = float(sum_over_workers(learn.weight.double().sum().reshape(1))[0])
-    weights = torch.zeros(design.columns)
+    weights = torch.zeros(design.columns, dtype=torch.float64)
     found, losses = [], []
     ordered = sorted(penalties, reverse=True)
     for penalty in ordered:
@@ -70,7 +70,7 @@ def fit_path(
         path = Path(ordered[: len(losses)], losses)
         if not math.isnan(losses[-1]) and len(losses) - 1 - path.best >= _PATIENCE:
             break
-    net.set_weights(found[path.best])
+    net.set_weights(found[path.best].float())
     return path
 
 
@@ -127,12 +127,13 @@ class _Design:
     @torch.no_grad()
     def loss_and_gradient(self, weights: Tensor, loss: str) -> tuple[float, Tensor]:
         """Sum of the weighted losses of all workers' rows, and its gradient."""
-        sums = torch.zeros(len(weights) + 1)
+        # Summed in double precision: where the solver stops must not depend on the order in which a machine adds.
+        sums = torch.zeros(len(weights) + 1, dtype=torch.float64)
         for design, target, weight in self._chunks():
-            margin = design @ weights
+            margin = design @ weights.float()
             fitted = torch.sigmoid(margin) if loss == "logistic" else margin
-            sums[:-1] += design.T @ (weight * (fitted - target))
-            sums[-1] += (weight * _losses(margin, target, loss)).sum()
+            sums[:-1] += (design.T @ (weight * (fitted - target))).double()
+            sums[-1] += (weight.double() * _losses(margin, target, loss).double()).sum()
         sums = sum_over_workers(sums)
         return float(sums[-1]), sums[:-1]
 
@@ -141,7 +142,7 @@ class _Design:
         """Weighted mean loss over all workers' rows; nan without rows."""
         sums = torch.zeros(2, dtype=torch.float64)
         for design, target, weight in self._chunks():
-            losses = _losses(design @ weights, target, loss)
+            losses = _losses(design @ weights.float(), target, loss)
             sums += torch.stack([(weight * losses).sum(), weight.sum()]).double()
         total, weight = sum_over_workers(sums).tolist()
         return total / weight if weight else math.nan
