@@ -32,10 +32,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a Spark session, so that `make test-fast` can leave it out."""
+    """Mark what needs a Spark session, so that `make test-fast` can leave it out, and skip what this Spark has not."""
+    from remedi_spark.spark.builds import installed_build
+
+    none = None if installed_build().synapseml else pytest.mark.skip(reason="SynapseML has no build for this Spark")
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):
             item.add_marker("spark")
+        if none is not None and item.get_closest_marker("synapseml"):
+            item.add_marker(none)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,8 @@ SCALE = 1_000_000
 """The low part counts 1 / SCALE."""
 UNIT = 1_000
 """The high part counts UNIT."""
+_LARGEST = float(2**63 - 1024)
+"""The largest number of a double that a bigint holds."""
 LARGEST = 1e18
 """No single amount may be larger."""
 LARGEST_SQUARED = 1e12
@@ -89,11 +91,17 @@ def with_amounts(events: DataFrame, wanted: Iterable[str]) -> tuple[DataFrame, d
             finite = ~F.isnan(number_of) & (F.abs(number_of) != F.lit(float("inf")))
             clean = F.when(finite, number_of)
             events = events.withColumn(one.name, clean)
-            columns = [one.value, (one.value / F.lit(float(UNIT))).cast("bigint")]
+            columns = [one.value, _whole(one.value / F.lit(float(UNIT)))]
             rest = one.value - columns[1] * F.lit(float(UNIT))
         names = (one.name, *(part(one.name, which) for which in PARTS))
-        events = events.withColumns(dict(zip(names, (*columns, F.round(rest * SCALE).cast("bigint")), strict=True)))
+        events = events.withColumns(dict(zip(names, (*columns, _whole(F.round(rest * SCALE))), strict=True)))
     return events, found
+
+
+def _whole(number: Column) -> Column:
+    """Return a number as a bigint, the nearest where it is none: ANSI sessions refuse such a cast."""
+    most = F.lit(_LARGEST)
+    return F.when(number > most, most).when(number < -most, -most).otherwise(number).cast("bigint")
 
 
 def known_value(events: DataFrame, sql: str) -> Column:

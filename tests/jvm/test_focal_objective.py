@@ -26,6 +26,8 @@ from remedi_spark.models.lightgbm.jvm.focal import check_trees, jar_path, set_fo
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+pytestmark = pytest.mark.synapseml
+
 Array = NDArray[np.float64]
 
 ALPHA, GAMMA = 0.25, 2.0

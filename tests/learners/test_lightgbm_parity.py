@@ -73,6 +73,7 @@ def _rows_for(plant: Callable[..., Planted], loss: str) -> Planted:
     return real if loss == "mse" else rows
 
 
+@pytest.mark.synapseml
 @pytest.mark.parametrize("refit", [False, True])
 @pytest.mark.parametrize("loss", OBJECTIVES)
 def test_synapseml_grows_the_trees_of_a_table(
@@ -88,6 +89,7 @@ def test_synapseml_grows_the_trees_of_a_table(
     np.testing.assert_allclose(load_predictor(fitted)(fresh), load_predictor(here)(fresh), atol=1e-10)
 
 
+@pytest.mark.synapseml
 @pytest.mark.parametrize("settings", [
     {"objective": "focal"},
     {"extra_trees": True, "feature_fraction": 0.6, "bagging_fraction": 0.7, "lambda_l1": 1.0, "max_depth": 3,

@@ -76,7 +76,12 @@ def test_another_environment_asks_for_it_again(copier: Copier, monkeypatch: pyte
             changed.setattr(environment, name, value)
             assert done(copier), name
     spark = copier.tables.spark
-    for name, value in {"spark.sql.session.timeZone": "Asia/Tokyo", "spark.sql.ansi.enabled": "true"}.items():
+    ansi = spark.conf.get("spark.sql.ansi.enabled")
+    others = {
+        "spark.sql.session.timeZone": "Asia/Tokyo",
+        "spark.sql.ansi.enabled": "false" if ansi == "true" else "true",
+    }
+    for name, value in others.items():
         before = spark.conf.get(name)
         spark.conf.set(name, value)
         try:

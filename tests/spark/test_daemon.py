@@ -71,4 +71,4 @@ def test_a_worker_reads_no_archive_and_collects_no_library(spark: SparkSession) 
 
     for how, frozen, collected in spark.sparkContext.parallelize(range(2), 2).map(look).collect():
         assert how == "__main__"
-        assert frozen > 10 * collected
+        assert frozen > collected, "most objects are of libraries"
