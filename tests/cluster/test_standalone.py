@@ -104,12 +104,12 @@ def test_a_lost_executor_neither_hangs_nor_changes_a_result(cluster: Standalone,
     watchdog.cancel()
     assert job.wait() == 0, "".join(errors)[-3000:]
     reader.join()
+    (cluster.folder / "driver.log").write_text("".join(errors))
     assert set(found) == set(UNITS), "".join(errors)[-3000:]
     print(found)
     assert {one["outcome"] for one in found.values()} == {"done"}, found
     done_again = ("ring", "xgboost", "torch", "scoring")  # the barrier stage, or the task
-    told = [line for line in errors if "remedi" in line or "once more" in line]
-    assert {name: found[name]["same"] for name in done_again} == dict.fromkeys(done_again, True), "".join(told)
+    assert {name: found[name]["same"] for name in done_again} == dict.fromkeys(done_again, True), found
     assert found["lightgbm"]["trees"] > 0
     log = (cluster.folder / "master.log").read_text()
     assert log.count("Removing executor") >= len(UNITS), "an executor was lost in each unit"
