@@ -18,7 +18,7 @@ import torch
 import typer
 
 from remedi_spark.scoring.bundle import load
-from remedi_spark.scoring.monitoring import costs
+from remedi_spark.scoring.monitoring.costs import cost_of
 
 DESIGNS = {"2,000 rows, all rescored": (2000, 2000), "1,000 rows, 300 rescored": (1000, 300),
            "1,500 rows, 450 rescored": (1500, 450), "2,000 rows, 600 rescored": (2000, 600)}  # fmt: skip
@@ -36,15 +36,13 @@ def main(
     bundle, frame = load(model), pd.read_parquet(table)
     rng = np.random.default_rng(0)
     drawn = bundle.contract.canonical(frame.iloc[rng.integers(0, len(frame), rows)]).reset_index(drop=True)
-    choose, errors = costs.choose, {name: [] for name in DESIGNS}  # type: ignore[var-annotated]
+    errors: dict[str, list[float]] = {name: [] for name in DESIGNS}
     for feature, night in _nights(drawn, bundle, rng):
-        costs.choose = lambda now, share: choose(now, share, len(now))  # type: ignore[misc, assignment]
-        truth = costs.cost_of(bundle, night, [feature], share)[0].recall
+        truth = cost_of(bundle, night, [feature], share, rows)[0].recall
         for name, (sample, wanted) in DESIGNS.items():
-            costs.choose = lambda now, share, wanted=wanted: choose(now, share, wanted)  # type: ignore[misc, assignment]
             for _ in range(repeats):
                 some = night.iloc[rng.choice(rows, sample, replace=False)].reset_index(drop=True)
-                errors[name].append(costs.cost_of(bundle, some, [feature], share)[0].recall - truth)
+                errors[name].append(cost_of(bundle, some, [feature], share, wanted)[0].recall - truth)
         last = " ".join(f"{np.sqrt(np.mean(np.square(found[-repeats:]))):.4f}" for found in errors.values())
         typer.echo(f"f{feature} truth {truth:.4f}  errors {last}")
     for name, found in errors.items():

@@ -79,19 +79,21 @@ def costs(canonical: DataFrame, rows: int, parts: BundleParts, drifted: Sequence
     return [Cost(row["feature"], row["recall"], row["ap"]) for row in found]
 
 
-def cost_of(bundle: Bundle, frame: pd.DataFrame, features: Sequence[int], share: float) -> list[Cost]:
-    """Return the costs on rows under inside names."""
+def cost_of(
+    bundle: Bundle, frame: pd.DataFrame, features: Sequence[int], share: float, rescored: int = RESCORED
+) -> list[Cost]:  # fmt: skip
+    """Return the costs on rows under inside names, ``rescored`` of which, at most about, are scored once more."""
     assert bundle.parts.distribution is not None
     distribution = Distribution.from_dict(bundle.parts.distribution)
     now, rng = bundle.score(frame), np.random.default_rng(_SEED)
-    chosen, weight = choose(now, share)
+    chosen, weight = choose(now, share, rescored)
     # A value moves by its rank among all rows, so all are moved and the chosen ones are scored.
     moved = [restored(frame[f"f{one}"], one, bundle.encoder, distribution, rng)[chosen] for one in features]
     then = scores_of_changes(bundle, frame.iloc[chosen], dict(zip(features, moved, strict=True)))
     return [_cost(one, now[chosen], p, weight, share) for one, p in zip(features, then, strict=True)]
 
 
-def choose(now: Array, share: float, wanted: int = RESCORED) -> tuple[npt.NDArray[np.intp], Array]:
+def choose(now: Array, share: float, wanted: int) -> tuple[npt.NDArray[np.intp], Array]:
     """Return rows to score once more, and how many rows each stands for.
 
     What a list loses is decided on it and just below it. The best rows are taken all, twice the list as far as half of
