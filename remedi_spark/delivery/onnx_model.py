@@ -117,10 +117,10 @@ def _encode(graph: Graph, encoder: Encoder, left_out: list[int | None]) -> list[
         rows[i] = _positions(graph, encoder, i) if feature.kind == "category" else _finite(graph, feature.name)
     fixed = [rows[i] for i in contract.numbers]
     fixed += [graph.add("Cast", rows[i], to=TensorProto.DOUBLE) for i in encoder.coded]
-    fixed += [graph.add("Gather", graph.constant(encoder._frequency(i)), rows[i]) for i in contract.categories]
+    fixed += [graph.add("Gather", graph.constant(encoder.frequency(i)), rows[i]) for i in contract.categories]
     encoded = []
     for fold in left_out:
-        tables = [(encoder._encodings(i, fold)[:, -1], rows[i]) for i in contract.categories]
+        tables = [(encoder.encodings(i, fold)[:, -1], rows[i]) for i in contract.categories]
         targets = [graph.add("Gather", graph.constant(table), position) for table, position in tables]
         columns = [graph.add("Unsqueeze", column, graph.ints([1])) for column in (*fixed, *targets)]
         encoded.append(graph.add("Concat", *columns, axis=1))

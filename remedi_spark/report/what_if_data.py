@@ -151,8 +151,8 @@ def _levels(bundle: Bundle, i: int, values: pd.Series[Any]) -> Tree:
     places = levels.positions(pd.Series(names, dtype=object))
     places = np.append(places, len(levels.names))
     return {
-        "names": [*names, False], "code": places.tolist(), "frequency": encoder._frequency(i)[places].tolist(),
-        "target": [encoder._encodings(i, fold)[places, -1].tolist() for fold in bundle.left_out],
+        "names": [*names, False], "code": places.tolist(), "frequency": encoder.frequency(i)[places].tolist(),
+        "target": [encoder.encodings(i, fold)[places, -1].tolist() for fold in bundle.left_out],
     }  # fmt: skip
 
 

@@ -93,7 +93,7 @@ class Encoder:
         """Return the slots that no label enters, shape (rows, layout.fixed)."""
         numbers = [frame[f"f{i}"].to_numpy(dtype=np.float64) for i in self.contract.numbers]
         codes = [positions[i].astype(np.float64) for i in self.coded]
-        frequencies = [self._frequency(i)[positions[i]] for i in self.contract.categories]
+        frequencies = [self.frequency(i)[positions[i]] for i in self.contract.categories]
         columns = [*numbers, *codes, *frequencies]
         return np.column_stack(columns) if columns else np.empty((len(frame), 0))
 
@@ -111,7 +111,7 @@ class Encoder:
             return np.empty((0, 0))
         alike = own is None or leave_out is None
         own = np.full(len(some), -1) if alike else np.where(np.asarray(own) == leave_out, -1, own)
-        columns = [self._encodings(i, leave_out)[positions[i], own] for i in self.contract.categories]
+        columns = [self.encodings(i, leave_out)[positions[i], own] for i in self.contract.categories]
         return np.column_stack(columns)
 
     def transform(self, frame: pd.DataFrame, leave_out: int | None = None) -> Array:
@@ -129,13 +129,14 @@ class Encoder:
         positions = self.levels[feature].positions(pd.Series(values, dtype=object))
         if "code" in slots:
             x[:, slots["code"]] = positions
-        x[:, slots["frequency"]] = self._frequency(feature)[positions]
-        x[:, slots["target"]] = self._encodings(feature, leave_out)[positions, -1]
+        x[:, slots["frequency"]] = self.frequency(feature)[positions]
+        x[:, slots["target"]] = self.encodings(feature, leave_out)[positions, -1]
 
-    def _frequency(self, feature: int) -> Array:
+    def frequency(self, feature: int) -> Array:
+        """Return ln(1 + rows) by level, shape (levels + 1,); last for unseen ones: 0."""
         return np.append(np.log1p(self.levels[feature].rows.sum(axis=1)), 0.0)
 
-    def _encodings(self, feature: int, leave_out: int | None) -> Array:
+    def encodings(self, feature: int, leave_out: int | None) -> Array:
         """Return the encoding by (level, own fold), shape (levels + 1, folds + 1); last column: nothing taken away."""
         levels = self.levels[feature]
         rows = np.vstack([levels.rows, np.zeros(self.folds)])
