@@ -29,7 +29,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 _FACTS = "remedi_facts"
-_NAMED = re.compile(r"^\s*(?:Caused by: )?[\w.]+(Error|Exception): \S")
+_NAMED = re.compile(r"(?:: |Caused by: )?([\w.]+(?:(?:Error|Exception): \S|Failure \().*)")
+"""A line that names an exception: after Py4J's own line a colon leads it, and Spark's losses of tasks have a reason."""
 
 
 @contextmanager
@@ -50,9 +51,9 @@ def failure_facts(error: BaseException) -> dict[str, str]:
 def cause(error: BaseException) -> str:
     """Return the one line of an error, also of Spark's long ones, that names the cause: the last exception in it."""
     lines = [line.strip() for line in str(error).splitlines()]
-    named = [line for line in lines if _NAMED.match(line)]
+    named = [found[1] for line in lines if (found := _NAMED.match(line))]
     first = next((line for line in lines if line), "")
-    return named[-1].removeprefix("Caused by: ") if named else f"{type(error).__name__}: {first}"
+    return named[-1] if named else f"{type(error).__name__}: {first}"
 
 
 _LOG_OF = re.compile(r"(?:file:/+(?=/))?(\S+)/_delta_log/")

@@ -95,6 +95,12 @@ def test_the_cause_is_the_last_named_exception() -> None:
     assert cause(RuntimeError("a.B: x\n  pkg.FirstError: one\n  at y\nCaused by: pkg.LastException: two")) == (
         "pkg.LastException: two"
     )
+    lost = (
+        "An error occurred while calling o1.collect.\n: org.apache.spark.SparkException: Job aborted\n"
+        "ExecutorLostFailure (executor 0 exited) Reason: code 137\n\tat org.apache.spark.Foo(Foo.scala:1)"
+    )
+    assert cause(RuntimeError(lost)) == "ExecutorLostFailure (executor 0 exited) Reason: code 137"
+    assert cause(RuntimeError("calling o1.collect.\n: a.SparkException: no\n\tat b")) == "a.SparkException: no"
     with pytest.raises(InputError) as raised, doing(stage="outer", unit="outer"), doing(unit="inner"):
         raise InputError("x")
     from remedi_spark.errors import failure_facts

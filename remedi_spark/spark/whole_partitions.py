@@ -66,8 +66,12 @@ def run_tasks(frame: DataFrame, function: TaskFunction, workers: int) -> list[Ra
         )
 
     columns = "rank long, result binary, rows long"
-    results = frame.mapInArrow(body, columns, barrier=workers > 1)  # type: ignore[arg-type]
-    rows = results.collect() if workers == 1 else _surviving_lost_executors(results.collect)
+
+    def collect() -> list[Row]:
+        # A frame of its own each time: from Spark 4 on, one whose query has failed fails the same way at once.
+        return frame.mapInArrow(body, columns, barrier=workers > 1).collect()  # type: ignore[arg-type]
+
+    rows = collect() if workers == 1 else _surviving_lost_executors(collect)
     if len(rows) != workers:
         raise ValueError(f"a fit over {workers} tasks: {len(rows)} of them had a result; has the frame any rows?")
     return [Ran(bytes(row["result"]), row["rows"]) for row in sorted(rows, key=lambda row: row["rank"])]

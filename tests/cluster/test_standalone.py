@@ -94,7 +94,9 @@ def test_a_lost_executor_neither_hangs_nor_changes_a_result(cluster: Standalone,
     reader = threading.Thread(target=lambda: errors.extend(job.stderr or ()))
     reader.start()
     found: dict[str, dict[str, Any]] = {}
+    said: list[str] = []  # spark-submit passes on what the job writes to stderr here, too
     for line in job.stdout:
+        said.append(line)
         if line.startswith("running "):
             time.sleep(WAITED.get(line.split()[1], 0.3))
             cluster.kill_an_executor()
@@ -104,7 +106,7 @@ def test_a_lost_executor_neither_hangs_nor_changes_a_result(cluster: Standalone,
     watchdog.cancel()
     assert job.wait() == 0, "".join(errors)[-3000:]
     reader.join()
-    (cluster.folder / "driver.log").write_text("".join(errors))
+    (cluster.folder / "driver.log").write_text("".join([*errors, *said]))
     assert set(found) == set(UNITS), "".join(errors)[-3000:]
     print(found)
     assert {one["outcome"] for one in found.values()} == {"done"}, found
