@@ -40,8 +40,8 @@ BASE_MODELS = Stage(
             "distribution.json", "labels.json", "label_weights.json", "alignment.json", "base_models/*.json"),
     settings=("seed", "task", "regression", "encoding", "evaluation.test_from", "evaluation.test_share",
               "evaluation.embargo_days", "base_models.folds", "base_models.models", "base_models.max_rows",
-              "base_models.validation_share"),
-    sees=("student", "base_models"), each_phase=True, resumes=True, unseals=True,
+              "base_models.validation_share", "student.max_spare"),
+    sees=("student", "base_models", "meta_features.peers"), each_phase=True, resumes=True, unseals=True,
 )  # fmt: skip
 FUSER = Stage(
     "fuser", "fuser", "Relative features, and the fuser that reads them.",

@@ -287,6 +287,9 @@ class StudentConfig(Section):
     closely. None are where ``meta_features.peers`` are given, which made-up rows do not have."""
     max_synthetic: int = Field(default=100_000, ge=1)
     """Rows made up at most: every base model scores them."""
+    max_spare: int = Field(default=100_000, ge=0)
+    """Rows at most, of those beyond ``base_models.max_rows``, of which the teacher says what they are worth; none where
+    ``meta_features.peers`` are given."""
     label_weight: float = Field(default=0.0, ge=0, le=1)
     """Share of the label's log-loss mixed into a net's MSE on the teacher's logits."""
 

@@ -28,12 +28,12 @@ from remedi_spark.models.fit_facts import fit_facts, weak_members
 from remedi_spark.models.predict import score_by_fold
 from remedi_spark.models.registry import family_of
 from remedi_spark.models.row_caps import Shares
-from remedi_spark.models.row_draws import as_drawn, draw
+from remedi_spark.models.row_draws import as_drawn, draw, spare
 from remedi_spark.progress import log, warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
 from remedi_spark.samples.folds import BLOCK, deal, require_positives
-from remedi_spark.samples.holdout import BUCKET, DROPPED, TEST, TRAIN, UNLABELLED, Holdout, choose_holdout
+from remedi_spark.samples.holdout import BUCKET, DROPPED, SPARE, TEST, TRAIN, UNLABELLED, Holdout, choose_holdout
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.samples.width import kept_unless_wide
 from remedi_spark.scoring.monitoring.counting import describe
@@ -216,7 +216,7 @@ def _prepare_once(
         mode="json",
         include={
             "encoding": True, "evaluation": {"test_from", "test_share", "embargo_days"}, "seed": True, "task": True,
-            "regression": True, "base_models": {"max_rows"},
+            "regression": True, "base_models": {"max_rows"}, "student": {"max_spare"},
         },
     )  # fmt: skip
     unit = workspace.unit(
@@ -262,9 +262,10 @@ def _prepare(
     store.save("encoder", encoder.to_dict())
     unlabelled = marked.where(F.col(PART) == UNLABELLED).count()
     shares = Shares.of(
-        config.base_models.max_rows, rare=sums["rare"], others=sums[0] - sums["rare"], unlabelled=unlabelled
+        config.base_models.max_rows, rare=sums["rare"], others=sums[0] - sums["rare"], unlabelled=unlabelled,
+        spare=_spare(config),
     )  # fmt: skip
-    chosen = _chosen_rows(marked, shares, above, config.seed)
+    chosen = _chosen_rows(marked, shares, above, F.col(_name("rare", phase)), config.seed)
     stored = encode(chosen.withColumn(WEIGHT, task.weight()).select(*inputs), encoder)
     writes: dict[str, Callable[[], None]] = {"encoded": lambda: workspace.write(phase, "encoded", stored)}
     if phase == FINAL:
@@ -284,12 +285,23 @@ def _prepare(
     )
 
 
-def _chosen_rows(marked: DataFrame, shares: Shares, above: float, seed: int) -> DataFrame:
-    """Return the rows that are learned from, whose weights stand for all, and all test rows."""
+def _chosen_rows(marked: DataFrame, shares: Shares, above: float, rare_owner: Column, seed: int) -> DataFrame:
+    """Return the rows that are learned from, whose weights stand for all, the spare ones, and all test rows.
+
+    No model has seen a row of a spare one's owner, so that those of all folds together say what it is worth.
+    """
     if shares.every:
         return marked
-    learned = draw(shares, marked.where(F.col(PART) != TEST), F.col(LABEL) > above, seed + 1)
-    return learned.unionByName(marked.where(F.col(PART) == TEST))
+    others = marked.where(F.col(PART) != TEST)
+    unknown = {PART: F.lit(SPARE), LABEL: F.lit(None).cast(marked.schema[LABEL].dataType), FOLD: F.lit(-1)}
+    left = spare(shares, others, rare_owner, seed + 1).withColumns(unknown)
+    learned = draw(shares, others, F.col(LABEL) > above, seed + 1)
+    return learned.unionByName(left).unionByName(marked.where(F.col(PART) == TEST))
+
+
+def _spare(config: Config) -> int:
+    """Return how many rows beyond those that base models learn from the student may ask its teacher about."""
+    return 0 if config.meta_features.peers or config.student.kind == "ensemble" else config.student.max_spare
 
 
 def _said_of_sample(shares: Shares, used: int) -> str:

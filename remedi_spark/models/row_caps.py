@@ -13,22 +13,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of the rows that are taken, each in (0, 1]."""
+    """Shares of the rows that are taken, each in (0, 1], and of those that are spare, in [0, 1)."""
 
     rare: float = 1.0
     others: float = 1.0
     unlabelled: float = 1.0
+    spare: float = 0.0
+    """Of the others, beyond those that are taken: nobody learns their labels, a teacher says what they are worth."""
 
     @classmethod
-    def of(cls, limit: int | None, *, rare: int, others: int, unlabelled: int = 0) -> Shares:
+    def of(cls, limit: int | None, *, rare: int, others: int, unlabelled: int = 0, spare: int = 0) -> Shares:
         """Return what takes about ``limit`` labelled rows, and as many without a label at most; None: all rows.
 
-        Rare rows are taken first, up to half of the limit: some rows must stand for the others.
+        Rare rows are taken first, up to half of the limit: some rows must stand for the others. Of what is left of
+        these, ``spare`` rows at most are spare.
         """
         if limit is None:
             return cls()
         mine = min(rare, max(limit // 2, limit - others))
-        return cls(_share(mine, rare), _share(limit - mine, others), _share(limit, unlabelled))
+        taken = _share(limit - mine, others)
+        return cls(_share(mine, rare), taken, _share(limit, unlabelled), min(1 - taken, spare / max(others, 1)))
 
     @property
     def every(self) -> bool:

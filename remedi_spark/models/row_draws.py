@@ -33,6 +33,20 @@ def draw(
     return rows.where(uniform(key, seed) < share).withColumn(WEIGHT, F.col(WEIGHT) / share)
 
 
+def spare(shares: Shares, rows: DataFrame, rare: Column, seed: int) -> DataFrame:
+    """Return labelled rows that :func:`draw` by owner leaves out, of owners of whom it takes none; weights as there.
+
+    Args:
+        shares: of the rows that are taken and of the spare ones.
+        rows: the label and the owner.
+        rare: whether the row's owner has a rare row; null counts as not.
+        seed: that of the draw.
+    """
+    left = F.col(LABEL).isNotNull() & ~F.coalesce(rare, F.lit(False))
+    place = uniform(OWNER, seed) - shares.others
+    return rows.where(left & (place >= 0) & (place < shares.spare)).withColumn(WEIGHT, F.col(WEIGHT) / shares.others)
+
+
 def as_drawn(shares: Shares, rare: Column) -> Column:
     """Return the weight that a row had before it was to stand for others."""
     return F.col(WEIGHT) if shares.every else F.col(WEIGHT) * _share(shares, rare, LABEL)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EARLIER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Shares of the rows that are held out where fewer of the latest hold no positive row."""
-TRAIN, TEST, UNLABELLED, DROPPED = "train", "test", "unlabelled", "dropped"
+TRAIN, TEST, UNLABELLED, SPARE, DROPPED = "train", "test", "unlabelled", "spare", "dropped"
 BUCKET = "bucket"
 """Of owners: those of bucket 0 are held out."""
 

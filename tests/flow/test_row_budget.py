@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 
 from remedi_spark.cli import main
+from remedi_spark.opening import reopen
 from remedi_spark.scoring.bundle import load
 from tests.cli.conftest import train_arguments
 
 pytestmark = pytest.mark.slow
-ROWS, LIMIT = 12_000, 2_000
+ROWS, LIMIT, SPARE = 12_000, 2_000, 1_500
 SETTINGS = (
-    f"base_models.max_rows={LIMIT}", "base_models.only=[additive, lightgbm]", "student.models.mlp=null",
+    f"base_models.max_rows={LIMIT}", f"student.max_spare={SPARE}", "base_models.only=[additive, lightgbm]",
+    "student.models.mlp=null",
     "student.models.lightgbm={kind: lightgbm, num_leaves: 15, num_iterations: 100, learning_rate: 0.1}",
 )  # fmt: skip
 
@@ -30,6 +32,19 @@ def _world(seed: int) -> tuple[pd.DataFrame, pd.Series]:
     return frame.astype({"bought": int}), pd.Series(truth)
 
 
+def _require_spare_rows(model: Path) -> None:
+    """Hold the rows that only the teacher was asked about to what they are: others than it learned from, no labels."""
+    workspace, _, _ = reopen(model)
+    for phase in ("holdout", "final"):
+        rows = workspace.read(phase, "fused_scores").toPandas()
+        spare, learned = rows[rows["part"] == "spare"], rows[rows["part"] == "train"]
+        assert len(spare) == pytest.approx(SPARE, rel=0.1)
+        assert spare["label"].isna().all()
+        assert (spare["fold"] == -1).all()
+        assert spare["fuser"].notna().all()
+        assert not set(spare["owner_id"]) & set(learned["owner_id"])
+
+
 def test_scores_of_new_owners_add_up_to_the_base_rate(tmp_path: Path) -> None:
     frame, _ = _world(3)
     frame.to_parquet(tmp_path / "owners.parquet")
@@ -39,6 +54,7 @@ def test_scores_of_new_owners_add_up_to_the_base_rate(tmp_path: Path) -> None:
     assert not stop.value.code
     learned = json.loads((tmp_path / "model" / "metrics.json").read_text())["learned_from"]
     assert learned["rows_used"] == pytest.approx(LIMIT, rel=0.1)
+    _require_spare_rows(tmp_path / "model")
     fresh, truth = _world(4)
     scores = load(tmp_path / "model").predict(fresh)
     # 355 positives: their number has a standard error of 5 %. Among the rows learned from, one in seven is positive.

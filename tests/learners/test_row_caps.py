@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from remedi_spark.models.row_caps import Shares
-from remedi_spark.models.row_draws import as_drawn, draw
+from remedi_spark.models.row_draws import as_drawn, draw, spare
 
 OWNERS, SNAPSHOTS, RARE, UNLABELLED = 6_000, 3, 300, 900
 
@@ -30,9 +30,9 @@ def _rare() -> Any:
     return F.col("label") > 0
 
 
-def _counts(limit: int | None) -> Shares:
+def _counts(limit: int | None, spare: int = 0) -> Shares:
     labelled = SNAPSHOTS * (OWNERS - UNLABELLED)
-    return Shares.of(limit, rare=RARE, others=labelled - RARE, unlabelled=SNAPSHOTS * UNLABELLED)
+    return Shares.of(limit, rare=RARE, others=labelled - RARE, unlabelled=SNAPSHOTS * UNLABELLED, spare=spare)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,26 @@ def test_all_rare_rows_are_taken_and_the_others_by_owner(rows: Any) -> None:
     assert set(found.loc[found["label"] == 1, "weight"]) == {1.0}
     prior = np.average(found["label"].fillna(0), weights=found["weight"] * found["label"].notna())
     assert prior == pytest.approx(RARE / (SNAPSHOTS * (OWNERS - UNLABELLED)), rel=4 / math.sqrt(900))
+
+
+@pytest.mark.parametrize(
+    ("limit", "others", "wanted", "share"),
+    [(None, 800, 100, 0.0), (100, 80, 100, 0.0), (100, 800, 200, 0.25), (100, 800, 10**6, 0.9), (100, 800, 0, 0.0)],
+)
+def test_the_share_of_spare_rows(limit: int | None, others: int, wanted: int, share: float) -> None:
+    assert Shares.of(limit, rare=20, others=others, spare=wanted).spare == pytest.approx(share)
+
+
+def test_spare_rows_are_of_owners_of_whom_none_is_taken(rows: Any) -> None:
+    shares, mine = _counts(3_000, spare=4_000), F.col("owner_id").cast("int") < RARE
+    taken, left = draw(shares, rows, _rare(), 1).toPandas(), spare(shares, rows, mine, 1).toPandas()
+    assert not set(left["owner_id"]) & set(taken["owner_id"])
+    assert (left["label"] == 0).all()
+    assert set(left["weight"]) == set(taken.loc[taken["label"] == 0, "weight"])
+    assert left.groupby("owner_id").size().eq(SNAPSHOTS).all()
+    # Of owners without a rare row: their number within 4 standard errors of what the share says.
+    expected = shares.spare * (OWNERS - UNLABELLED - RARE)
+    assert left["owner_id"].nunique() == pytest.approx(expected, abs=4 * math.sqrt(expected))
 
 
 def test_partitions_change_nothing(rows: Any) -> None:
