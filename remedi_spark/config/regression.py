@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -44,22 +44,47 @@ Weights = Literal["none", "sqrt_inv", "inverse"]
 """Kinds of row weights."""
 
 
+class Weighting(NamedTuple):
+    """Row weights: a share of them is the inverse of the smoothed label density or of its root, the rest is 1."""
+
+    kind: Weights
+    share: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Of a column and of an entry in files: ``inverse``, or ``inverse_25`` for a share of .25."""
+        return self.kind if self.share == 1 else f"{self.kind}_{100 * self.share:.0f}"
+
+
+TRIED = (Weighting("none"), Weighting("sqrt_inv", 0.5), Weighting("inverse", 0.25), Weighting("inverse", 0.5))
+"""What trial fits choose among (``docs/measurements/2026-11-30-amounts.md``)."""
+
+
 class LDSConfig(KernelConfig):
     """Label distribution smoothing: row weights for every learner."""
 
     reweight: Literal["auto", "sqrt_inv", "inverse"] = "auto"
-    """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself; ``auto``: by the root, or
-    not at all where trial fits on this table show that it does not pay (``labels/weights.py``)."""
+    """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself; ``auto``: by a share of
+    either, or not at all, as trial fits on this table show what pays (``labels/weights.py``)."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of a row's weight that is by the density; the rest is 1. One fit under such weights minimises the blend of
+    the weighted and of the plain loss. ``auto`` chooses it."""
     zeros_apart: bool = True
     """Labels of exactly 0 are a point mass, not a density: where at least one in twenty is 0 they keep weight 1, and
     the others are weighed among themselves. False: as the paper, which has no such labels."""
 
+    @model_validator(mode="after")
+    def _chosen_once(self) -> Self:
+        if self.reweight == "auto" and self.share != 1:
+            raise ValueError(f"share: found {self.share:g} with reweight auto, which chooses it; set reweight as well")
+        return self
+
     @property
-    def kinds(self) -> tuple[Weights, ...]:
-        """The kinds of weights in question."""
+    def weightings(self) -> tuple[Weighting, ...]:
+        """The weights in question."""
         if not self.enabled:
-            return ("none",)
-        return ("none", "sqrt_inv") if self.reweight == "auto" else (self.reweight,)
+            return (Weighting("none"),)
+        return TRIED if self.reweight == "auto" else (Weighting(self.reweight, self.share),)
 
 
 class FDSConfig(KernelConfig):

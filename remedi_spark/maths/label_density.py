@@ -6,7 +6,7 @@ weight of each row again.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -85,6 +85,16 @@ class LabelDensity:
     def weight_of(self, labels: npt.ArrayLike) -> FloatArray:
         """Weight of each label, shape (n,), above 0."""
         return np.asarray(self.weights)[self.bin_of(labels)]
+
+    def mixed(self, share: float) -> Self:
+        """Return the same with weights of which only ``share``, in [0, 1], is by the density and the rest is 1.
+
+        The loss under mixed weights is the mixture of the losses: it needs one fit where a blend of two models, one
+        weighted and one not, needs two. Mean 1 over the training rows stays.
+        """
+        if not 0 <= share <= 1:
+            raise InputError(f"share: found {share}, expected a share of the weights in [0, 1]")
+        return replace(self, weights=tuple(1 - share + share * weight for weight in self.weights))
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists of numbers, for JSON."""
