@@ -10,11 +10,13 @@ weights by the root of the density, as in the paper); ``apart`` (the same, but l
 twenty is 0; left out elsewhere); ``inverse`` (``apart``, by the density itself); ``auto`` (the default: a share of
 ``apart``, of ``inverse`` or no weights, as trial fits on the training rows tell); ``blend`` (two fits, one with the
 weights and one without, their margins mixed by the same shares and chosen by the same rule on the same inner folds);
-``smeared`` (no weights, brought back to the mean amount by out-of-fold residuals); ``fds`` (nets: feature smoothing);
-``both`` (``apart`` and ``fds``); ``smoter`` (resampling by the package resreg, where it is installed). Errors are
-measured on test rows by how many training rows had a label like it: 100 bins of equal width, many > 100 rows, few < 20.
-``table`` writes the means over seeds with 95 % intervals (t distribution) against no weights on ``--against``, and
-``goal`` the means over sets.
+``smeared`` (no weights, brought back to the mean amount by out-of-fold residuals); ``relevance`` (a quarter of
+the weights by how extreme a label is, as SERA); ``owners`` (a quarter of ``inverse``, which is divided by the root
+of how many rows of a bin are the owner's); ``expectile`` (LightGBM: expectile loss of level .6); ``fds`` (nets: feature
+smoothing); ``both`` (``apart`` and ``fds``); ``smoter`` (resampling by the package resreg, where it is installed).
+Errors are measured on test rows by how many training rows had a label like it: 100 bins of equal width, many > 100
+rows, few < 20. ``table`` writes the means over seeds with 95 % intervals (t distribution) against no weights on
+``--against``, and ``goal`` the means over sets.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +37,7 @@ from regression_fits import PLAIN as NO_WEIGHTS
 from regression_fits import (
     SPEC,
     blend_choice,
+    discounted,
     layout_of,
     lightgbm,
     many_zeros,
@@ -56,13 +60,23 @@ from remedi_spark.maths.relevance import Relevance, sera
 from remedi_spark.models.nets.training import Rows, train
 
 RESULTS = Path("run/regression/results.jsonl")
-TREE_VARIANTS = ("vanilla", "lds", "apart", "inverse", "auto", "blend", "smeared", "smoter")
+TREE_VARIANTS = ("vanilla", "lds", "apart", "inverse", "auto", "blend", "smeared", "relevance", "owners", "smoter")
 NET_VARIANTS = (*TREE_VARIANTS, "fds", "both")
+TREE_VARIANTS = (*TREE_VARIANTS, "expectile")
 PLAIN = ",".join(name for name in NET_VARIANTS if name != "smoter")
 _ROOT = Weighting("sqrt_inv")
-WEIGHTS = {"lds": _ROOT, "apart": _ROOT, "both": _ROOT, "inverse": Weighting("inverse")}
+WEIGHTS = {
+    "lds": _ROOT,
+    "apart": _ROOT,
+    "both": _ROOT,
+    "inverse": Weighting("inverse"),
+    "relevance": Weighting("relevance", 0.25),
+    "owners": Weighting("inverse", 0.25),
+}
 """Row weights by variant; the others have none."""
 BUDGET = 0.075
+LEVEL = 0.6
+"""Of the expectile loss."""
 SHOT_BINS = 100
 app = typer.Typer(add_completion=False, help=__doc__, rich_markup_mode=None)
 
@@ -197,7 +211,7 @@ def _measure(split: Split, fit: Fit, seed: int) -> dict[str, Any]:
 
 def _fitted(split: Split, fit: Fit, seed: int) -> tuple[Weighting, np.ndarray]:
     """Return the weights used and the predicted amounts of the test rows."""
-    learner = mlp if fit.model == "mlp" else lightgbm
+    learner = mlp if fit.model == "mlp" else partial(lightgbm, level=LEVEL if fit.variant == "expectile" else None)
     learned = resampled(split, seed) if fit.variant == "smoter" else split
     weighting = _weighting(learned, fit, seed)
     scale, density, margins, weights = weighted(learned.y, fit.scale, weighting, paper=fit.variant == "lds")
@@ -207,6 +221,8 @@ def _fitted(split: Split, fit: Fit, seed: int) -> tuple[Weighting, np.ndarray]:
         fits = [part * learner(learned, margins, weighted(learned.y, fit.scale, one)[3], seed, None)
                 for part, one in parts if part]  # fmt: skip
         return weighting, scale(np.sum(fits, axis=0))
+    if fit.variant == "owners":
+        weights = discounted(learned, fit.scale, weighting)
     found = learner(learned, margins, weights, seed, smoothing_of(density) if fit.smoothed else None)
     if fit.variant == "smeared":
         return weighting, smeared(learned, scale, fit.scale, seed, learner)(found)

@@ -9,10 +9,13 @@ from regression_sets import Split
 
 from remedi_spark.config import load_config
 from remedi_spark.config.regression import TRIED, ZERO_INFLATED, Weighting
+from remedi_spark.labels.counts import weigh
 from remedi_spark.labels.weights import NONE, Errors, best_weights
+from remedi_spark.maths.expectile import expectile_gradient, expectile_hessian, expectile_loss
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.maths.lds import width_edges
+from remedi_spark.maths.relevance import Relevance
 from remedi_spark.maths.smearing import Smearing
 from remedi_spark.models.nets.models import build
 from remedi_spark.models.nets.smoothing import FeatureSmoothing
@@ -45,13 +48,11 @@ def weighted(
     fitted = LabelScale(scale, unit, float(learned.mean()), float(learned.std()), lowest)  # type: ignore[arg-type]
     margins = fitted.margin(y)
     config = load_config(task="regression").regression
-    edges, lds = width_edges(margins.min(), margins.max(), config.bins), config.lds
+    edges = width_edges(margins.min(), margins.max(), config.bins)
     alone = (y == 0) & (not paper and many_zeros(y))
     counts, _ = np.histogram(margins[~alone], edges)
-    density = LabelDensity.from_histogram(
-        edges, counts, reweight=weighting.kind, kernel=lds.kernel, kernel_size=lds.kernel_size, sigma=lds.sigma,
-        exact=True,
-    ).mixed(weighting.share)  # fmt: skip
+    relevance = Relevance.of(y, zeros_apart=bool(alone.any()))
+    density = weigh(edges, counts.astype(float), fitted, config.lds, weighting, relevance)
     return fitted, density, margins, np.where(alone, 1.0, density.weight_of(margins))
 
 
@@ -108,6 +109,36 @@ def _shares(kind: str) -> list[Weighting]:
     return [Weighting(kind, share) for share in SHARES]  # type: ignore[arg-type]
 
 
+def discounted(split: Split, scale: str, weighting: Weighting) -> np.ndarray:
+    """Return weights whose share by the label is divided by the root of how many rows of its bin are the owner's."""
+    _, density, margins, whole = weighted(split.y, scale, Weighting(weighting.kind))
+    places = np.stack([np.unique(split.owners, return_inverse=True)[1], density.bin_of(margins)])
+    _, place, rows = np.unique(places, axis=1, return_inverse=True, return_counts=True)
+    alone = (split.y == 0) & many_zeros(split.y)
+    less = np.where(alone, 1.0, whole / np.sqrt(rows[place.ravel()]))
+    less[~alone] /= less[~alone].mean()
+    return np.asarray(1 - weighting.share + weighting.share * less)
+
+
+def expectile_objective(level: float) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Return the loss in the form of LightGBM's scikit-learn interface."""
+
+    def objective(y: np.ndarray, z: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        weight = 1.0 if w is None else w
+        return expectile_gradient(z, y, level) * weight, expectile_hessian(z, y, level) * weight
+
+    return objective
+
+
+def expectile_metric(level: float) -> Callable[..., tuple[str, float, bool]]:
+    """Return the metric that stops it, in the same form."""
+
+    def metric(y: np.ndarray, z: np.ndarray, w: np.ndarray | None) -> tuple[str, float, bool]:
+        return "expectile", float(np.average(expectile_loss(z, y, level), weights=w)), False
+
+    return metric
+
+
 def smeared(split: Split, scale: LabelScale, kind: str, seed: int, learner: Learner) -> Smearing:
     """Return the way back to the mean amount, from out-of-fold residuals without weights."""
     margins = out_of_fold(split, kind, PLAIN, seed, learner)
@@ -152,19 +183,22 @@ def mlp(
 
 
 def lightgbm(
-    split: Split, margins: np.ndarray, weights: np.ndarray, seed: int, smoothing: FeatureSmoothing | None
-) -> np.ndarray:
-    """Fit a LightGBM; see :data:`Learner`."""
+    split: Split, margins: np.ndarray, weights: np.ndarray, seed: int, smoothing: FeatureSmoothing | None,
+    level: float | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Fit a LightGBM; see :data:`Learner`. ``level``: by expectile loss, else by squared error."""
     import lightgbm as library
 
     stop = _stops(split, seed)
     model = library.LGBMRegressor(
         n_estimators=1000, learning_rate=0.05, num_leaves=15, min_child_samples=50, colsample_bytree=0.6,
         subsample=0.8, subsample_freq=1, reg_lambda=5.0, random_state=seed, n_jobs=1, verbose=-1,
+        objective="regression" if level is None else expectile_objective(level),
     )  # fmt: skip
     model.fit(
         split.x[~stop], margins[~stop], sample_weight=weights[~stop], eval_X=split.x[stop], eval_y=margins[stop],
-        eval_sample_weight=[weights[stop]], callbacks=[library.early_stopping(50, verbose=False)],
+        eval_metric=None if level is None else expectile_metric(level), eval_sample_weight=[weights[stop]],
+        callbacks=[library.early_stopping(50, verbose=False)],
     )  # fmt: skip
     return np.asarray(model.predict(split.test_x))
 

@@ -16,9 +16,11 @@ ZERO_INFLATED = 0.05
 """Share of zeros from which a label has a point mass at 0."""
 NEEDS_NO_NEGATIVES = ("tweedie", "hurdle")
 """Objectives of labels that are never below 0."""
+NOT_FOR_STUDENTS = (*NEEDS_NO_NEGATIVES, "expectile")
+"""A student learns its teacher's predictions by squared error."""
 OF_TASK = {
     "classification": ("binary", "focal"),
-    "regression": ("l2", "l1", "huber", *NEEDS_NO_NEGATIVES),
+    "regression": ("l2", "l1", "huber", "expectile", *NEEDS_NO_NEGATIVES),
 }
 """Objectives that a base model may have; without one it takes the task's own loss."""
 
@@ -40,12 +42,15 @@ class KernelConfig(Section):
         return self
 
 
-Weights = Literal["none", "sqrt_inv", "inverse"]
+Weights = Literal["none", "sqrt_inv", "inverse", "relevance"]
 """Kinds of row weights."""
 
 
 class Weighting(NamedTuple):
-    """Row weights: a share of them is the inverse of the smoothed label density or of its root, the rest is 1."""
+    """Row weights: a share of them is by the label, the rest is 1.
+
+    By the inverse of the smoothed density, by that of its root, or by the relevance: the squared errors are then SERA.
+    """
 
     kind: Weights
     share: float = 1.0
@@ -63,11 +68,13 @@ TRIED = (Weighting("none"), Weighting("sqrt_inv", 0.5), Weighting("inverse", 0.2
 class LDSConfig(KernelConfig):
     """Label distribution smoothing: row weights for every learner."""
 
-    reweight: Literal["auto", "sqrt_inv", "inverse"] = "auto"
+    reweight: Literal["auto", "sqrt_inv", "inverse", "relevance"] = "auto"
     """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself; ``auto``: by a share of
-    either, or not at all, as trial fits on this table show what pays (``labels/weights.py``)."""
+    either, or not at all, as trial fits on this table show what pays (``labels/weights.py``). ``relevance``: by how
+    extreme the label is, so that every fit minimises SERA (on ``scale``) to the ``share``; labels near the median have
+    no weight at a share of 1."""
     share: float = Field(default=1.0, gt=0, le=1)
-    """Share of a row's weight that is by the density; the rest is 1. One fit under such weights minimises the blend of
+    """Share of a row's weight that is by its label; the rest is 1. One fit under such weights minimises the blend of
     the weighted and of the plain loss. ``auto`` chooses it."""
     zeros_apart: bool = True
     """Labels of exactly 0 are a point mass, not a density: where at least one in twenty is 0 they keep weight 1, and
@@ -150,7 +157,7 @@ def check_task(config: Config) -> None:
                 f"{', '.join(fitting)}"
             )
     for name, model in config.student.enabled.items():
-        if (objective := getattr(model, "objective", None)) in NEEDS_NO_NEGATIVES:
+        if (objective := getattr(model, "objective", None)) in NOT_FOR_STUDENTS:
             raise ValueError(
                 f"student.models.{name}.objective: found {objective!r}, but a student learns its teacher's predictions "
                 "by squared error; leave it out"

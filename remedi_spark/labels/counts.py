@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL
-from remedi_spark.config.regression import RegressionConfig, Weighting
+from remedi_spark.config.regression import LDSConfig, RegressionConfig, Weighting
 from remedi_spark.errors import InputError
+from remedi_spark.maths.checks import FloatArray
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LARGEST_ANGLE, LabelScale
 from remedi_spark.maths.lds import width_edges
@@ -70,11 +70,11 @@ def fit_smearing(train: DataFrame, scale: LabelScale, margin: Column) -> Smearin
 
 
 def count_labels(
-    train: DataFrame, scale: LabelScale, config: RegressionConfig, weightings: Sequence[Weighting], *, zeros_apart: bool
+    train: DataFrame, scale: LabelScale, config: RegressionConfig, relevance: Relevance
 ) -> dict[str, LabelDensity]:
     """Return the histogram of training labels in bins of equal width on ``scale``, with each of the weights, by name.
 
-    With ``zeros_apart`` the weights are those among the labels that are not 0; the counts are of all.
+    With ``relevance.zeros_apart`` the weights are those among the labels that are not 0; the counts are of all.
     """
     margin = margin_column(scale, F.col(LABEL))
     low, high = train.agg(F.min(margin), F.max(margin)).collect()[0]
@@ -83,15 +83,31 @@ def count_labels(
     by_bin = train.groupBy(bin_column(edges, margin).alias("bin"), (F.col(LABEL) == 0).alias("zero")).count()
     for position, is_zero, rows in by_bin.collect():
         (zero if is_zero else other)[position] = rows
-    lds, counts = config.lds, tuple((zero + other).tolist())
-    smoothed = {
-        one.name: LabelDensity.from_histogram(
-            edges, other if zeros_apart else zero + other, reweight=one.kind, kernel=lds.kernel,
-            kernel_size=lds.kernel_size, sigma=lds.sigma, exact=True,
-        ).mixed(one.share)
-        for one in weightings
-    }  # fmt: skip
-    return {name: replace(density, counts=counts) for name, density in smoothed.items()}
+    counts, weighed = tuple((zero + other).tolist()), other if relevance.zeros_apart else zero + other
+    found = {one.name: weigh(edges, weighed, scale, config.lds, one, relevance) for one in config.lds.weightings}
+    return {name: replace(density, counts=counts) for name, density in found.items()}
+
+
+def weigh(
+    edges: FloatArray, counts: FloatArray, scale: LabelScale, lds: LDSConfig, weighting: Weighting, relevance: Relevance
+) -> LabelDensity:
+    """Return the weights of label bins; ``edges`` (b + 1,) are margins of ``scale``, ``counts`` (b,) training rows.
+
+    Raises:
+        InputError: weights by relevance, and no bin with rows has any.
+    """
+    if weighting.kind == "relevance":
+        given = relevance(scale((edges[:-1] + edges[1:]) / 2))
+        if not counts @ given > 0:
+            raise InputError(
+                "regression.lds.reweight: found relevance, but no training label is beyond the fences of a box plot,"
+                " so that none is extreme; use auto"
+            )
+        return LabelDensity.weighing(edges, counts, given).mixed(weighting.share)
+    return LabelDensity.from_histogram(
+        edges, counts, reweight=weighting.kind, kernel=lds.kernel, kernel_size=lds.kernel_size, sigma=lds.sigma,
+        exact=True,
+    ).mixed(weighting.share)  # fmt: skip
 
 
 def weight_column(density: LabelDensity, margin: Column) -> Column:

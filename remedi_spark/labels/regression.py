@@ -95,10 +95,11 @@ class Regression(Task):
         config = self.config.regression
         scale, zeros = fit_scale(train, config)
         apart = zeros >= ZERO_INFLATED and config.lds.zeros_apart
-        densities = count_labels(train, scale, config, config.lds.weightings, zeros_apart=apart)
+        relevance = fit_relevance(train, zeros_apart=apart)
+        densities = count_labels(train, scale, config, relevance)
         self.store.save(LABELS, {
             "scale": scale.to_dict(), "zeros": zeros, "zeros_apart": apart,
-            "relevance": fit_relevance(train, zeros_apart=apart).to_dict(),
+            "relevance": relevance.to_dict(),
             "densities": {kind: density.to_dict() for kind, density in densities.items()},
         })  # fmt: skip
 

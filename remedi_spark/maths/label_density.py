@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.ndimage import convolve1d
 
 from remedi_spark.errors import InputError, nearest
-from remedi_spark.maths.checks import FloatArray, IntArray, finite_vector
+from remedi_spark.maths.checks import FloatArray, IntArray, finite_vector, row_weights
 from remedi_spark.maths.kernels import Kernel, kernel_window
 
 Reweight = Literal["sqrt_inv", "inverse", "none"]
@@ -76,6 +76,15 @@ class LabelDensity:
             smoothed = np.trunc(smoothed)
         weights = 1 / _fill_from_nearest(smoothed)
         return cls._of(bounds, rows, smoothed, weights * (rows.sum() / (rows @ weights)))
+
+    @classmethod
+    def weighing(cls, edges: npt.ArrayLike, counts: npt.ArrayLike, weights: npt.ArrayLike) -> Self:
+        """Return a histogram whose rows weigh as given by bin, shape (b,), 0 or more, scaled to mean 1 over rows."""
+        bounds, rows = _histogram(edges, counts)
+        given = row_weights(weights, len(rows))
+        if not rows @ given > 0:
+            raise InputError("weights: found 0 in every bin with rows, expected some above 0")
+        return cls._of(bounds, rows, np.zeros(0), given * (rows.sum() / (rows @ given)))
 
     def bin_of(self, labels: npt.ArrayLike) -> IntArray:
         """Bin of each finite label, shape (n,), from 0; a label outside the edges gets the nearest bin."""

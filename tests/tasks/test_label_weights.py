@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from remedi_spark.config.regression import TRIED
+from remedi_spark.config.regression import TRIED, LDSConfig, Weighting
+from remedi_spark.errors import InputError
 from remedi_spark.labels import weights as label_weights
+from remedi_spark.labels.counts import weigh
 from remedi_spark.labels.weights import Errors, best_weights, row_weight, try_weights
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.maths.lds import width_edges
+from remedi_spark.maths.relevance import Relevance
 from remedi_spark.models import cross_fit
 from remedi_spark.models.cross_fit import FoldFits, fit_fold
 from remedi_spark.models.predict import score_by_fold
@@ -29,11 +32,11 @@ FOLDS = 3
 
 
 def world(predictable: bool, rows: int = 3000) -> tuple[np.ndarray, np.ndarray]:
-    """Two columns and a label with a long tail, which one column tells half of, or nothing at all."""
+    """Two columns and a label with a long tail, which one column tells nearly all of, or nothing."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, 2))
     tail = rng.normal(size=rows)
-    return x, np.exp(3 + (x[:, 0] + 0.7 * tail if predictable else 1.2 * tail))
+    return x, np.exp(3 + (x[:, 0] + 0.3 * tail if predictable else 1.2 * tail))
 
 
 def trial(
@@ -126,3 +129,15 @@ def test_labels_of_zero_keep_their_own_weight(spark: SparkSession) -> None:
         first, second = (row[0] for row in frame.select(column).collect())
         assert first == pytest.approx(3.0 if apart else 3.0 * density.weights[0])
         assert second == pytest.approx(3.0 * density.weights[1])
+
+
+def test_weights_by_relevance_are_those_of_sera() -> None:
+    scale = LabelScale("linear", 1.0, 0.0, 1.0, 0.0)
+    edges, counts = np.arange(0.0, 11), np.array([0.0, 4, 9, 4, 0, 0, 0, 0, 0, 3])
+    relevance, weighting = Relevance(2.5, None, 6.5), Weighting("relevance", 0.5)
+    density = weigh(edges, counts, scale, LDSConfig(), weighting, relevance)
+    extreme = relevance(edges[:-1] + 0.5)
+    assert density.weights == pytest.approx(0.5 + 0.5 * extreme * counts.sum() / (counts @ extreme))
+    assert counts @ density.weights == pytest.approx(counts.sum())
+    with pytest.raises(InputError, match="relevance, but no training label is beyond"):
+        weigh(edges, counts, scale, LDSConfig(), weighting, Relevance(2.5, None, None))
