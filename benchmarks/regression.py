@@ -13,7 +13,8 @@ weights and one without, their margins mixed by the same shares and chosen by th
 ``smeared`` (no weights, brought back to the mean amount by out-of-fold residuals); ``relevance`` (a quarter of
 the weights by how extreme a label is, as SERA); ``owners`` (a quarter of ``inverse``, which is divided by the root
 of how many rows of a bin are the owner's); ``expectile`` (LightGBM: expectile loss of level .6); ``fds`` (nets: feature
-smoothing); ``both`` (``apart`` and ``fds``); ``smoter`` (resampling by the package resreg, where it is installed).
+smoothing); ``both`` (``apart`` and ``fds``); ``balanced`` (nets: Balanced MSE); ``smoter`` (resampling by the package
+resreg, where it is installed).
 Errors are measured on test rows by how many training rows had a label like it: 100 bins of equal width, many > 100
 rows, few < 20. ``table`` writes the means over seeds with 95 % intervals (t distribution) against no weights on
 ``--against``, and ``goal`` the means over sets.
@@ -33,6 +34,7 @@ import pandas as pd
 import torch
 import typer
 from pages import insert
+from regression_balanced import balanced_mlp
 from regression_fits import PLAIN as NO_WEIGHTS
 from regression_fits import (
     SPEC,
@@ -61,7 +63,7 @@ from remedi_spark.models.nets.training import Rows, train
 
 RESULTS = Path("run/regression/results.jsonl")
 TREE_VARIANTS = ("vanilla", "lds", "apart", "inverse", "auto", "blend", "smeared", "relevance", "owners", "smoter")
-NET_VARIANTS = (*TREE_VARIANTS, "fds", "both")
+NET_VARIANTS = (*TREE_VARIANTS, "fds", "both", "balanced")
 TREE_VARIANTS = (*TREE_VARIANTS, "expectile")
 PLAIN = ",".join(name for name in NET_VARIANTS if name != "smoter")
 _ROOT = Weighting("sqrt_inv")
@@ -212,6 +214,7 @@ def _measure(split: Split, fit: Fit, seed: int) -> dict[str, Any]:
 def _fitted(split: Split, fit: Fit, seed: int) -> tuple[Weighting, np.ndarray]:
     """Return the weights used and the predicted amounts of the test rows."""
     learner = mlp if fit.model == "mlp" else partial(lightgbm, level=LEVEL if fit.variant == "expectile" else None)
+    learner = balanced_mlp if fit.variant == "balanced" else learner
     learned = resampled(split, seed) if fit.variant == "smoter" else split
     weighting = _weighting(learned, fit, seed)
     scale, density, margins, weights = weighted(learned.y, fit.scale, weighting, paper=fit.variant == "lds")

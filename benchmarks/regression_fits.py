@@ -165,7 +165,7 @@ def recipe(seed: int, smoothing: FeatureSmoothing | None, epochs: int = 40) -> R
     )  # fmt: skip
 
 
-def _stops(split: Split, seed: int) -> np.ndarray:
+def stops(split: Split, seed: int) -> np.ndarray:
     """A sixth of the owners decides when to stop."""
     owners = np.unique(split.owners)
     return np.isin(split.owners, np.random.default_rng(seed).choice(owners, len(owners) // 6, replace=False))
@@ -175,7 +175,7 @@ def mlp(
     split: Split, margins: np.ndarray, weights: np.ndarray, seed: int, smoothing: FeatureSmoothing | None
 ) -> np.ndarray:
     """Fit the product's MLP; see :data:`Learner`."""
-    rows = Rows(split.x, margins, weights, _stops(split, seed))
+    rows = Rows(split.x, margins, weights, stops(split, seed))
     trained = train(SPEC, rows, layout_of(split), recipe(seed, smoothing))
     net = build(trained.spec)
     net.load_state_dict(trained.state)
@@ -189,7 +189,7 @@ def lightgbm(
     """Fit a LightGBM; see :data:`Learner`. ``level``: by expectile loss, else by squared error."""
     import lightgbm as library
 
-    stop = _stops(split, seed)
+    stop = stops(split, seed)
     model = library.LGBMRegressor(
         n_estimators=1000, learning_rate=0.05, num_leaves=15, min_child_samples=50, colsample_bytree=0.6,
         subsample=0.8, subsample_freq=1, reg_lambda=5.0, random_state=seed, n_jobs=1, verbose=-1,
