@@ -42,6 +42,8 @@ def goal_table(results: pd.DataFrame) -> str:
     for model, group in results.groupby("model", sort=False):
         for against in ("asinh", "linear"):
             for scale, variant in CHOICES:
+                if variant not in set(group["variant"]):
+                    continue
                 cells = _goal_cells(group, against, scale, variant)
                 lines.append(f"| {model} | {against} | {variant} | {' | '.join(cells)} |")
     return "\n".join(lines)
