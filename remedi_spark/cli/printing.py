@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 _SHOWN = {
     "classification": ("ap", "auc", "recall_at_k", "precision_at_k", "lift_at_k", "brier", "ece"),
-    "regression": ("mae", "rmse", "gmae", "spearman", "value_at_k"),
+    "regression": ("mae", "rmse", "gmae", "sera", "spearman", "value_at_k"),
 }
+_LARGE = 1e8
+"""From here on, four decimals do not fit into a column."""
 _KEPT = {
     "ap": "the fuser's AP", "recall_at_k": "its recall at K",
     "value_at_k": "the fuser's value at K", "mae": "its accuracy (MAE)",
@@ -31,7 +33,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     width = max(16, 1 + max(map(len, metrics["models"])))
     typer.echo(f"{'model':<{width}}" + "".join(f"{name:>16}" for name in names))
     for model, values in metrics["models"].items():
-        cells = ("" if values[name] is None else f"{values[name]:.4f}" for name in names)
+        cells = (_figure(values[name]) for name in names)
         typer.echo(f"{model:<{width}}" + "".join(f"{cell:>16}" for cell in cells))
     kept = [
         f"{'n/a' if value is None else f'{value:.1%}'} of {_KEPT[name]}" for name, value in metrics["retention"].items()
@@ -42,6 +44,12 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         typer.echo(f"failed   {failed['model']} ({failed['phase']}) is not in the ensemble: {failed['reason']}")
     for warning in metrics.get("warnings", []):
         typer.echo(f"warning  {warning}")
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if abs(value) < _LARGE else f"{value:.4g}"
 
 
 def _made_of(metrics: dict[str, Any]) -> str:

@@ -75,12 +75,15 @@ class LightGBMConfig(MemberConfig):
     rounds to 32 bits; the native fit is several times faster on small tables."""
     enabled: bool | Literal["zeros"] = True
     """``zeros``: only where labels are amounts of 0 or more and at least one in twenty is 0."""
-    objective: Literal["binary", "focal", "l2", "l1", "huber", "tweedie", "hurdle"] | None = None
+    objective: Literal["binary", "focal", "l2", "l1", "huber", "expectile", "tweedie", "hurdle"] | None = None
     """null: log-loss for 0/1 labels, squared error for amounts. ``huber`` is quadratic within one standard deviation of
-    the label; ``tweedie`` and ``hurdle`` are for amounts of 0 or more with many zeros: one model with a log link, or
+    the label; ``expectile`` weighs errors below the label by ``expectile_level`` and those above it by the rest (native
+    engine only); ``tweedie`` and ``hurdle`` are for amounts of 0 or more with many zeros: one model with a log link, or
     the chance of an amount above 0 times the mean of such an amount."""
     tweedie_power: float = Field(default=1.5, gt=1, lt=2)
     """Variance = mean to this power: near 1 counts, near 2 amounts."""
+    expectile_level: float = Field(default=0.6, gt=0, lt=1)
+    """Above .5 predictions rise from the mean towards the upper tail; .5 is squared error."""
     focal_alpha: Share = 0.25
     focal_gamma: float = Field(default=2.0, ge=0)
     num_iterations: int = Field(default=1000, ge=1)
@@ -100,6 +103,14 @@ class LightGBMConfig(MemberConfig):
     refit_below: int = Field(default=30_000, ge=0)
     """Up to this many rows the model is fitted again on all of them, inner validation included, for as many rounds as
     were best; 0: never."""
+
+    @model_validator(mode="after")
+    def _native_loss(self) -> Self:
+        if self.objective == "expectile" and self.engine == "synapseml":
+            raise ValueError(
+                "engine: found synapseml with objective expectile, whose loss it does not take; use native"
+            )
+        return self
 
 
 class XGBoostConfig(MemberConfig):

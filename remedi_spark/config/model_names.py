@@ -12,8 +12,9 @@ _PREFIXES = (
 """Of columns that stages make beside those of the models."""
 RESERVED = frozenset({
     "owner_id", "snapshot_date", "part", "label", "weight", "fold", "row_hash", "block", "source", "features", "target",
-    "valid", "amount", "x", "te", "mean", "rank_mean", "stack", "stack_lr", "selection", "fuser", "student", "model",
-    "rows", "score", "rank", "margin", "id", "std", "range", "d", "dl", "z", "zp", "p", "q", "logit", "entropy",
+    "valid", "amount", "x", "te", "mean", "rank_mean", "stack", "stack_lr", "selection", "smeared", "fuser", "student",
+    "model", "rows", "score", "rank", "margin", "id", "std", "range", "d", "dl", "z", "zp", "p", "q", "logit",
+    "entropy",
 })  # fmt: skip
 """Columns, and what reports call the parts of the method."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -16,9 +16,11 @@ ZERO_INFLATED = 0.05
 """Share of zeros from which a label has a point mass at 0."""
 NEEDS_NO_NEGATIVES = ("tweedie", "hurdle")
 """Objectives of labels that are never below 0."""
+NOT_FOR_STUDENTS = (*NEEDS_NO_NEGATIVES, "expectile")
+"""A student learns its teacher's predictions by squared error."""
 OF_TASK = {
     "classification": ("binary", "focal"),
-    "regression": ("l2", "l1", "huber", *NEEDS_NO_NEGATIVES),
+    "regression": ("l2", "l1", "huber", "expectile", *NEEDS_NO_NEGATIVES),
 }
 """Objectives that a base model may have; without one it takes the task's own loss."""
 
@@ -40,26 +42,56 @@ class KernelConfig(Section):
         return self
 
 
-Weights = Literal["none", "sqrt_inv", "inverse"]
+Weights = Literal["none", "sqrt_inv", "inverse", "relevance"]
 """Kinds of row weights."""
+
+
+class Weighting(NamedTuple):
+    """Row weights: a share of them is by the label, the rest is 1.
+
+    By the inverse of the smoothed density, by that of its root, or by the relevance: the squared errors are then SERA.
+    """
+
+    kind: Weights
+    share: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Of a column and of an entry in files: ``inverse``, or ``inverse_25`` for a share of .25."""
+        return self.kind if self.share == 1 else f"{self.kind}_{100 * self.share:.0f}"
+
+
+TRIED = (Weighting("none"), Weighting("sqrt_inv", 0.5), Weighting("inverse", 0.25), Weighting("inverse", 0.5))
+"""What trial fits choose among (``docs/measurements/2026-11-30-amounts.md``)."""
 
 
 class LDSConfig(KernelConfig):
     """Label distribution smoothing: row weights for every learner."""
 
-    reweight: Literal["auto", "sqrt_inv", "inverse"] = "auto"
-    """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself; ``auto``: by the root, or
-    not at all where trial fits on this table show that it does not pay (``labels/weights.py``)."""
+    reweight: Literal["auto", "sqrt_inv", "inverse", "relevance"] = "auto"
+    """Weigh by the inverse of the smoothed density's root, or of the smoothed density itself; ``auto``: by a share of
+    either, or not at all, as trial fits on this table show what pays (``labels/weights.py``). ``relevance``: by how
+    extreme the label is, so that every fit minimises SERA (on ``scale``) to the ``share``; labels near the median have
+    no weight at a share of 1."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of a row's weight that is by its label; the rest is 1. One fit under such weights minimises the blend of
+    the weighted and of the plain loss. ``auto`` chooses it."""
     zeros_apart: bool = True
     """Labels of exactly 0 are a point mass, not a density: where at least one in twenty is 0 they keep weight 1, and
     the others are weighed among themselves. False: as the paper, which has no such labels."""
 
+    @model_validator(mode="after")
+    def _chosen_once(self) -> Self:
+        if self.reweight == "auto" and self.share != 1:
+            raise ValueError(f"share: found {self.share:g} with reweight auto, which chooses it; set reweight as well")
+        return self
+
     @property
-    def kinds(self) -> tuple[Weights, ...]:
-        """The kinds of weights in question."""
+    def weightings(self) -> tuple[Weighting, ...]:
+        """The weights in question."""
         if not self.enabled:
-            return ("none",)
-        return ("none", "sqrt_inv") if self.reweight == "auto" else (self.reweight,)
+            return (Weighting("none"),)
+        return TRIED if self.reweight == "auto" else (Weighting(self.reweight, self.share),)
 
 
 class FDSConfig(KernelConfig):
@@ -125,7 +157,7 @@ def check_task(config: Config) -> None:
                 f"{', '.join(fitting)}"
             )
     for name, model in config.student.enabled.items():
-        if (objective := getattr(model, "objective", None)) in NEEDS_NO_NEGATIVES:
+        if (objective := getattr(model, "objective", None)) in NOT_FOR_STUDENTS:
             raise ValueError(
                 f"student.models.{name}.objective: found {objective!r}, but a student learns its teacher's predictions "
                 "by squared error; leave it out"

@@ -24,6 +24,7 @@ from remedi_spark.maths.regression import (
     value_at_k,
     value_curve,
 )
+from remedi_spark.maths.relevance import Relevance, sera
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -33,14 +34,25 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shots:
-    """Training rows by label bin: edges (b + 1,) as margins of ``scale``, counts (b,), and from where on a bin is many-
-    or few-shot."""
+    """What training labels tell about test labels: how many were like one, and how extreme it is.
+
+    Attributes:
+        scale: of the margins.
+        edges: of the label bins, as margins, (b + 1,).
+        counts: training rows by bin, (b,).
+        many: a bin with more rows is many-shot.
+        few: a bin with fewer rows is few-shot.
+        relevance: of a label, for SERA.
+        zeros_apart: labels of exactly 0 are measured as a group of their own.
+    """
 
     scale: LabelScale
     edges: tuple[float, ...]
     counts: tuple[float, ...]
     many: float
     few: float
+    relevance: Relevance
+    zeros_apart: bool
 
     def label_edges(self) -> Array:
         """Return the edges in the label's unit; the outer ones give way to what the way there and back rounds off."""
@@ -67,21 +79,24 @@ def measure_amounts(
 
 def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> Measured:
     model, labels, scores = frame["model"].iloc[0], frame[LABEL].to_numpy(), frame["score"].to_numpy()
+    relevance = shots.relevance(labels)
     metrics = {
         "mae": mae(labels, scores),
         "rmse": rmse(labels, scores),
         "gmae": geometric_mean_absolute_error(labels, scores),
         "spearman": spearman(labels, scores),
         "value_at_k": value_at_k(labels, scores, k),
+        "sera": sera(labels, scores, relevance),
     }
     by_shot = shot_metrics(
-        labels, scores, edges=shots.label_edges(), train_counts=shots.counts, many=shots.many, few=shots.few
-    )
+        labels, scores, edges=shots.label_edges(), train_counts=shots.counts, many=shots.many, few=shots.few,
+        zeros_apart=shots.zeros_apart,
+    )  # fmt: skip
     owners = np.unique(frame[OWNER].to_numpy(), return_inverse=True)[1]  # in an order of their own
     share, value = value_curve(labels, scores, GAINS_POINTS)
     return Measured(
         model=model, metrics={**metrics}, gains=gains_of(model, share, value),
-        intervals=_intervals(labels, scores, owners, k, resamples) if resamples else {},
+        intervals=_intervals(labels, scores, relevance, owners, k, resamples) if resamples else {},
         shots={shot: {**found} for shot, found in by_shot.items()},
         error_by_bin=_error_by_bin(labels, np.abs(scores - labels), shots),
     )  # fmt: skip
@@ -96,12 +111,12 @@ def _error_by_bin(labels: Array, errors: Array, shots: Shots) -> list[float | No
 
 
 def _intervals(
-    labels: Array, scores: Array, owners: npt.NDArray[np.intp], k: int, resamples: int, seed: int = 0
+    labels: Array, scores: Array, relevance: Array, owners: npt.NDArray[np.intp], k: int, resamples: int, seed: int = 0
 ) -> dict[str, tuple[float | None, float | None]]:
     """95 % percentile bootstrap over owners; errors are sums by owner, so that a resample costs one product."""
     errors = np.abs(scores - labels)
-    parts = (np.ones(len(labels)), errors, errors**2, np.log(np.maximum(errors, SMALLEST_ERROR)))
-    by_owner = np.stack([np.bincount(owners, weights=part) for part in parts])  # (4, owners)
+    parts = (np.ones(len(labels)), errors, errors**2, np.log(np.maximum(errors, SMALLEST_ERROR)), errors**2 * relevance)
+    by_owner = np.stack([np.bincount(owners, weights=part) for part in parts])  # (5, owners)
     rng = np.random.default_rng(seed)
     number = by_owner.shape[1]
     value = _TopValue.of(labels, scores, k / len(labels))
@@ -109,12 +124,13 @@ def _intervals(
     drawn = []
     for _ in range(resamples):
         times = np.bincount(rng.integers(0, number, number), minlength=number)
-        rows, absolute, squared, logs = by_owner @ times
+        rows, absolute, squared, logs, area = by_owner @ times
         weights = times[owners]
         agreement = _correlation(_ranks(label_places, weights), _ranks(score_places, weights), weights)
-        drawn.append((absolute / rows, np.sqrt(squared / rows), np.exp(logs / rows), agreement, value.share(weights)))
+        means = (absolute / rows, np.sqrt(squared / rows), np.exp(logs / rows))
+        drawn.append((*means, agreement, value.share(weights), area))
     low, high = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
-    names = ("mae", "rmse", "gmae", "spearman", "value_at_k")
+    names = ("mae", "rmse", "gmae", "spearman", "value_at_k", "sera")
     return dict(zip(names, zip(low, high, strict=True), strict=True))
 
 

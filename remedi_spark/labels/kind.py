@@ -97,6 +97,15 @@ class Task(ABC):
     def score(self, margin: Column) -> Column:
         """Return the score of a margin, before any calibration."""
 
+    def baseline_scores(self, train: Callable[[], DataFrame]) -> dict[str, Column]:
+        """Return the score of each baseline that has a margin, over ``fused_scores``.
+
+        Args:
+            train: returns the labelled training rows of ``fused_scores``, whose margins are out of fold: a baseline
+                may learn its way back to the label's unit from them.
+        """
+        return {name: self.score(F.col(column)) for name, column in self.baselines.items() if column != "rank_mean"}
+
     @abstractmethod
     def student_target(self, label_weight: float) -> Column:
         """Return what the student learns by squared error, over ``fuser`` (the teacher's margin) and ``label``."""

@@ -18,12 +18,21 @@ from remedi_spark.columns import LABEL
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.config.regression import ZERO_INFLATED
 from remedi_spark.labels.amount_measures import Shots, measure_amounts
-from remedi_spark.labels.counts import amount_column, count_labels, fit_scale, margin_column
+from remedi_spark.labels.counts import (
+    amount_column,
+    count_labels,
+    fit_relevance,
+    fit_scale,
+    fit_smearing,
+    margin_column,
+    smeared_column,
+)
 from remedi_spark.labels.kind import Task
 from remedi_spark.labels.measured import LabelBin, Measured
-from remedi_spark.labels.weights import Errors, RowWeights, best_weights, row_weight, try_weights
+from remedi_spark.labels.weights import NONE, Errors, RowWeights, best_weights, row_weight, try_weights
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale, ScoreMap
+from remedi_spark.maths.relevance import Relevance
 from remedi_spark.models.contract import TARGET, Amounts, Array
 from remedi_spark.models.cross_fit import FoldFits
 from remedi_spark.models.nets.smoothing import FeatureSmoothing
@@ -35,7 +44,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 LABELS, WEIGHTS = "labels", "label_weights"
-"""Files: the scale, the share of zeros and the histogram with each kind of weights; which kind was chosen, and how."""
+"""Files: the scale, the share of zeros, how extreme labels are, the histogram with each kind of weights; which kind was
+chosen, and how."""
 _RARE = (0.95, 0.9, 0.75, 0.5, 0.0)
 
 
@@ -46,7 +56,12 @@ class Regression(Task):
     binary: ClassVar[bool] = False
     loss: ClassVar[str] = "mse"
     rare_owners: ClassVar[str] = "owners with a label in the upper tail"
-    baselines: ClassVar[dict[str, str]] = {"mean": "mean", "stack": "stack_lr", "selection": "selection"}
+    baselines: ClassVar[dict[str, str]] = {
+        "mean": "mean",
+        "stack": "stack_lr",
+        "selection": "selection",
+        "smeared": "mean",
+    }
     retained: ClassVar[tuple[str, ...]] = ("value_at_k", "mae")
     files: ClassVar[tuple[str, ...]] = ("labels.json", "label_weights.json")
 
@@ -68,7 +83,7 @@ class Regression(Task):
     @property
     def density(self) -> LabelDensity:
         """Training labels by bin, and the weight of each bin; edges are margins."""
-        return LabelDensity.from_dict(self._labels["densities"][self.row_weights.kind])
+        return LabelDensity.from_dict(self._labels["densities"][self.row_weights.name])
 
     def rare_above(self, labelled: DataFrame) -> float:
         """Return the 95 % quantile of the labels, or the next lower one that is below the highest label."""
@@ -76,20 +91,22 @@ class Regression(Task):
         return float(next((cut for cut in cuts if cut < highest), highest))
 
     def measure_labels(self, train: DataFrame) -> None:
-        """Fit and store the scale, the share of zeros, and the histogram of labels with each kind of weights."""
+        """Fit and store the scale, the share of zeros, the relevance, and the histogram with each kind of weights."""
         config = self.config.regression
         scale, zeros = fit_scale(train, config)
         apart = zeros >= ZERO_INFLATED and config.lds.zeros_apart
-        densities = count_labels(train, scale, config, config.lds.kinds, zeros_apart=apart)
+        relevance = fit_relevance(train, zeros_apart=apart)
+        densities = count_labels(train, scale, config, relevance)
         self.store.save(LABELS, {
             "scale": scale.to_dict(), "zeros": zeros, "zeros_apart": apart,
+            "relevance": relevance.to_dict(),
             "densities": {kind: density.to_dict() for kind, density in densities.items()},
         })  # fmt: skip
 
     def choose_weights(self, encoded: DataFrame, layout: Layout, rows: int) -> None:
-        """Store the kind of weights that pays, by trial fits if there are several."""
+        """Store the weights that pay, by trial fits if there are several."""
         base, stored, apart = self.config.base_models, self._labels["densities"], self._labels["zeros_apart"]
-        densities = {kind: LabelDensity.from_dict(density) for kind, density in stored.items()}
+        densities = {name: LabelDensity.from_dict(density) for name, density in stored.items()}
         errors: dict[str, Errors] = {}
         if len(densities) > 1:
             plan = FoldFits(
@@ -98,11 +115,12 @@ class Regression(Task):
             )  # fmt: skip
             trial = encoded.withColumn(TARGET, self.target())
             errors = try_weights(trial, densities, self.scale, plan, zeros_apart=apart)
-        kind = best_weights(errors) if errors else next(iter(densities))
-        chosen = densities[kind]
-        self.store.save(WEIGHTS, RowWeights(kind=kind, tried=errors).model_dump())
-        weights = f"row weights {kind}, from {min(chosen.weights):.2g} to {max(chosen.weights):.2g}"
-        log("base-models", f"label: {self._labels['zeros']:.0%} zeros, {weights}{_beside(errors, kind)}")
+        name = best_weights(errors) if errors else next(iter(densities))
+        chosen = next(one for one in self.config.regression.lds.weightings if one.name == name)
+        self.store.save(WEIGHTS, RowWeights(kind=chosen.kind, share=chosen.share, tried=errors).model_dump())
+        least, most = min(densities[name].weights), max(densities[name].weights)
+        weights = f"row weights {name}, from {least:.2g} to {most:.2g}"
+        log("base-models", f"label: {self._labels['zeros']:.0%} zeros, {weights}{_beside(errors, name)}")
 
     def target(self) -> Column:
         """Return the standardised label."""
@@ -139,6 +157,11 @@ class Regression(Task):
         """Return the amount."""
         return amount_column(self.scale, margin)
 
+    def baseline_scores(self, train: Callable[[], DataFrame]) -> dict[str, Column]:
+        """Return amounts; ``smeared`` is the mean of the members brought back to the mean amount, not the median."""
+        smearing = fit_smearing(train(), self.scale, F.col("mean"))
+        return {**super().baseline_scores(train), "smeared": smeared_column(smearing, F.col("mean"))}
+
     def student_target(self, label_weight: float) -> Column:
         """Return the teacher's margin, mixed with the label's where there is one.
 
@@ -156,7 +179,10 @@ class Regression(Task):
     def measure(self, rows: DataFrame, scores: dict[str, Column], k: int) -> dict[str, Measured]:
         """Return errors overall and by how rare the label was in training, and the worth of the ranking."""
         config = self.config.regression
-        shots = Shots(self.scale, self.density.edges, self.density.counts, config.many, config.few)
+        shots = Shots(
+            self.scale, self.density.edges, self.density.counts, config.many, config.few,
+            Relevance.from_dict(self._labels["relevance"]), self._labels["zeros_apart"],
+        )  # fmt: skip
         return measure_amounts(rows, scores, k, shots, self.config.evaluation.bootstrap)
 
     def label_bins(self, student: Measured) -> list[LabelBin]:
@@ -171,9 +197,9 @@ def _amounts(scale: LabelScale, _: str, margin: Array) -> Array:
     return scale(margin)
 
 
-def _beside(errors: Mapping[str, Errors], kind: str) -> str:
+def _beside(errors: Mapping[str, Errors], name: str) -> str:
     """Say what the chosen weights change in the trial fits, against none."""
-    if not errors or kind == "none":
+    if not errors or name == NONE:
         return ""
-    own, plain = errors[kind], errors["none"]
+    own, plain = errors[name], errors[NONE]
     return f" (trial fits: MAE {own.mae / plain.mae - 1:+.1%}, by label bin {own.balanced / plain.balanced - 1:+.1%})"

@@ -1,11 +1,11 @@
 """Which weights of rare labels pay on this table: trial fits of one small model, judged on rows it has not seen.
 
 Heavier weights buy smaller errors where labels are rare for larger ones where they are common. How much of each depends
-on whether rare labels can be predicted at all, which no histogram tells. A kind of weights is judged by the square of
-the overall mean absolute error times the balanced one (the mean over label bins of each bin's own, so that all labels
-count alike, as in Ren et al., "Balanced MSE for Imbalanced Visual Regression", arXiv 2203.16427): a share won where
-labels are rare must be twice the share lost overall, because the weights enter every fit of the chain, where the loss
-adds up.
+on whether rare labels can be predicted at all, which no histogram tells. So some weights are tried: shares of the
+inverse density or of its root, the rest 1. They are judged by the overall mean absolute error and by the balanced one
+(the mean over label bins of each bin's own, so that all labels count alike, as in Ren et al., "Balanced MSE for
+Imbalanced Visual Regression", arXiv 2203.16427). The least balanced error wins among those that cost next to nothing
+overall, and no weights at all where it wins little: what trial fits gain by chance is no gain on other rows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import FOLD, LABEL, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import LightGBMConfig
+from remedi_spark.config.regression import Weighting, Weights
 from remedi_spark.labels.counts import amount_column, bin_column, weight_column
-from remedi_spark.maths.label_density import LabelDensity, Reweight
+from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.models.cross_fit import FoldFits, cross_fit
 from remedi_spark.models.predict import score_by_fold
@@ -37,6 +38,12 @@ ROWS = 200_000
 """About so many rows, of all owners alike, are enough to tell kinds of weights apart; folds keep owners together."""
 FOLDS = 2
 """Folds that are left out in turn."""
+NONE = "none"
+"""No weights: what the others are held against."""
+PRICE = 0.01
+"""Share of the overall error that weights may cost."""
+LEAST_GAIN = 0.05
+"""Share of the balanced error that weights must win."""
 TRIAL = LightGBMConfig(num_iterations=300, learning_rate=0.1, num_leaves=15, min_data_in_leaf=50, feature_fraction=0.6)
 
 
@@ -47,11 +54,6 @@ class Errors:
     mae: float
     balanced: float
 
-    @property
-    def cost(self) -> float:
-        """What the best kind of weights has the least of."""
-        return self.mae**2 * self.balanced
-
     @classmethod
     def of_bins(cls, rows: npt.ArrayLike, totals: npt.ArrayLike) -> Errors:
         """Return the errors from rows and total absolute error of each bin that has any."""
@@ -60,15 +62,29 @@ class Errors:
 
 
 class RowWeights(Record):
-    """Which weights of rare labels a training has chosen, and the errors of the trial fits of each kind, if any."""
+    """Which weights of rare labels a training has chosen, and the errors of the trial fits by name, if any."""
 
-    kind: Reweight
+    kind: Weights
+    share: float = 1.0
+    """Of the weights, that is by the density; the rest is 1."""
     tried: dict[str, Errors]
+
+    @property
+    def name(self) -> str:
+        """As in :attr:`tried`."""
+        return Weighting(self.kind, self.share).name
 
 
 def best_weights(errors: Mapping[str, Errors]) -> str:
-    """Return the kind of weights with the least cost; the first of equals."""
-    return min(errors, key=lambda kind: errors[kind].cost)
+    """Return the name of the weights that pay most, :data:`NONE` (which must be among them) where none do.
+
+    >>> best_weights({"none": Errors(10.0, 100.0), "half": Errors(10.1, 90.0), "all": Errors(10.2, 60.0)})
+    'half'
+    """
+    plain = errors[NONE]
+    cheap = [name for name, found in errors.items() if found.mae <= (1 + PRICE) * plain.mae]
+    best = min(cheap, key=lambda name: errors[name].balanced)
+    return best if errors[best].balanced <= (1 - LEAST_GAIN) * plain.balanced else NONE
 
 
 def row_weight(density: LabelDensity, margin: Column, *, zeros_apart: bool) -> Column:
@@ -82,11 +98,11 @@ def row_weight(density: LabelDensity, margin: Column, *, zeros_apart: bool) -> C
 def try_weights(
     rows: DataFrame, densities: Mapping[str, LabelDensity], scale: LabelScale, plan: FoldFits, *, zeros_apart: bool
 ) -> dict[str, Errors]:
-    """Return the out-of-fold errors of :data:`TRIAL` under each kind of weights.
+    """Return the out-of-fold errors of :data:`TRIAL` under each kind of weights, by its name.
 
     Args:
         rows: encoded training rows with label, weight, fold and the target that ``plan`` names.
-        densities: by kind of weights, over the same bins.
+        densities: by name of the weights, over the same bins.
         scale: between the target and the label's unit.
         plan: of the fits.
         zeros_apart: see :func:`row_weight`.

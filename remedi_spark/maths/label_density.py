@@ -6,7 +6,7 @@ weight of each row again.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.ndimage import convolve1d
 
 from remedi_spark.errors import InputError, nearest
-from remedi_spark.maths.checks import FloatArray, IntArray, finite_vector
+from remedi_spark.maths.checks import FloatArray, IntArray, finite_vector, row_weights
 from remedi_spark.maths.kernels import Kernel, kernel_window
 
 Reweight = Literal["sqrt_inv", "inverse", "none"]
@@ -77,6 +77,15 @@ class LabelDensity:
         weights = 1 / _fill_from_nearest(smoothed)
         return cls._of(bounds, rows, smoothed, weights * (rows.sum() / (rows @ weights)))
 
+    @classmethod
+    def weighing(cls, edges: npt.ArrayLike, counts: npt.ArrayLike, weights: npt.ArrayLike) -> Self:
+        """Return a histogram whose rows weigh as given by bin, shape (b,), 0 or more, scaled to mean 1 over rows."""
+        bounds, rows = _histogram(edges, counts)
+        given = row_weights(weights, len(rows))
+        if not rows @ given > 0:
+            raise InputError("weights: found 0 in every bin with rows, expected some above 0")
+        return cls._of(bounds, rows, np.zeros(0), given * (rows.sum() / (rows @ given)))
+
     def bin_of(self, labels: npt.ArrayLike) -> IntArray:
         """Bin of each finite label, shape (n,), from 0; a label outside the edges gets the nearest bin."""
         found = np.searchsorted(self.edges, finite_vector("labels", labels), side="right") - 1
@@ -85,6 +94,16 @@ class LabelDensity:
     def weight_of(self, labels: npt.ArrayLike) -> FloatArray:
         """Weight of each label, shape (n,), above 0."""
         return np.asarray(self.weights)[self.bin_of(labels)]
+
+    def mixed(self, share: float) -> Self:
+        """Return the same with weights of which only ``share``, in [0, 1], is by the density and the rest is 1.
+
+        The loss under mixed weights is the mixture of the losses: it needs one fit where a blend of two models, one
+        weighted and one not, needs two. Mean 1 over the training rows stays.
+        """
+        if not 0 <= share <= 1:
+            raise InputError(f"share: found {share}, expected a share of the weights in [0, 1]")
+        return replace(self, weights=tuple(1 - share + share * weight for weight in self.weights))
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists of numbers, for JSON."""

@@ -16,6 +16,8 @@ from remedi_spark.maths.tied_scores import NAN, TiedScores
 SMALLEST_ERROR = 1e-6
 """Floor of an absolute error inside the geometric mean: one exact hit would make the mean zero."""
 SHOTS = ("all", "many", "medium", "few", "zero")
+ZEROS = "zeros"
+"""Labels of exactly 0, where they are a group of their own; ``zero`` is zero-shot: no training row is like it."""
 
 
 def mae(labels: npt.ArrayLike, predictions: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
@@ -94,6 +96,7 @@ def shot_metrics(
     train_counts: npt.ArrayLike,
     many: float = 100,
     few: float = 20,
+    zeros_apart: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Errors by how many training rows the label's bin had (arXiv 2102.09554, section 4).
 
@@ -104,9 +107,10 @@ def shot_metrics(
         train_counts: training rows in each bin, shape (b,).
         many: a bin with more rows is many-shot.
         few: a bin with fewer rows is few-shot; without any, or outside the edges, zero-shot; else medium.
+        zeros_apart: measure the labels of exactly 0 as one more group, ``ZEROS``; they stay in their bin's too.
 
     Returns:
-        For each of ``SHOTS``: rows, mae, mse, rmse and gmae (geometric mean of the absolute error).
+        For each of ``SHOTS`` (and ``ZEROS``): rows, mae, mse, rmse and gmae (geometric mean of the absolute error).
     """
     y = finite_vector("labels", labels)
     p = finite_vector("predictions", predictions, len(y))
@@ -119,8 +123,9 @@ def shot_metrics(
         "medium": (counts >= few) & (counts <= many) & (counts > 0),
         "few": (counts > 0) & (counts < few),
         "zero": counts == 0,
+        **({ZEROS: y == 0} if zeros_apart else {}),
     }
-    return {shot: _error_metrics(y[chosen[shot]], p[chosen[shot]]) for shot in SHOTS}
+    return {shot: _error_metrics(y[rows], p[rows]) for shot, rows in chosen.items()}
 
 
 def _rows_like(labels: FloatArray, edges: FloatArray, train_counts: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ import yaml
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
-from remedi_spark.columns import KEY, OWNER, PART, SNAPSHOT
+from remedi_spark.columns import KEY, LABEL, OWNER, PART, SNAPSHOT
 from remedi_spark.config import Config
 from remedi_spark.config.chain import EXPERTS
 from remedi_spark.ensemble.student_parts import parts_of
@@ -34,7 +34,7 @@ from remedi_spark.report.metrics import Ablation, Learned, Metrics
 from remedi_spark.report.outline import Outline, outline
 from remedi_spark.report.page import model as page
 from remedi_spark.samples.encoder import Encoder
-from remedi_spark.samples.holdout import TEST
+from remedi_spark.samples.holdout import TEST, TRAIN
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.bundle import load_parts
 from remedi_spark.scoring.monitoring.counting import count_rows
@@ -79,7 +79,7 @@ _HEAD = ("task", "label", "measured_on", "rows", "total", "positives", "prior", 
 _SHOT = ("rows", "mae", "rmse", "gmae")
 _KINDS: dict[str, page.Kind] = {
     "mean": "baseline", "rank_mean": "baseline", "stack_lr": "baseline", "stack": "baseline", "selection": "baseline",
-    "fuser": "fuser", "student": "student",
+    "smeared": "baseline", "fuser": "fuser", "student": "student",
 }  # fmt: skip
 
 
@@ -213,9 +213,9 @@ def _test_rows(workspace: Workspace, phase: str, task: Task, ablations: Sequence
     rows = workspace.read(phase, "student_scores").where(F.col(PART) == TEST)
     if ablations:
         rows = join_rows(rows, workspace.read(phase, "ablation_scores"))
-    margins = {name: column for name, column in task.baselines.items() if column != "rank_mean"}
-    margins |= {name: name for name in ("fuser", *ablations)}
-    scores = {name: task.score(F.col(column)) for name, column in margins.items()}
+    fused = workspace.read(phase, "fused_scores")
+    scores = task.baseline_scores(lambda: fused.where((F.col(PART) == TRAIN) & F.col(LABEL).isNotNull()))
+    scores |= {name: task.score(F.col(name)) for name in ("fuser", *ablations)}
     calibrate = _calibrated(workspace.models(phase))
     return join_rows(rows.withColumns({**scores, "student": calibrate("student")}), _features(workspace, phase))
 

@@ -12,6 +12,8 @@ import pytest
 
 import remedi_spark
 from remedi_spark.cli import main
+from remedi_spark.config.regression import TRIED, Weighting
+from remedi_spark.labels.weights import Errors, best_weights
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.storage.tables import Tables
@@ -69,8 +71,9 @@ def bundle(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def test_every_kind_of_member_takes_part_and_the_signal_is_found(bundle: Trained) -> None:
     metrics = json.loads((bundle.bundle / "metrics.json").read_text())
     members = {"lightgbm", "lightgbm_tweedie", "lightgbm_hurdle", "xgboost", "catboost_categories", "mlp"}
-    assert set(metrics["models"]) == members | {"mean", "stack", "selection", "fuser", "student"}
-    assert all(set(found) == {"mae", "rmse", "gmae", "spearman", "value_at_k"} for found in metrics["models"].values())
+    assert set(metrics["models"]) == members | {"mean", "stack", "selection", "smeared", "fuser", "student"}
+    measures = {"mae", "rmse", "gmae", "sera", "spearman", "value_at_k"}
+    assert all(set(found) == measures for found in metrics["models"].values())
     truth = np.exp(3 + 0.8 * bundle.frame["income"]) / (1 + np.exp(-4 * bundle.frame["visits"]))
     best = float(truth.corr(bundle.frame["spend"], method="spearman"))
     constant = float(np.abs(bundle.frame["spend"] - bundle.frame["spend"].median()).mean())
@@ -83,8 +86,11 @@ def test_every_kind_of_member_takes_part_and_the_signal_is_found(bundle: Trained
 def test_shots_share_out_the_measured_rows(bundle: Trained) -> None:
     metrics = json.loads((bundle.bundle / "metrics.json").read_text())
     shots = metrics["shots"]["student"]
-    assert set(shots) == {"all", "many", "medium", "few", "zero"}
-    assert sum(shots[name]["rows"] for name in shots if name != "all") == shots["all"]["rows"] == metrics["rows"]
+    by_rows = ("many", "medium", "few", "zero")
+    assert set(shots) == {"all", *by_rows, "zeros"}
+    assert sum(shots[name]["rows"] for name in by_rows) == shots["all"]["rows"] == metrics["rows"]
+    zeros = float((bundle.frame["spend"] == 0).mean())
+    assert shots["zeros"]["rows"] / metrics["rows"] == pytest.approx(zeros, abs=0.1)
     assert shots["all"]["mae"] == pytest.approx(metrics["models"]["student"]["mae"])
     report = json.loads((bundle.bundle / "report.json").read_text())
     assert sum(entry["rows"] for entry in report["label_bins"]) == pytest.approx(0.75 * len(bundle.frame), rel=0.05)
@@ -95,9 +101,10 @@ def test_row_weights_are_those_of_the_numpy_reference(bundle: Trained, spark: An
     work = bundle.bundle / "work"
     stored, chosen = (json.loads((work / name).read_text()) for name in ("labels.json", "label_weights.json"))
     scale = LabelScale.from_dict(stored["scale"])
-    density = LabelDensity.from_dict(stored["densities"][chosen["kind"]])
-    least = min(chosen["tried"].values(), key=lambda errors: errors["mae"] ** 2 * errors["balanced"])
-    assert chosen["tried"][chosen["kind"]] == least
+    name = Weighting(chosen["kind"], chosen["share"]).name
+    assert set(chosen["tried"]) == set(stored["densities"]) == {one.name for one in TRIED}
+    assert name == best_weights({kind: Errors(**errors) for kind, errors in chosen["tried"].items()})
+    density = LabelDensity.from_dict(stored["densities"][name])
     encoded = Tables(spark, str(bundle.bundle / "tables")).read("encoded").toPandas()
     expected = np.where(encoded["label"] == 0, 1.0, density.weight_of(scale.margin(encoded["label"])))
     assert np.mean(np.isclose(encoded["weight"], expected)) > 0.99  # a label on an edge may round to either side
@@ -132,6 +139,7 @@ def test_scores_are_amounts_ranked_and_equal_the_bundle_without_spark(
         ),
         (lambda y: y, ("--set", "regression.lds.kernel_size=4"), ("kernel_size", "4", "odd")),
         (lambda y: y, ("--set", "regression.bins=3"), ("lds.kernel_size", "5", "3 bins")),
+        (lambda y: y, ("--set", "regression.lds.share=0.5"), ("share", "0.5", "auto", "reweight")),
         (lambda y: y, ("--set", "regression.bins=1"), ("regression.bins", "1")),
         (lambda y: y, ("--set", "base_models.models.lightgbm.objective=focal"), ("lightgbm.objective", "focal")),
         (lambda y: y, ("--set", "base_models.max_rows=10"), ("base_models.max_rows", "100")),

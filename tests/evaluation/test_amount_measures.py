@@ -11,8 +11,12 @@ from scipy.stats import spearmanr
 
 from remedi_spark.labels.amount_measures import Shots, _correlation, _ranks, measure_amounts
 from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.maths.relevance import Relevance
 
-SHOTS = Shots(LabelScale("linear", 1.0, 0.0, 1.0, 0.0), (0.0, 10.0, 20.0, 1000.0), (500.0, 50.0, 3.0), many=100, few=20)
+SHOTS = Shots(
+    LabelScale("linear", 1.0, 0.0, 1.0, 0.0), (0.0, 10.0, 20.0, 1000.0), (500.0, 50.0, 3.0), many=100, few=20,
+    relevance=Relevance(5.0, None, 20.0, zeros_apart=True), zeros_apart=True,
+)  # fmt: skip
 
 
 def amounts(rows: int = 400, seed: int = 0) -> pd.DataFrame:
@@ -41,15 +45,20 @@ def test_every_measure_has_an_interval_around_it(spark: SparkSession) -> None:
     scores = {name: F.col(name) for name in ("good", "flat")}
     found = measure_amounts(spark.createDataFrame(table), scores, 30, SHOTS, 50)
     good = found["good"]
-    assert set(good.intervals) == set(good.metrics) == {"mae", "rmse", "gmae", "spearman", "value_at_k"}
+    assert set(good.intervals) == set(good.metrics) == {"mae", "rmse", "gmae", "spearman", "value_at_k", "sera"}
     for name, (low, high) in good.intervals.items():
         assert low < good.metrics[name] < high, name
     assert good.metrics["mae"] == pytest.approx(np.abs(table["good"] - table["label"]).mean())
     assert found["flat"].metrics["spearman"] is None
     assert found["flat"].intervals["spearman"] == (None, None)
+    squared = (table["good"] - table["label"]) ** 2
+    assert good.metrics["sera"] == pytest.approx((squared * SHOTS.relevance(table["label"])).sum())
     few = (table["label"] >= 20).to_numpy()
     assert good.shots["few"]["rows"] == few.sum()
     assert good.shots["few"]["mae"] == pytest.approx(np.abs(table["good"] - table["label"])[few].mean())
+    zero = table[table["label"] == 0]
+    assert good.shots["zeros"]["rows"] == len(zero) > 0
+    assert good.shots["zeros"]["mae"] == pytest.approx(zero["good"].mean())
 
 
 def test_without_resamples_there_are_no_intervals(spark: SparkSession) -> None:

@@ -45,7 +45,7 @@ def test_a_classification_writes_its_positives_and_nothing_of_amounts() -> None:
 
 def test_a_regression_writes_its_total_its_shots_and_all_of_its_settings() -> None:
     errors = {"rows": 3.0, "mae": 0.5, "mse": 0.25, "rmse": 0.5, "gmae": math.nan}
-    weights = RowWeights(kind="inverse", tried={"inverse": Errors(1.0, 2.0)})
+    weights = RowWeights(kind="inverse", share=0.25, tried={"inverse_25": Errors(1.0, 2.0)})
     tree = Metrics(
         task="regression", total=9.5, positives=None, prior=None, models={}, intervals={}, retention={"mae": 1.0},
         shots={"student": {"few": errors}}, regression=RegressionConfig(), row_weights=weights, **COMMON,
@@ -54,7 +54,9 @@ def test_a_regression_writes_its_total_its_shots_and_all_of_its_settings() -> No
     assert (tree["positives"], tree["prior"]) == (None, None)
     assert tree["shots"] == {"student": {"few": {**errors, "gmae": None}}}
     assert tree["regression"] == RegressionConfig().model_dump(mode="json")
-    assert tree["row_weights"] == {"kind": "inverse", "tried": {"inverse": {"mae": 1.0, "balanced": 2.0}}}
+    assert tree["row_weights"] == {
+        "kind": "inverse", "share": 0.25, "tried": {"inverse_25": {"mae": 1.0, "balanced": 2.0}},
+    }  # fmt: skip
     assert "ablations" not in tree
 
 

@@ -144,3 +144,17 @@ def test_bad_histogram_is_named():
         LabelDensity.from_histogram([0, 1], [1, 1])
     with pytest.raises(InputError, match="counts: found 0 rows"):
         LabelDensity.from_histogram([0, 1, 2], [0, 0])
+
+
+def test_a_mixture_of_weights_is_the_mixture_of_two_losses():
+    rng = np.random.default_rng(0)
+    labels = rng.lognormal(1, 1, 500)
+    density = label_density(labels, bins="width", n_bins=20, reweight="inverse", exact=True)
+    weights, mixed = density.weight_of(labels), density.mixed(0.25).weight_of(labels)
+    assert mixed.mean() == pytest.approx(1) and mixed.min() >= 0.75
+    for constant in (1.0, 5.0, 20.0):  # any model's squared errors
+        errors = (labels - constant) ** 2
+        assert mixed @ errors == pytest.approx(0.75 * errors.sum() + 0.25 * weights @ errors)
+    assert density.mixed(1) == density and set(density.mixed(0).weights) == {1.0}
+    with pytest.raises(InputError, match=r"share: found 1\.5"):
+        density.mixed(1.5)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import lightgbm
 import numpy as np
 import pytest
 
+from remedi_spark.config.chain import LightGBMConfig
+from remedi_spark.maths.expectile import expectile_loss
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.reference import Reference
+from remedi_spark.models.registry import learner_for
 from remedi_spark.storage.fitted import Fitted
+
+if TYPE_CHECKING:
+    from tests.learners.conftest import Planted
 
 SCALE = LabelScale("asinh", 15.0, 0.4, 1.3, 0.0)
 
@@ -61,3 +69,26 @@ def test_a_log_link_without_a_scale_stays_a_log(parts: Any) -> None:
     plain = load_predictor(Fitted("lightgbm", amount.model_to_string().encode(), {}))
     scaled = load_predictor(Fitted("lightgbm", amount.model_to_string().encode(), {"label_scale": SCALE.to_dict()}))
     np.testing.assert_allclose(SCALE(scaled(x)), np.exp(plain(x)), rtol=1e-9)
+
+
+def test_an_expectile_model_has_the_least_loss_of_its_level(plant: Callable[..., Planted]) -> None:
+    rng = np.random.default_rng(3)
+    learned, fresh = plant(3000, seed=1), plant(3000, seed=2)
+    drawn = {one.x.tobytes(): one.truth + rng.gumbel(0, 1 + np.abs(one.x[:, 0])) for one in (learned, fresh)}
+    learned, fresh = (replace(one, target=drawn[one.x.tobytes()]) for one in (learned, fresh))
+    margins = {}
+    for level in (0.5, 0.8):
+        config = LightGBMConfig(
+            objective="expectile", expectile_level=level, num_iterations=200, num_leaves=7, min_data_in_leaf=50
+        )
+        fitted = learner_for(config).fit(learned.here(loss="mse"))
+        margins[level] = load_predictor(fitted)(fresh.x)
+    for own, other in ((0.5, 0.8), (0.8, 0.5)):
+        losses = [expectile_loss(margins[level], fresh.target, own).mean() for level in (own, other)]
+        assert losses[0] < losses[1]
+    assert (margins[0.8] > margins[0.5]).mean() > 0.95
+
+
+def test_synapseml_takes_no_loss_of_ours() -> None:
+    with pytest.raises(ValueError, match="engine: found synapseml with objective expectile"):
+        LightGBMConfig(objective="expectile", engine="synapseml")

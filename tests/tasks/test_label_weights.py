@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
+from remedi_spark.config.regression import TRIED, LDSConfig, Weighting
+from remedi_spark.errors import InputError
 from remedi_spark.labels import weights as label_weights
+from remedi_spark.labels.counts import weigh
 from remedi_spark.labels.weights import Errors, best_weights, row_weight, try_weights
 from remedi_spark.maths.label_density import LabelDensity
 from remedi_spark.maths.label_scale import LabelScale
 from remedi_spark.maths.lds import width_edges
+from remedi_spark.maths.relevance import Relevance
 from remedi_spark.models import cross_fit
 from remedi_spark.models.cross_fit import FoldFits, fit_fold
 from remedi_spark.models.predict import score_by_fold
@@ -23,17 +27,16 @@ from remedi_spark.storage.fitted import Fitted
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-KINDS = ("none", "sqrt_inv", "inverse")
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number")))
 FOLDS = 3
 
 
 def world(predictable: bool, rows: int = 3000) -> tuple[np.ndarray, np.ndarray]:
-    """Two columns and a label with a long tail, which one column tells half of, or nothing at all."""
+    """Two columns and a label with a long tail, which one column tells nearly all of, or nothing."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, 2))
     tail = rng.normal(size=rows)
-    return x, np.exp(3 + (x[:, 0] + 0.7 * tail if predictable else 1.2 * tail))
+    return x, np.exp(3 + (x[:, 0] + 0.3 * tail if predictable else 1.2 * tail))
 
 
 def trial(
@@ -45,7 +48,10 @@ def trial(
     margins = scale.margin(y)
     edges = width_edges(margins.min(), margins.max(), 40)
     counts, _ = np.histogram(margins, edges)
-    densities = {kind: LabelDensity.from_histogram(edges, counts, reweight=kind, exact=True) for kind in KINDS}  # type: ignore[arg-type]
+    densities = {
+        one.name: LabelDensity.from_histogram(edges, counts, reweight=one.kind, exact=True).mixed(one.share)
+        for one in TRIED
+    }
     owners = range(len(y))
     data: list[tuple[object, ...]] = [
         (f"o{i}", i % FOLDS, i // FOLDS, i, 1.0, float(y[i]), float(margins[i]), x[i].tolist(), [[]] * (FOLDS + 1))
@@ -64,9 +70,9 @@ def test_weights_are_taken_where_the_tail_can_be_predicted_and_only_there(
     spark: SparkSession, predictable: bool
 ) -> None:
     errors = try_weights(*trial(spark, *world(predictable)), zeros_apart=False)
-    assert set(errors) == set(KINDS)
+    assert set(errors) == {one.name for one in TRIED}
     assert all(found.balanced > found.mae for found in errors.values())  # rare labels are the hard ones
-    assert errors["inverse"].balanced < errors["none"].balanced
+    assert errors["inverse_50"].balanced < errors["none"].balanced
     assert (best_weights(errors) != "none") is predictable
 
 
@@ -91,7 +97,7 @@ def test_rows_of_the_folds_left_out_are_judged_by_models_that_never_saw_them(
     try_weights(*trial(spark, *world(True)), zeros_apart=False)
     [(folds, by_place)] = judged
     assert folds == {0, 1}
-    assert len(fitted) == len(KINDS) * len(folds)  # every model is another one
+    assert len(fitted) == len(TRIED) * len(folds)  # every model is another one
     assert all(places[fold] == fold for places in by_place.values() for fold in folds)
 
 
@@ -106,11 +112,12 @@ def test_a_sample_of_the_rows_stands_for_many(spark: SparkSession, monkeypatch: 
     assert found.mae == pytest.approx(expected.mae) and found.balanced == pytest.approx(expected.balanced)
 
 
-def test_a_share_won_must_be_twice_the_share_lost() -> None:
+def test_the_least_error_at_rare_labels_wins_that_costs_next_to_nothing_overall() -> None:
     assert Errors.of_bins([8, 2], [8.0, 20.0]) == Errors(2.8, 5.5)
-    errors = {"none": Errors(10.0, 100.0), "sqrt_inv": Errors(10.5, 90.0), "inverse": Errors(12.0, 80.0)}
-    assert best_weights(errors) == "sqrt_inv"
-    assert best_weights({**errors, "none": Errors(10.0, 99.0)}) == "none"
+    errors = {"none": Errors(10.0, 100.0), "light": Errors(10.05, 90.0), "heavy": Errors(10.2, 60.0)}
+    assert best_weights(errors) == "light"
+    assert best_weights({**errors, "heavy": Errors(9.0, 60.0)}) == "heavy"
+    assert best_weights({**errors, "light": Errors(9.0, 96.0)}) == "none"  # too little to be more than chance
     assert best_weights({"none": Errors(1.0, 1.0), "inverse": Errors(1.0, 1.0)}) == "none"
 
 
@@ -122,3 +129,15 @@ def test_labels_of_zero_keep_their_own_weight(spark: SparkSession) -> None:
         first, second = (row[0] for row in frame.select(column).collect())
         assert first == pytest.approx(3.0 if apart else 3.0 * density.weights[0])
         assert second == pytest.approx(3.0 * density.weights[1])
+
+
+def test_weights_by_relevance_are_those_of_sera() -> None:
+    scale = LabelScale("linear", 1.0, 0.0, 1.0, 0.0)
+    edges, counts = np.arange(0.0, 11), np.array([0.0, 4, 9, 4, 0, 0, 0, 0, 0, 3])
+    relevance, weighting = Relevance(2.5, None, 6.5), Weighting("relevance", 0.5)
+    density = weigh(edges, counts, scale, LDSConfig(), weighting, relevance)
+    extreme = relevance(edges[:-1] + 0.5)
+    assert density.weights == pytest.approx(0.5 + 0.5 * extreme * counts.sum() / (counts @ extreme))
+    assert counts @ density.weights == pytest.approx(counts.sum())
+    with pytest.raises(InputError, match="relevance, but no training label is beyond"):
+        weigh(edges, counts, scale, LDSConfig(), weighting, Relevance(2.5, None, None))

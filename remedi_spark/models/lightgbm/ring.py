@@ -36,7 +36,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import ROW_HASH
 from remedi_spark.models.contract import VALID, FitError, TrainingSet
-from remedi_spark.models.lightgbm.task import TaskFit, lightgbm_parameters
+from remedi_spark.models.lightgbm.task import TaskFit, lightgbm_metric, lightgbm_parameters
 from remedi_spark.models.spark_examples import frame_of
 from remedi_spark.models.task_rows import COLUMNS, TaskRows, task_rows
 from remedi_spark.spark.partitions import place, uniform
@@ -193,7 +193,9 @@ def _grow(
     rounds = int(max(one.said["rounds"] for one in everyone))
     joined = {**lightgbm_parameters(plan), **_network(ring, me)}
     try:
-        booster = lightgbm.train(joined, learned, rounds, valid_sets=checked, callbacks=stop)
+        booster = lightgbm.train(
+            joined, learned, rounds, valid_sets=checked, callbacks=stop, feval=lightgbm_metric(plan)
+        )  # fmt: skip
     except lightgbm.basic.LightGBMError as error:
         if str(error).startswith(_LOST):
             raise LostMemberError(f"LightGBM's ring of {len(ring)} workers is broken: {error}") from error

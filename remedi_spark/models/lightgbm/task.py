@@ -39,6 +39,7 @@ class TaskFit:
         patience: rounds without a better inner-validation loss before training stops.
         refit: fit again on all rows for as many rounds as were best.
         focal: set for the focal loss.
+        expectile: level of the expectile loss, if it is that.
     """
 
     parameters: dict[str, Any]
@@ -46,6 +47,7 @@ class TaskFit:
     patience: int
     refit: bool
     focal: Focal | None = None
+    expectile: float | None = None
 
     @property
     def start(self) -> float:
@@ -81,7 +83,10 @@ def _train(plan: TaskFit, x: Any, target: Any, weight: Any, valid: Any) -> str:
 
     train = part(~valid)
     stop = lightgbm.early_stopping(plan.patience, verbose=False)
-    booster = lightgbm.train(parameters, train, plan.rounds, valid_sets=[part(valid, train)], callbacks=[stop])
+    booster = lightgbm.train(
+        parameters, train, plan.rounds, valid_sets=[part(valid, train)], callbacks=[stop],
+        feval=lightgbm_metric(plan),
+    )  # fmt: skip
     best = booster.best_iteration or booster.current_iteration()
     if plan.refit:
         booster, best = lightgbm.train(parameters, part(np.ones(len(target), dtype=bool)), best), -1
@@ -89,9 +94,22 @@ def _train(plan: TaskFit, x: Any, target: Any, weight: Any, valid: Any) -> str:
 
 
 def lightgbm_parameters(plan: TaskFit) -> dict[str, Any]:
-    """Return LightGBM's parameters, with the objective of a focal fit."""
+    """Return LightGBM's parameters, with the objective where it is none of its own."""
+    if plan.expectile is not None:
+        from remedi_spark.maths import expectile
+
+        return {**plan.parameters, "objective": expectile.lightgbm_objective(plan.expectile)}
     if plan.focal is None:
         return dict(plan.parameters)
     from remedi_spark.maths.focal import lightgbm_objective
 
     return {**plan.parameters, "objective": lightgbm_objective(plan.focal.alpha, plan.focal.gamma)}
+
+
+def lightgbm_metric(plan: TaskFit) -> Any:
+    """Return what early stopping looks at where it is no metric of LightGBM's own, else None."""
+    if plan.expectile is None:
+        return None
+    from remedi_spark.maths import expectile
+
+    return expectile.lightgbm_metric(plan.expectile)

@@ -39,6 +39,9 @@ METRICS = {
     "few_mae": Metric(
         "Few-shot MAE", "number", "low", "mean absolute error where few training rows had a label like it"
     ),
+    "sera": Metric(
+        "SERA", "number", "low", "squared errors, summed, each by how extreme the label is: nothing at the median"
+    ),
     "spearman": Metric("Spearman", "number", "high", "rank correlation of prediction and truth"),
 }
 

@@ -69,7 +69,7 @@ class ModelResult(Record):
     kind: Kind
     metrics: dict[str, Number]
     """By name: ap, auc, recall_at_k, precision_at_k, lift_at_k, ndcg_at_k, brier, ece, ks; for regression value_at_k,
-    mae, rmse, gmae, spearman. Any other name is shown as it is."""
+    mae, rmse, gmae, sera, spearman. Any other name is shown as it is."""
     intervals: dict[str, tuple[Number, Number]] = Field(default_factory=dict)
     """95 % intervals of some of the metrics, (low, high)."""
     seconds: Number = None
@@ -207,10 +207,11 @@ class TrainingCurve(Record):
 
 
 class Shot(Record):
-    """Regression: errors of one model over the label bins of one density (many > 100 rows, medium, few < 20, zero)."""
+    """Regression: errors of one model over the label bins of one density (many > 100 rows, medium, few < 20, zero
+    none); ``zeros``: labels of exactly 0, where they are a group of their own."""
 
     model: str
-    shot: Literal["all", "many", "medium", "few", "zero"]
+    shot: Literal["all", "many", "medium", "few", "zero", "zeros"]
     rows: Count
     mae: Number = None
     rmse: Number = None

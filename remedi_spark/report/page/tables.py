@@ -253,6 +253,8 @@ def shot_table(report: Report) -> Table:
     ]
     titles = ["Model", "Shot", "Rows", "MAE", "RMSE", "GM"]
     caption = "Errors by how many training rows the label has: many over 100, medium, few under 20, zero none"
+    if any(shot.shot == "zeros" for shot in report.shots):
+        caption += "; zeros: labels of exactly 0"
     return Table(caption, titles, rows, text_columns=frozenset({0, 1}), shown=60)
 
 
