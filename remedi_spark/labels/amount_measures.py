@@ -25,11 +25,14 @@ from remedi_spark.maths.regression import (
     value_curve,
 )
 from remedi_spark.maths.relevance import Relevance, sera
+from remedi_spark.spark.partitions import uniform
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 Array = npt.NDArray[np.float64]
+_CHOOSES = 41
+"""Seed of which owners are measured."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Shots:
 
 
 def measure_amounts(
-    rows: DataFrame, scores: dict[str, Column], k: int, shots: Shots, resamples: int
+    rows: DataFrame, scores: dict[str, Column], k: int, shots: Shots, resamples: int, share: float = 1.0
 ) -> dict[str, Measured]:
     """Return errors, intervals, gains of value, and errors by shot and label bin of each model.
 
@@ -73,11 +76,14 @@ def measure_amounts(
         k: owners that the budget allows.
         shots: label bins of the training rows.
         resamples: bootstrap resamples, of owners; 0: no intervals.
+        share: of the owners, chosen by hash, whose rows are measured: in (0, 1]. SERA, a total, is brought to all rows.
     """
-    return by_model(rows, scores, lambda frame: _measure(frame, k, shots, resamples))
+    measured = rows.where(uniform(OWNER, _CHOOSES) < share) if share < 1 else rows
+    best = max(1, round(k * share))
+    return by_model(measured, scores, lambda frame: _measure(frame, best, shots, resamples, share))
 
 
-def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> Measured:
+def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int, taken: float) -> Measured:
     model, labels, scores = frame["model"].iloc[0], frame[LABEL].to_numpy(), frame["score"].to_numpy()
     relevance = shots.relevance(labels)
     metrics = {
@@ -86,7 +92,7 @@ def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> Measu
         "gmae": geometric_mean_absolute_error(labels, scores),
         "spearman": spearman(labels, scores),
         "value_at_k": value_at_k(labels, scores, k),
-        "sera": sera(labels, scores, relevance),
+        "sera": sera(labels, scores, relevance) / taken,
     }
     by_shot = shot_metrics(
         labels, scores, edges=shots.label_edges(), train_counts=shots.counts, many=shots.many, few=shots.few,
@@ -96,7 +102,7 @@ def _measure(frame: pd.DataFrame, k: int, shots: Shots, resamples: int) -> Measu
     share, value = value_curve(labels, scores, GAINS_POINTS)
     return Measured(
         model=model, metrics={**metrics}, gains=gains_of(model, share, value),
-        intervals=_intervals(labels, scores, relevance, owners, k, resamples) if resamples else {},
+        intervals=_intervals(labels, scores, relevance / taken, owners, k, resamples) if resamples else {},
         shots={shot: {**found} for shot, found in by_shot.items()},
         error_by_bin=_error_by_bin(labels, np.abs(scores - labels), shots),
     )  # fmt: skip

@@ -18,6 +18,7 @@ from remedi_spark.columns import LABEL
 from remedi_spark.config.chain import ModelConfig
 from remedi_spark.config.regression import ZERO_INFLATED
 from remedi_spark.labels.amount_measures import Shots, measure_amounts
+from remedi_spark.labels.binned import EXACT_ROWS
 from remedi_spark.labels.counts import (
     amount_column,
     count_labels,
@@ -183,7 +184,10 @@ class Regression(Task):
             self.scale, self.density.edges, self.density.counts, config.many, config.few,
             Relevance.from_dict(self._labels["relevance"]), self._labels["zeros_apart"],
         )  # fmt: skip
-        return measure_amounts(rows, scores, k, shots, self.config.evaluation.bootstrap)
+        share = min(1.0, EXACT_ROWS * self.config.scores.budget / k)
+        if share < 1:
+            log("report", f"amounts are measured on about {EXACT_ROWS:,} test rows, {share:.1%} of the owners, by hash")
+        return measure_amounts(rows, scores, k, shots, self.config.evaluation.bootstrap, share)
 
     def label_bins(self, student: Measured) -> list[LabelBin]:
         """Return the bins with their rows and weights in training, and the student's errors."""

@@ -64,3 +64,14 @@ def test_every_measure_has_an_interval_around_it(spark: SparkSession) -> None:
 def test_without_resamples_there_are_no_intervals(spark: SparkSession) -> None:
     found = measure_amounts(spark.createDataFrame(amounts(40)), {"good": F.col("good")}, 3, SHOTS, 0)
     assert found["good"].intervals == {}
+
+
+def test_a_share_of_the_owners_measures_what_all_of_them_do(spark: SparkSession) -> None:
+    rows, scores = spark.createDataFrame(amounts(20_000)), {"good": F.col("good")}
+    whole = measure_amounts(rows, scores, 1500, SHOTS, 100)["good"]
+    part = measure_amounts(rows, scores, 1500, SHOTS, 100, share=0.5)["good"]
+    for name in ("mae", "gmae", "spearman", "value_at_k", "sera"):
+        low, high = part.intervals[name]
+        width, value = high - low, part.metrics[name]
+        assert value != whole.metrics[name], "other rows"
+        assert abs(value - whole.metrics[name]) < width, f"{name}: within what half of the owners may differ by"
