@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 DELTA_CLASS = "io.delta.tables.DeltaTable"
 BYTES_A_VALUE = 40
 """Assumed, not measured: a feature value as a double, copied by Arrow, by the learner and into its histogram."""
-CELLS_OF_A_TASK = 100_000_000
-"""Numbers (rows x inputs) above which a base model is fitted by several tasks at once."""
 MANY_LEVELS = 0.5
 """A text column with more levels than this share of the rows identifies rows rather than describing them."""
 
@@ -163,7 +161,7 @@ def _settings(spark: SparkSession, config: Config) -> Iterator[Finding]:
         if (wanted or 1) > 1:
             yield _needs_barrier("fail", f"on, and a fit over {wanted} tasks runs them all at once")
         else:
-            yield _needs_barrier("warn", "on: fits of more than some 10^8 numbers take several tasks at once, and fail")
+            yield _needs_barrier("warn", "on: fits beyond spark.task_memory take several tasks at once, and fail")
     if setting(spark, "spark.speculation", "false") == "true":
         yield Finding(
             "fail", "speculation", "on: a second copy of a task breaks a fit over several workers",
@@ -210,8 +208,9 @@ def _data(
     yield _check(rows > 0, "rows", f"{rows:,}", "the table is empty")
     if capabilities(spark).has_jvm:
         yield _memory(spark, rows * len(frame.columns) * BYTES_A_VALUE / 1e9)
-    cells = rows * len(frame.columns)
-    if config.base_models.workers is None and cells > CELLS_OF_A_TASK and dynamic_allocation(spark):
+    cells = min(rows, config.base_models.max_rows or rows) * len(frame.columns)
+    several = config.base_models.workers is None and config.base_models.max_rows is None
+    if several and cells > config.spark.task_numbers and dynamic_allocation(spark):
         yield _needs_barrier("fail", f"on, and fits of {cells:,} numbers take several tasks at once")
     yield from _levels(frame, rows, label, id_)
     if rows:

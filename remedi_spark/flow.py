@@ -40,7 +40,7 @@ BASE_MODELS = Stage(
             "distribution.json", "labels.json", "label_weights.json", "alignment.json", "base_models/*.json"),
     settings=("seed", "task", "regression", "encoding", "evaluation.test_from", "evaluation.test_share",
               "evaluation.embargo_days", "base_models.folds", "base_models.models", "base_models.max_rows",
-              "base_models.validation_share", "student.max_spare"),
+              "base_models.validation_share", "student.max_spare", "spark.task_memory"),
     sees=("student", "base_models", "meta_features.peers"), each_phase=True, resumes=True, unseals=True,
 )  # fmt: skip
 FUSER = Stage(
@@ -59,8 +59,9 @@ STUDENT = Stage(
               "alignment.json", "label_weights.json", "base_models/*.json", "quantile_grids.json", "fuser/fuser.*"),
     writes=("student_scores", "student/*/*.*", "student_parts.json", "calibration.json", "score_distribution.json",
             "holdout_scores.json"),
-    settings=("student", "seed", "task", "base_models.folds", "base_models.validation_share"),
-    sees=("regression", "base_models.workers", "meta_features.peers"), each_phase=True, unseals=True,
+    settings=("student", "seed", "task", "base_models.folds", "base_models.validation_share", "spark.task_memory"),
+    sees=("regression", "base_models.workers", "base_models.max_rows", "meta_features.peers"), each_phase=True,
+    unseals=True,
 )  # fmt: skip
 SEAL = Stage(
     "seal", "student", "The bundle: what a score depends on, with checksums.",

@@ -231,7 +231,8 @@ class BaseModelsConfig(Section):
     validation_share: Share = 0.15
     """Share of the owners of a fold's training rows that decides when to stop."""
     workers: int | None = Field(default=None, ge=1)
-    """Spark tasks that train one model together; null: one, more only above about 10^8 cells."""
+    """Spark tasks that train one model together; null: one, more only where its rows need them
+    (``spark.task_memory``)."""
     parallel: int | None = Field(default=None, ge=1)
     """Fits side by side; null: as many as there are free slots."""
     time_limit: float | None = Field(default=None, gt=0)

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from remedi_spark.config.section import Section
 
+BYTES_A_NUMBER = 64
+"""Of a fit in Python: 55 to 62 with the boosters, 89 with a net, Arrow's copy and the libraries included."""
+
 
 class SparkConfig(Section):
     """Spark session settings; under spark-submit and on Databricks the launcher's own settings win."""
@@ -20,6 +23,9 @@ class SparkConfig(Section):
     """How the local session's JVM compiles: ``quick`` for small data, ``full`` from some millions of events on."""
     shuffle_partitions: int = Field(default=8, ge=1)
     """Partitions of a shuffle in the local session."""
+    task_memory: str = Field(default="6g", pattern=r"^[1-9]\d*[mg]$")
+    """What one task of a fit may take, in Python and beside the JVM: how many rows base models and student learn from,
+    and over how many tasks a larger fit goes, follow from it (docs/measurements/2026-11-30-scale.md)."""
     packages: tuple[str, ...] = ()
     """Further Maven packages of the local session, as ``group:artifact:version``."""
     shortcuts: bool = True
@@ -33,3 +39,9 @@ class SparkConfig(Section):
     """How long one fit may take before its Spark jobs are cancelled; null: for ever."""
     settings: dict[str, str] = Field(default_factory=dict)
     """Any further Spark setting, by its own name."""
+
+    @property
+    def task_numbers(self) -> int:
+        """Numbers (rows x inputs) that a fit in one task may take."""
+        size, unit = int(self.task_memory[:-1]), self.task_memory[-1]
+        return size * (2**30 if unit == "g" else 2**20) // BYTES_A_NUMBER

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
+from remedi_spark.ensemble.fit_size import learned_rows, other_rows, workers_of
 from remedi_spark.ensemble.stored_fits import StoredFits
 from remedi_spark.errors import InputError
 from remedi_spark.labels.kind import task_of
@@ -217,6 +218,7 @@ def _prepare_once(
         include={
             "encoding": True, "evaluation": {"test_from", "test_share", "embargo_days"}, "seed": True, "task": True,
             "regression": True, "base_models": {"max_rows"}, "student": {"max_spare"},
+            "spark": {"task_memory"},
         },
     )  # fmt: skip
     unit = workspace.unit(
@@ -261,9 +263,10 @@ def _prepare(
     store = workspace.models(phase)
     store.save("encoder", encoder.to_dict())
     unlabelled = marked.where(F.col(PART) == UNLABELLED).count()
+    limit = learned_rows(config, encoder.layout.width)
     shares = Shares.of(
-        config.base_models.max_rows, rare=sums["rare"], others=sums[0] - sums["rare"], unlabelled=unlabelled,
-        spare=_spare(config),
+        limit, rare=sums["rare"], others=sums[0] - sums["rare"], unlabelled=unlabelled,
+        spare=_spare(config, encoder.layout.width, limit),
     )  # fmt: skip
     chosen = _chosen_rows(marked, shares, above, F.col(_name("rare", phase)), config.seed)
     stored = encode(chosen.withColumn(WEIGHT, task.weight()).select(*inputs), encoder)
@@ -299,9 +302,11 @@ def _chosen_rows(marked: DataFrame, shares: Shares, above: float, rare_owner: Co
     return learned.unionByName(left).unionByName(marked.where(F.col(PART) == TEST))
 
 
-def _spare(config: Config) -> int:
+def _spare(config: Config, width: int, learned: int | None) -> int:
     """Return how many rows beyond those that base models learn from the student may ask its teacher about."""
-    return 0 if config.meta_features.peers or config.student.kind == "ensemble" else config.student.max_spare
+    if learned is None or config.meta_features.peers or config.student.kind == "ensemble":
+        return 0
+    return min(config.student.max_spare, other_rows(config, width, learned) // 2)
 
 
 def _said_of_sample(shares: Shares, used: int) -> str:
@@ -330,7 +335,7 @@ def _fit_all(
     models = {name: one for name, one in task.members(settings.models).items() if among is None or name in among}
     available = slots(workspace.tables.spark)
     rows = workspace.read(phase.name, "encoded").where(F.col(PART) == TRAIN)
-    workers = settings.workers or _workers(phase.used * phase.encoder.layout.width, available)
+    workers = workers_of(config, phase.used, phase.encoder.layout.width, available)
     _require_barrier(workspace.tables.spark, workers)
     if workers > available:
         raise InputError(
@@ -364,11 +369,6 @@ def _survivors(names: list[str], failures: dict[str, str], on_failure: str) -> l
     if len(left) < 2:
         raise FitError(f"only {len(left)} base models left, expected at least 2; failed: {failures}")
     return left
-
-
-def _workers(cells: int, available: int) -> int:
-    """One task a fit, more only where the rows are many: fits side by side waste less than tasks in step."""
-    return min(available, 1 + cells // 100_000_000)
 
 
 def _require_barrier(spark: SparkSession, workers: int) -> None:
