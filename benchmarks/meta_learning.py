@@ -43,7 +43,8 @@ from remedi_spark.segments.maths.training import MetaModel, meta_train
 from remedi_spark.segments.meta_model import build_bayes
 from remedi_spark.segments.meta_training import segments_of
 from remedi_spark.segments.rows import hashed, read_segments, thin_out
-from remedi_spark.segments.worker import HeldOut, fit_pooled, recipe, rules, task_source
+from remedi_spark.segments.start import fit_start
+from remedi_spark.segments.worker import HeldOut, recipe, rules, task_source
 
 OWN = ("own_", "segment_buyers", "segment_gap", "segment_value")
 BUDGET = 0.075
@@ -210,7 +211,7 @@ def _pooled(adapt: Any, world: World, cache: Path, seed: int) -> tuple[Any, Any,
         if name in world.segments
     }
     if not path.exists():
-        net, spec = fit_pooled(learned, adapt, adapt.net.spec(), world.layout, world.catalog, seed)
+        net, spec = fit_start(learned, adapt, adapt.net.spec(), world.layout, world.catalog, seed)
         torch.save({"spec": spec, "state": net.state_dict()}, path)
     stored = torch.load(path, weights_only=True)
     net = build(stored["spec"])
@@ -353,7 +354,7 @@ def cached_world(config: Config, arguments: argparse.Namespace, cache: Path) -> 
     return World(segments, Layout.from_dict(facts["layout"]), Catalog(**roles))
 
 
-_PARTS = ("x", "y", "owner", "time", "weight")
+_PARTS = ("x", "y", "owner", "time", "weight", "key")
 
 
 if __name__ == "__main__":

@@ -116,6 +116,12 @@ class OpenMetaModel:
             arms["bayes"] = build_bayes(self.starts["pooled"], self.bayes, self.meta["spec"], positives)
         return arms
 
+    def validated(self, positives: int) -> str:
+        """Return the arm that ranked best on the validation segments at the K nearest to ``positives``."""
+        found = self.meta.get("default") or best_arms(self.meta["validation"])  # older meta models: evidence alone
+        nearest = min(found, key=lambda k: abs(int(k) - positives), default=None)
+        return "pooled" if nearest is None else str(found[nearest])
+
     def priors(self, positives: int) -> dict[str, Prior]:
         """Return the evidence of the validation segments at the K nearest to ``positives``."""
         from remedi_spark.segments.maths.arms import Prior
@@ -140,6 +146,11 @@ def _folder(root: Path) -> str | None:
         return str(read_json(root / META)["folder"])
     except (InputError, KeyError, TypeError):
         return None
+
+
+def best_arms(validation: dict[str, dict[str, dict[str, float]]]) -> dict[str, str]:
+    """Return by K the arm with the largest AP on the validation segments; of equal ones the first, ``pooled``."""
+    return {k: max(arms, key=lambda name: arms[name]["ap"]) for k, arms in validation.items()}
 
 
 def build_arms(

@@ -1,4 +1,4 @@
-"""Four ways to score one segment, and which of them to trust.
+"""Four ways to score one segment, and the evidence on each.
 
 ``pooled``: the net of all segments as it is. ``fine_tuned``: that net after plain gradient steps on the support.
 ``adapted``: the meta-learned start after its inner loop. ``bayes``: the pooled net plus a linear head on principal
@@ -136,9 +136,9 @@ def net_margins(net: nn.Module, parameters: Parameters, x: Array) -> Array:
 
 def choose_arm(
     net: nn.Module, arms: Mapping[str, Arm | BayesArm], support: Support, priors: Mapping[str, Prior],
-    *, folds: int, repeats: int, seed: int,
+    *, folds: int, repeats: int, seed: int, wanted: str | None = None,
 ) -> Choice:  # fmt: skip
-    """Say which arm to trust; with fewer than two buyers or other owners the priors alone decide.
+    """Choose an arm, with the evidence on each; with fewer than two buyers or other owners the priors alone are it.
 
     Args:
         net: any net (its own parameters are not used).
@@ -148,23 +148,26 @@ def choose_arm(
         folds: stratified; at most as many as there are rows of the rarer class.
         repeats: times the folds are dealt anew.
         seed: of the folds, which keep an owner's rows together.
+        wanted: the arm to take if it does not diverge; None: the one with the largest expected difference.
     """
     buyers = len(np.unique(support.owner[support.y > 0]))
     folds = min(folds, buyers, len(np.unique(support.owner)) - buyers)
     if folds < 2:
         margins = {name: _fitted_margins(net, arm, support) for name, arm in arms.items()}
         verdicts = {name: _by_prior(name, priors, margins[name]) for name in arms}
-        return _chosen(verdicts, margins)
+        return _chosen(verdicts, margins, wanted)
     rng = np.random.default_rng(seed)
     dealt = [_stratified(support, folds, rng) for _ in range(repeats)]
     margins = {
         name: np.mean([_out_of_fold(net, arm, support, fold) for fold in dealt], axis=0) for name, arm in arms.items()
     }
     verdicts = {name: _verdict(name, margins, support, priors.get(name), rng) for name in arms}
-    return _chosen(verdicts, margins)
+    return _chosen(verdicts, margins, wanted)
 
 
-def _chosen(verdicts: dict[str, Verdict], margins: Mapping[str, Array]) -> Choice:
+def _chosen(verdicts: dict[str, Verdict], margins: Mapping[str, Array], wanted: str | None) -> Choice:
+    if wanted is not None and np.isfinite(margins[wanted]).all():
+        return Choice(wanted, verdicts, margins[wanted])
     finite = {name: verdict.expected for name, verdict in verdicts.items() if np.isfinite(verdict.expected)}
     arm = max(finite, key=lambda name: (finite[name], name == POOLED))
     return Choice(arm, verdicts, margins[arm])
