@@ -49,6 +49,8 @@ from remedi_spark.segments.worker import HeldOut, recipe, rules, task_source
 OWN = ("own_", "segment_buyers", "segment_gap", "segment_value")
 BUDGET = 0.075
 KS = (5, 10, 20, 50)
+STARTS = ("pooled", "distilled")
+"""Values of ``adapt.start``; MAML and its kin, and the peer, start from the first."""
 META = {
     "maml": {"algorithm": "maml", "layers": "wide", "learn_rates": "weight"},
     "fomaml": {"algorithm": "fomaml", "layers": "wide", "learn_rates": "weight"},
@@ -173,17 +175,17 @@ def net_arms(
     """Yield the arms of nets: name (with step where several are tried) and metrics by K."""
     adapt = config.adapt
     torch.manual_seed(seed)
-    net, spec, pooled = _pooled(adapt, world, cache, seed)
-    starts = {"pooled": MetaModel(pooled, {})}
+    net, spec, pooled = _start("pooled", adapt, world, cache, seed)
+    starts = {name: MetaModel(_start(name, adapt, world, cache, seed)[2], {}) for name in STARTS}
     for name, changes in META.items():
         if only is None or name in only:
             starts[name] = _meta(net, adapt, name, changes, world, cache, seed, pooled)
     for name, model in starts.items():
-        steps = 0 if name in ("pooled", "balanced") else adapt.meta.inner_steps
+        steps = 0 if name in (*STARTS, "balanced") else adapt.meta.inner_steps
         at = tuple(range(steps + 1))
         for step, by_k in _by_step(along(net, model.net, model.rates, judged, InnerLoop(steps), at)).items():
             yield f"{name}@{step}", by_k
-    for base in ("pooled", "balanced"):
+    for base in (*STARTS, "balanced"):
         for layers, rate in FINE_TUNE if base in starts else ():
             steady = {one: torch.tensor([rate]) for one in layer_names(net, layers)}
             found = along(net, starts[base].net, steady, judged, InnerLoop(max(STEPS), clip=10.0), STEPS)
@@ -203,16 +205,20 @@ def _by_step(found: dict[int, Any]) -> dict[int, dict[int, Any]]:
     return {step: {k: by_step[step] for k, by_step in found.items()} for step in steps}
 
 
-def _pooled(adapt: Any, world: World, cache: Path, seed: int) -> tuple[Any, Any, Any]:
-    path = cache / "pooled.pt"
+def _start(kind: str, adapt: Any, world: World, cache: Path, seed: int) -> tuple[Any, Any, Any]:
+    """Return the net, its specification and its parameters for one value of ``adapt.start``."""
+    path = cache / f"{kind}.pt"
     learned = {
         name: world.segments[name]
         for name in (*world.catalog.train, *world.catalog.validation)
         if name in world.segments
     }
     if not path.exists():
-        net, spec = fit_start(learned, adapt, adapt.net.spec(), world.layout, world.catalog, seed)
+        begun = time.process_time()
+        config = adapt.model_copy(update={"start": kind})
+        net, spec = fit_start(learned, config, adapt.net.spec(), world.layout, world.catalog, seed)
         torch.save({"spec": spec, "state": net.state_dict()}, path)
+        print(json.dumps({"start": kind, "cpu_seconds": round(time.process_time() - begun)}), flush=True)
     stored = torch.load(path, weights_only=True)
     net = build(stored["spec"])
     net.load_state_dict(stored["state"])
@@ -236,13 +242,15 @@ def _meta(
     return MetaModel(stored["net"], stored["log_rates"])
 
 
-def bayes_arms(config: Config, world: World, judged: Judged, cache: Path) -> Iterator[tuple[str, dict[int, Any]]]:
-    """Yield the pooled net plus a linear head on principal components at its posterior mode.
+def bayes_arms(
+    start: str, config: Config, world: World, judged: Judged, cache: Path
+) -> Iterator[tuple[str, dict[int, Any]]]:
+    """Yield a start plus a linear head on principal components at its posterior mode.
 
     Basis and prior come from the learning segments, the prior's scale from other draws of the validation segments.
     """
-    net, spec, pooled = _pooled(config.adapt, world, cache, config.seed)
-    path = cache / "bayes.json"
+    net, spec, pooled = _start(start, config.adapt, world, cache, config.seed)
+    path = cache / f"bayes_{start}.json"
     if not path.exists():
         begun = time.process_time()
         held_out = HeldOut.draw(world.segments, world.catalog, config.adapt, config.seed)
@@ -262,7 +270,7 @@ def bayes_arms(config: Config, world: World, judged: Judged, cache: Path) -> Ite
             assert fitted is not None, "a posterior mode is finite"
             scores.append(margins_of(net, fitted, query.x.numpy()))
         by_k[k] = judged.metrics(k, scores)
-    yield "bayes", by_k
+    yield f"bayes {start}", by_k
 
 
 def tree_arms(world: World, judged: Judged) -> Iterator[tuple[str, dict[int, Any]]]:
@@ -325,7 +333,7 @@ def main() -> None:
     judged = draw_judged(world, names, config, arguments.draws, config.seed)
     found = {}
     nets = net_arms(config, world, judged, cache, config.seed, arguments.only)
-    bayes = bayes_arms(config, world, judged, cache)
+    bayes = itertools.chain.from_iterable(bayes_arms(start, config, world, judged, cache) for start in STARTS)
     for arm, by_k in itertools.chain(bayes, tree_arms(world, judged), nets):
         found[arm] = {k: {what: values.tolist() for what, values in one.items()} for k, one in by_k.items()}
         print(f"{arm:<36}", {k: interval(one["ap"]) for k, one in by_k.items()}, flush=True)

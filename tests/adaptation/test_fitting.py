@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pandas as pd
 import pytest
 
 import remedi_spark
+from remedi_spark.config.adapt import FitConfig
 from remedi_spark.errors import InputError
-from remedi_spark.segments.meta_model import MetaBundle
+from remedi_spark.segments.fitting import fit_frame
+from remedi_spark.segments.meta_model import MetaBundle, OpenMetaModel
 from tests.adaptation.conftest import MetaTrainedWorld, segment_world
 
 
@@ -21,6 +24,12 @@ def support(number: int = 21, buyers: int = 10, others: int = 90) -> pd.DataFram
     frame = segment_world(number + 1, owners=200, seed=3)
     frame = frame[(frame["brand"] == f"brand {number:02d}") & (frame["day"] == frame["day"].min())]
     return pd.concat([frame[frame["bought"] == 1].head(buyers), frame[frame["bought"] == 0].head(others)])
+
+
+def ready(opened: OpenMetaModel, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as ``fit_frame`` takes them."""
+    numbered = frame.assign(owner_id=range(len(frame)), label=frame["bought"].astype(float))
+    return numbered.rename(columns={name: f"f{i}" for i, name in enumerate(opened.encoder.contract.names)})
 
 
 def arguments(meta: MetaTrainedWorld, table: Path, out: Path, *more: str) -> list[str]:
@@ -69,6 +78,51 @@ def test_the_mean_probability_is_the_given_base_rate(
     weight = np.where(frame["bought"] == 1, 1, 10 * 0.98 / 0.02 / 90)
     # Out-of-fold margins set the intercept, the final fit saw every row: equal up to that difference.
     assert np.average(scores, weights=weight) == pytest.approx(0.02, rel=0.5)
+
+
+def test_the_arm_that_validated_best_is_used_or_the_one_by_name(
+    remedi: Any, meta_trained: MetaTrainedWorld, tmp_path: Path
+) -> None:
+    table = tmp_path / "support.parquet"
+    support().to_parquet(table)
+    meta = MetaBundle.load(meta_trained.model).meta
+    aps = {name: one["ap"] for name, one in meta["validation"]["10"].items()}
+    assert meta["default"]["10"] == max(aps, key=lambda name: aps[name])
+    for arm, used in (("validated", meta["default"]["10"]), ("adapted", "adapted"), ("bayes", "bayes")):
+        out = tmp_path / arm
+        given = ("--segment", "s", "--set", f"adapt.fit.arm={arm}")
+        done = remedi(*arguments(meta_trained, table, out, *given))
+        assert done.code == 0, done.err
+        assert json.loads((out / "adapt.json").read_text())["trust"] == used
+
+
+def test_without_a_base_rate_the_tables_share_is_shrunk(meta_trained: MetaTrainedWorld) -> None:
+    opened = MetaBundle.load(meta_trained.model).open()
+    frame = support(buyers=5, others=20)
+    rows = ready(opened, frame)
+    usual = fit_frame(opened, rows, "s", FitConfig(), None, None, 0).facts["base_rate"]
+    assert 0 < usual < 0.2, "a fifth bought here, about 15 % in the other segments"
+    sure = replace(opened, meta={**opened.meta, "level": {"mean": 0.0, "variance": 100.0}})
+    assert fit_frame(sure, rows, "s", FitConfig(), None, None, 0).facts["base_rate"] == pytest.approx(0.2, rel=0.02)
+
+
+def test_a_meta_model_of_an_earlier_version_fits_as_it_did(meta_trained: MetaTrainedWorld) -> None:
+    """Without the default arms and the prior of the levels: the evidence decides on the arm, the table on the rate."""
+    opened = MetaBundle.load(meta_trained.model).open()
+    old = replace(opened, meta={k: v for k, v in opened.meta.items() if k not in ("default", "level")})
+    frame = support()
+    rows = ready(opened, frame)
+    fitted = fit_frame(old, rows, "s", FitConfig(), None, None, 0)
+    assert fitted.facts["base_rate"] == 0.1
+    assert fitted.facts["trust"] == opened.validated(10)
+
+
+def test_an_arm_that_the_meta_model_lacks_is_refused(meta_trained: MetaTrainedWorld) -> None:
+    opened = replace(MetaBundle.load(meta_trained.model).open(), bayes={})
+    frame = support()
+    rows = ready(opened, frame)
+    with pytest.raises(InputError, match=r"adapt\.fit\.arm: found 'bayes', but the meta model has pooled"):
+        fit_frame(opened, rows, "s", FitConfig(arm="bayes"), None, None, 0)
 
 
 def test_many_segments_at_once_and_one_of_them_refused(
