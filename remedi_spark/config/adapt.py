@@ -117,6 +117,8 @@ class TeacherConfig(Section):
     rows_in_leaf: int = Field(default=200, ge=1)
     columns: float = Field(default=0.3, gt=0, le=1)
     """Share of the columns that each tree may read."""
+    epochs: int = Field(default=15, ge=1)
+    """Most epochs of the net that learns from them: means of models are less noisy than labels, and bear more."""
     max_rows: int = Field(default=300_000, ge=1)
     """Rows that the trees learn from, about: beyond it, whole owners are left out. Each worker holds them once."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,13 @@ def fit_start(
 
     The validation segments decide when to stop: by their labels, also when the net learns from a teacher.
     """
-    rows = pooled_rows(segments, catalog, layout)
+    rows, recipe = pooled_rows(segments, catalog, layout), _recipe(config, seed)
     target = rows.y
     if config.start == "distilled":
-        margins = teacher_margins(rows, config.teacher, spec, layout, _recipe(config, seed))
+        margins = teacher_margins(rows, config.teacher, spec, layout, recipe)
         target = np.where(rows.valid, rows.y, 1 / (1 + np.exp(-np.clip(margins, -500, 500))))
-    trained = train(spec, Rows(rows.x, target, rows.weight, rows.valid), layout, _recipe(config, seed))
+        recipe = replace(recipe, epochs=config.teacher.epochs)
+    trained = train(spec, Rows(rows.x, target, rows.weight, rows.valid), layout, recipe)
     net = build(trained.spec)
     net.load_state_dict(trained.state)
     net.eval()

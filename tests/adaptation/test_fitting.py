@@ -107,7 +107,7 @@ def test_without_a_base_rate_the_tables_share_is_shrunk(meta_trained: MetaTraine
 
 
 def test_a_meta_model_of_an_earlier_version_fits_as_it_did(meta_trained: MetaTrainedWorld) -> None:
-    """Without the default arms and the prior of the levels: the evidence decides on the arm, the table on the rate."""
+    """Without default arms and prior of the levels: arms by the validation segments, the rate by the table."""
     opened = MetaBundle.load(meta_trained.model).open()
     old = replace(opened, meta={k: v for k, v in opened.meta.items() if k not in ("default", "level")})
     frame = support()
