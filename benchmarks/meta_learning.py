@@ -170,13 +170,13 @@ def along(
 
 
 def net_arms(
-    config: Config, world: World, judged: Judged, cache: Path, seed: int, only: list[str] | None
+    config: Config, world: World, judged: Judged, cache: Path, seed: int, only: list[str] | None, kinds: list[str]
 ) -> Iterator[tuple[str, dict[int, Any]]]:
     """Yield the arms of nets: name (with step where several are tried) and metrics by K."""
     adapt = config.adapt
     torch.manual_seed(seed)
     net, spec, pooled = _start("pooled", adapt, world, cache, seed)
-    starts = {name: MetaModel(_start(name, adapt, world, cache, seed)[2], {}) for name in STARTS}
+    starts = {name: MetaModel(_start(name, adapt, world, cache, seed)[2], {}) for name in kinds}
     for name, changes in META.items():
         if only is None or name in only:
             starts[name] = _meta(net, adapt, name, changes, world, cache, seed, pooled)
@@ -185,7 +185,7 @@ def net_arms(
         at = tuple(range(steps + 1))
         for step, by_k in _by_step(along(net, model.net, model.rates, judged, InnerLoop(steps), at)).items():
             yield f"{name}@{step}", by_k
-    for base in (*STARTS, "balanced"):
+    for base in (*kinds, "balanced"):
         for layers, rate in FINE_TUNE if base in starts else ():
             steady = {one: torch.tensor([rate]) for one in layer_names(net, layers)}
             found = along(net, starts[base].net, steady, judged, InnerLoop(max(STEPS), clip=10.0), STEPS)
@@ -322,6 +322,8 @@ def main() -> None:
     parser.add_argument("--final", action="store_true")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="meta-trainings; default: all")
+    parser.add_argument("--starts", nargs="*", choices=STARTS, default=STARTS, help="default: both")
+    parser.add_argument("--trees", action=argparse.BooleanOptionalAction, default=True, help="boosted trees too")
     parser.add_argument("--set", nargs="*", default=[], dest="overrides")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -331,14 +333,17 @@ def main() -> None:
     world = cached_world(config, arguments, cache)
     names = world.catalog.test if arguments.final else world.catalog.validation
     judged = draw_judged(world, names, config, arguments.draws, config.seed)
-    found = {}
-    nets = net_arms(config, world, judged, cache, config.seed, arguments.only)
-    bayes = itertools.chain.from_iterable(bayes_arms(start, config, world, judged, cache) for start in STARTS)
-    for arm, by_k in itertools.chain(bayes, tree_arms(world, judged), nets):
-        found[arm] = {k: {what: values.tolist() for what, values in one.items()} for k, one in by_k.items()}
-        print(f"{arm:<36}", {k: interval(one["ap"]) for k, one in by_k.items()}, flush=True)
     out = cache / ("final.json" if arguments.final else "validation.json")
-    out.write_text(json.dumps({"segments": len(names), "draws": arguments.draws, "arms": found}))
+    kept = {"segments": len(names), "draws": arguments.draws}
+    before = json.loads(out.read_text()) if out.exists() else {}
+    # Arms of an earlier call on the same tasks stay: arms can be run apart.
+    found = before["arms"] if {key: before.get(key) for key in kept} == kept else {}
+    nets = net_arms(config, world, judged, cache, config.seed, arguments.only, arguments.starts)
+    bayes = itertools.chain.from_iterable(bayes_arms(start, config, world, judged, cache) for start in arguments.starts)
+    for arm, by_k in itertools.chain(bayes, tree_arms(world, judged) if arguments.trees else (), nets):
+        found[arm] = {str(k): {what: values.tolist() for what, values in one.items()} for k, one in by_k.items()}
+        print(f"{arm:<36}", {k: interval(one["ap"]) for k, one in by_k.items()}, flush=True)
+    out.write_text(json.dumps({**kept, "arms": found}))
     print(json.dumps({"written": str(out)}))
 
 
