@@ -109,7 +109,7 @@ class TeacherConfig(Section):
     """Folds of owners; a row is scored by the models of the other folds."""
     trees: int = Field(default=2, ge=0)
     """LightGBM models a fold, which differ by their seed."""
-    nets: int = Field(default=1, ge=0)
+    nets: int = Field(default=0, ge=0)
     """Pooled nets a fold, which differ by their seed."""
     rounds: int = Field(default=300, ge=1)
     learning_rate: float = Field(default=0.05, gt=0)
