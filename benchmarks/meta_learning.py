@@ -40,6 +40,7 @@ from remedi_spark.segments.maths.scoring import query_margins
 from remedi_spark.segments.maths.segments import SegmentRows, as_task, draw_task, query_times
 from remedi_spark.segments.maths.tasks import Task, stack_tasks
 from remedi_spark.segments.maths.training import MetaModel, meta_train
+from remedi_spark.segments.maths.trees import CrossFitted, Trees
 from remedi_spark.segments.meta_model import build_bayes
 from remedi_spark.segments.meta_training import segments_of
 from remedi_spark.segments.rows import hashed, read_segments, thin_out
@@ -216,14 +217,26 @@ def _start(kind: str, adapt: Any, world: World, cache: Path, seed: int) -> tuple
     if not path.exists():
         begun = time.process_time()
         config = adapt.model_copy(update={"start": kind})
-        net, spec = fit_start(learned, config, adapt.net.spec(), world.layout, world.catalog, seed)
-        torch.save({"spec": spec, "state": net.state_dict()}, path)
+        fitted = fit_start(learned, config, adapt.net.spec(), world.layout, world.catalog, seed)
+        stored = {"spec": fitted.spec, "state": fitted.net.state_dict(), "beside": None}
+        if fitted.beside is not None:
+            own = {name: torch.from_numpy(margins) for name, margins in fitted.beside.own.items()}
+            stored["beside"] = {"texts": list(fitted.beside.trees.texts), "own": own}
+        torch.save(stored, path)
         print(json.dumps({"start": kind, "cpu_seconds": round(time.process_time() - begun)}), flush=True)
     stored = torch.load(path, weights_only=True)
     net = build(stored["spec"])
     net.load_state_dict(stored["state"])
     net.eval()
     return net, stored["spec"], {key: value.detach().clone() for key, value in net.named_parameters()}
+
+
+def _beside(kind: str, cache: Path) -> CrossFitted | None:
+    """Return the trees of a start that :func:`_start` has fitted."""
+    kept = torch.load(cache / f"{kind}.pt", weights_only=True).get("beside")
+    if kept is None:
+        return None
+    return CrossFitted(Trees(tuple(kept["texts"])), {name: own.numpy() for name, own in kept["own"].items()})
 
 
 def _meta(
@@ -255,22 +268,23 @@ def bayes_arms(
         begun = time.process_time()
         held_out = HeldOut.draw(world.segments, world.catalog, config.adapt, config.seed)
         learned = [world.segments[name] for name in world.catalog.train]
-        stats = InputStats(**spec["stats"])
-        path.write_text(json.dumps(learn_bayes(net, pooled, stats, learned, held_out.tasks, config.adapt.bayes)))
+        stats, beside = InputStats(**spec["stats"]), _beside(start, cache)
+        found = learn_bayes(net, pooled, stats, learned, held_out.tasks, config.adapt.bayes, beside)
+        path.write_text(json.dumps(found))
         print(json.dumps({"prior": "learned", "cpu_seconds": round(time.process_time() - begun)}), flush=True)
     stored = json.loads(path.read_text())
     print(json.dumps({"prior scale by K": stored["scale"]}), flush=True)
-    by_k = {}
+    by_arm: dict[str, dict[int, Any]] = {}
     for k, tasks in judged.tasks.items():
-        arm = build_bayes(pooled, stored, spec, k)
-        scores = []
-        for support, query in tasks:
-            y, weight = support.y.double().numpy(), support.weight.double().numpy()
-            fitted = fit_arm(net, arm, Support(support.x.numpy(), y, weight, np.arange(len(y))))
-            assert fitted is not None, "a posterior mode is finite"
-            scores.append(margins_of(net, fitted, query.x.numpy()))
-        by_k[k] = judged.metrics(k, scores)
-    yield f"bayes {start}", by_k
+        for name, arm in build_bayes(pooled, stored, spec, k).items():
+            scores = []
+            for support, query in tasks:
+                y, weight = support.y.double().numpy(), support.weight.double().numpy()
+                fitted = fit_arm(net, arm, Support(support.x.numpy(), y, weight, np.arange(len(y))))
+                assert fitted is not None, "a posterior mode is finite"
+                scores.append(margins_of(net, fitted, query.x.numpy()))
+            by_arm.setdefault(f"{name} {start}", {})[k] = judged.metrics(k, scores)
+    yield from by_arm.items()
 
 
 def tree_arms(world: World, judged: Judged) -> Iterator[tuple[str, dict[int, Any]]]:

@@ -37,7 +37,10 @@ FAMILIES: dict[str, Callable[[str], bool]] = {
     "distilled, as it is": lambda arm: arm == "distilled@0",
     "distilled + fine-tuned": lambda arm: arm.startswith("fine_tuned distilled"),
     "distilled + Bayesian head": lambda arm: arm == "bayes distilled",
-    "default": lambda arm: arm == "distilled@0" or arm.startswith(("fine_tuned distilled", "bayes distilled")),
+    "trees + Bayesian head": lambda arm: arm == "trees distilled",
+    "default": lambda arm: (
+        arm == "distilled@0" or arm.startswith(("fine_tuned distilled", "bayes distilled", "trees distilled"))
+    ),
 }
 PEER = "pooled + fine-tuned"
 METRICS = {"ap": "AP", "ndcg": "NDCG in the best 7.5 %", "recall": "recall in the best 7.5 %"}

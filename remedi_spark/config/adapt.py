@@ -172,7 +172,7 @@ class BayesConfig(Section):
 class FitConfig(Section):
     """Adapting to one segment."""
 
-    arm: Literal["validated", "evidence", "pooled", "fine_tuned", "adapted", "bayes"] = "validated"
+    arm: Literal["validated", "evidence", "pooled", "fine_tuned", "adapted", "bayes", "trees"] = "validated"
     """The arm to use: the one that ranked best on the validation segments at the nearest K; the one with the largest
     expected AP by these and the support together; or one by name."""
     folds: int = Field(default=5, ge=2)

@@ -258,15 +258,34 @@ def _contract(bundle: MetaBundle, source: FlatTable) -> FeatureContract:
 
 
 def write_student(bundle: MetaBundle, fitted: SegmentFit, out: Path, contract: FeatureContract) -> None:
-    """Write a bundle of one net: encoder of the meta model, intercept as calibration."""
+    """Write a bundle of one net, or of trees and a head: encoder of the meta model, intercept as calibration."""
     encoder = replace(Encoder.from_dict(bundle.encoder), contract=contract)
     work = out / WORK
     store = ModelStore(work)
     store.save("contract", contract.to_dict())
     store.save("encoder", encoder.to_dict())
     store.save("calibration", {"kind": "platt", "a": 1.0, "b": fitted.intercept})
-    store.save_fitted(Fitted("net", fitted.payload, {"arm": fitted.facts["trust"]}), "student", STUDENT, "fold_0")
-    write_manifest(work, students=[STUDENT], folds=1)
+    students = _students(bundle, fitted)
+    for name, one in students.items():
+        store.save_fitted(one, "student", name, "fold_0")
+    write_manifest(work, students=list(students), folds=1)
     publish(work, out)
     write_json(out / "adapt.json", finite(fitted.facts))
     shutil.rmtree(work)  # nothing goes on from it
+
+
+def _students(bundle: MetaBundle, fitted: SegmentFit) -> dict[str, Fitted]:
+    """Return the models of the bundle; their mean margin, which scoring takes, is that of the arm.
+
+    Beside trees the net is the head alone: the margin is the mean of the trees plus the head.
+    """
+    net = Fitted("net", fitted.payload, {"arm": fitted.facts["trust"]})
+    if fitted.facts["trust"] != "trees":
+        return {STUDENT: net}
+    texts = bundle.bayes["trees"]["texts"]
+    models = len(texts) + 1
+    trees = {
+        f"trees_{i}": Fitted("lightgbm", text.encode()).on_line(models / len(texts), 0.0)
+        for i, text in enumerate(texts)
+    }
+    return {**trees, STUDENT: net.on_line(models, 0.0)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,29 +14,49 @@ from remedi_spark.models.nets.training import Recipe, Rows, train
 from remedi_spark.samples.layout import Layout
 from remedi_spark.segments.catalog import Catalog
 from remedi_spark.segments.maths.segments import SegmentRows
-from remedi_spark.segments.teacher import PooledRows, teacher_margins
+from remedi_spark.segments.maths.trees import CrossFitted
+from remedi_spark.segments.teacher import PooledRows, Teacher, teach
 
 Segments = Mapping[str, SegmentRows]
 
 
+@dataclass(frozen=True)
+class Start:
+    """A net, its specification, and the teacher's trees, if it has any."""
+
+    net: FieldNet
+    spec: dict[str, Any]
+    beside: CrossFitted | None = None
+
+
 def fit_start(
     segments: Segments, config: AdaptConfig, spec: dict[str, Any], layout: Layout, catalog: Catalog, seed: int
-) -> tuple[FieldNet, dict[str, Any]]:
-    """Train the net of ``adapt.start``, returned with its spec; every worker must call this together.
+) -> Start:
+    """Train the net of ``adapt.start``; every worker must call this together.
 
     The validation segments decide when to stop: by their labels, also when the net learns from a teacher.
     """
     rows, recipe = pooled_rows(segments, catalog, layout), _recipe(config, seed)
-    target = rows.y
+    target, beside = rows.y, None
     if config.start == "distilled":
-        margins = teacher_margins(rows, config.teacher, spec, layout, recipe)
-        target = np.where(rows.valid, rows.y, 1 / (1 + np.exp(-np.clip(margins, -500, 500))))
+        taught = teach(rows, config.teacher, spec, layout, recipe)
+        target = np.where(rows.valid, rows.y, 1 / (1 + np.exp(-np.clip(taught.margins, -500, 500))))
+        beside = _beside(taught, segments)
         recipe = replace(recipe, epochs=config.teacher.epochs)
     trained = train(spec, Rows(rows.x, target, rows.weight, rows.valid), layout, recipe)
     net = build(trained.spec)
     net.load_state_dict(trained.state)
     net.eval()
-    return net, trained.spec
+    return Start(net, trained.spec, beside)
+
+
+def _beside(taught: Teacher, segments: Segments) -> CrossFitted | None:
+    if taught.grown is None:
+        return None
+    names = sorted(segments)
+    edges = np.cumsum([len(segments[name].y) for name in names])[:-1] if names else []
+    parts = np.split(taught.trees, edges) if names else []
+    return CrossFitted(taught.grown, dict(zip(names, parts, strict=True)))
 
 
 def pooled_rows(segments: Segments, catalog: Catalog, layout: Layout) -> PooledRows:

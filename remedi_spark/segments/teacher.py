@@ -19,6 +19,7 @@ from remedi_spark.models.nets.models import build
 from remedi_spark.models.nets.training import Recipe, Rows, margin, train
 from remedi_spark.models.nets.workers import gather, rank
 from remedi_spark.samples.layout import Layout
+from remedi_spark.segments.maths.trees import Trees
 
 Array = npt.NDArray[np.float64]
 Margins = Callable[[Array], Array]
@@ -45,10 +46,23 @@ class PooledRows:
     segment: npt.NDArray[np.int64]
 
 
-def teacher_margins(
-    rows: PooledRows, config: TeacherConfig, spec: dict[str, Any], layout: Layout, recipe: Recipe
-) -> Array:
-    """Return the teacher's margin of each of this worker's rows, shape (n,); every worker must call this together.
+@dataclass(frozen=True)
+class Teacher:
+    """What a teacher says of this worker's rows.
+
+    Attributes:
+        margins: mean over trees and nets, shape (n,).
+        trees: mean over the trees alone, shape (n,).
+        grown: the trees of all folds; None without trees.
+    """
+
+    margins: Array
+    trees: Array
+    grown: Trees | None
+
+
+def teach(rows: PooledRows, config: TeacherConfig, spec: dict[str, Any], layout: Layout, recipe: Recipe) -> Teacher:
+    """Return the teacher's margins of this worker's rows; every worker must call this together.
 
     Args:
         rows: of this worker, perhaps none.
@@ -58,22 +72,21 @@ def teacher_margins(
         recipe: of the nets.
     """
     fold = rows.key % config.folds
-    margins = np.zeros(len(rows.y))
-    models = config.trees + config.nets
-    boosters = _fit_trees(rows, fold, config, recipe.seed)
+    trees, nets = np.zeros(len(rows.y)), np.zeros(len(rows.y))
+    grown = _fit_trees(rows, fold, config, recipe.seed)
     for held in range(config.folds):
-        teachers: list[Margins] = [_trees(text) for text in boosters[held]]
         away = rows.valid | (fold != held)
-        learned = Rows(rows.x[away], rows.y[away], rows.weight[away], rows.valid[away])
-        teachers += [
-            _net(spec, learned, layout, replace(recipe, seed=recipe.seed + 101 * held + number))
-            for number in range(config.nets)
-        ]
         scored = np.flatnonzero(~away | rows.valid)
-        share = np.where(rows.valid[scored], 1 / config.folds, 1.0) / models
-        if len(scored):
-            margins[scored] += share * np.sum([score(rows.x[scored]) for score in teachers], axis=0)
-    return margins
+        share = np.where(rows.valid[scored], 1 / config.folds, 1.0)
+        if config.trees:
+            trees[scored] += share * Trees(tuple(grown[held]))(rows.x[scored])
+        learned = Rows(rows.x[away], rows.y[away], rows.weight[away], rows.valid[away])
+        for number in range(config.nets):
+            score = _net(spec, learned, layout, replace(recipe, seed=recipe.seed + 101 * held + number))
+            nets[scored] += share / config.nets * score(rows.x[scored])
+    both = (config.trees * trees + config.nets * nets) / (config.trees + config.nets)
+    texts = tuple(text for of_fold in grown for text in of_fold)
+    return Teacher(both, trees, Trees(texts) if texts else None)
 
 
 def _net(spec: dict[str, Any], rows: Rows, layout: Layout, recipe: Recipe) -> Margins:
@@ -81,13 +94,6 @@ def _net(spec: dict[str, Any], rows: Rows, layout: Layout, recipe: Recipe) -> Ma
     net = build(trained.spec)
     net.load_state_dict(trained.state)
     return lambda x: margin(net, x)
-
-
-def _trees(text: str) -> Margins:
-    import lightgbm
-
-    booster = lightgbm.Booster(model_str=text)
-    return lambda x: np.asarray(booster.predict(x, raw_score=True, num_threads=1), dtype=np.float64)
 
 
 def _fit_trees(rows: PooledRows, fold: npt.NDArray[np.int64], config: TeacherConfig, seed: int) -> list[list[str]]:

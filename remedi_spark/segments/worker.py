@@ -19,7 +19,6 @@ from remedi_spark.samples.layout import Layout
 from remedi_spark.segments.bayes import learn_bayes
 from remedi_spark.segments.catalog import Catalog
 from remedi_spark.segments.maths.arms import (
-    BAYES,
     LOSS,
     POOLED,
     Arm,
@@ -36,7 +35,7 @@ from remedi_spark.segments.maths.segments import SegmentRows, TaskRules, as_task
 from remedi_spark.segments.maths.tasks import Task, stack_tasks
 from remedi_spark.segments.maths.training import MetaModel, MetaRecipe, TaskSource, meta_train
 from remedi_spark.segments.meta_model import best_arms, build_arms, build_bayes, pack
-from remedi_spark.segments.start import fit_start
+from remedi_spark.segments.start import Start, fit_start
 
 Segments = Mapping[str, SegmentRows]
 HELD_OUT_DRAWS = 3
@@ -51,7 +50,8 @@ def learn(
     Returns:
         JSON facts, a zero byte, the pooled net, the adapted start.
     """
-    net, spec = fit_start(segments, config, spec, layout, catalog, seed)
+    begun = fit_start(segments, config, spec, layout, catalog, seed)
+    net, spec = begun.net, begun.spec
     pooled = {name: value.detach().clone() for name, value in net.named_parameters()}
     held_out = HeldOut.draw(segments, catalog, config, seed)
     if config.meta.start == "random":
@@ -74,12 +74,12 @@ def learn(
         "losses": trained.losses, "checks": trained.checks, "diverged": trained.diverged,
     }  # fmt: skip
     starts = {"pooled": pooled, "adapted": trained.model.net}
-    bayes = _bayes(net, pooled, segments, config, spec, held_out, catalog)
+    bayes = _bayes(begun, pooled, segments, config, held_out, catalog)
     steady = build_arms(net, starts, trained.model.rates, facts)
     arms: dict[int, dict[str, Arm | BayesArm]] = {k: {**steady} for k in held_out.tasks}
     if bayes:
         for k, of_k in arms.items():
-            of_k[BAYES] = build_bayes(pooled, bayes, spec, k)
+            of_k.update(build_bayes(pooled, bayes, spec, k))
     facts["validation"] = held_out.evidence(net, arms)
     facts["default"] = best_arms(facts["validation"])
     facts["level"] = _level(net, pooled, segments, catalog)
@@ -90,14 +90,14 @@ def learn(
 
 
 def _bayes(
-    net: FieldNet, pooled: Parameters, segments: Segments, config: AdaptConfig, spec: dict[str, Any],
-    held_out: HeldOut, catalog: Catalog,
+    start: Start, pooled: Parameters, segments: Segments, config: AdaptConfig, held_out: HeldOut, catalog: Catalog
 ) -> dict[str, Any]:  # fmt: skip
     """Return what ``bayes.json`` keeps; empty when the configuration wants no such arm."""
     if not config.bayes.dims:
         return {}
     learned = [segments[name] for name in catalog.train if name in segments]
-    return learn_bayes(net, pooled, InputStats(**spec["stats"]), learned, held_out.tasks, config.bayes)
+    stats = InputStats(**start.spec["stats"])
+    return learn_bayes(start.net, pooled, stats, learned, held_out.tasks, config.bayes, start.beside)
 
 
 def _level(net: FieldNet, pooled: Parameters, segments: Segments, catalog: Catalog) -> dict[str, float]:

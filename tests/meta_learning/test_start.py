@@ -19,7 +19,7 @@ from remedi_spark.samples.layout import Layout, Slot
 from remedi_spark.segments.catalog import Catalog
 from remedi_spark.segments.maths.segments import SegmentRows
 from remedi_spark.segments.start import fit_start, pooled_rows
-from remedi_spark.segments.teacher import teacher_margins
+from remedi_spark.segments.teacher import teach
 
 LAYOUT = Layout(tuple(Slot(i, "number") for i in range(6)))
 CATALOG = Catalog(("a", "b", "c"), ("v",), (), {})
@@ -52,7 +52,7 @@ def segments(rows: int = 2000, owners: int = 500) -> dict[str, SegmentRows]:
 
 def taught(some: dict[str, SegmentRows], config: TeacherConfig = SMALL) -> Any:
     rows = pooled_rows(some, CATALOG, LAYOUT)
-    return rows, teacher_margins(rows, config, SPEC, LAYOUT, RECIPE)
+    return rows, teach(rows, config, SPEC, LAYOUT, RECIPE).margins
 
 
 def test_no_row_is_taught_the_labels_of_its_owner() -> None:
@@ -83,8 +83,8 @@ def test_trees_teach_an_interaction_that_the_net_alone_does_not_learn() -> None:
     found = {}
     for start in ("pooled", "distilled"):
         config = AdaptConfig.model_validate({**settings, "start": start})
-        net, _ = fit_start(world, config, SPEC, LAYOUT, CATALOG, 0)
-        found[start] = float(np.corrcoef(margin(net, fresh), truth)[0, 1])
+        begun = fit_start(world, config, SPEC, LAYOUT, CATALOG, 0)
+        found[start] = float(np.corrcoef(margin(begun.net, fresh), truth)[0, 1])
     assert found["distilled"] > found["pooled"]
 
 
