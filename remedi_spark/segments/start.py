@@ -54,9 +54,9 @@ def _beside(taught: Teacher, segments: Segments) -> CrossFitted | None:
     if taught.grown is None:
         return None
     names = sorted(segments)
-    edges = np.cumsum([len(segments[name].y) for name in names])[:-1] if names else []
-    parts = np.split(taught.trees, edges) if names else []
-    return CrossFitted(taught.grown, dict(zip(names, parts, strict=True)))
+    edges = np.cumsum([0, *(len(segments[name].y) for name in names)])
+    own = {name: taught.trees[edges[i] : edges[i + 1]] for i, name in enumerate(names)}
+    return CrossFitted(taught.grown, own)
 
 
 def pooled_rows(segments: Segments, catalog: Catalog, layout: Layout) -> PooledRows:

@@ -63,7 +63,7 @@ def learn(
     )  # fmt: skip
     if not np.isfinite(trained.losses).any():
         raise FitError("every task of the meta-training diverged; lower adapt.meta.inner_rate")
-    facts = {
+    facts: dict[str, Any] = {
         "spec": spec,
         "algorithm": config.meta.algorithm,
         "inner": {"steps": config.meta.inner_steps, "clip": config.meta.inner_clip, "proximal": config.meta.proximal},

@@ -15,6 +15,7 @@ import remedi_spark
 from remedi_spark.config.adapt import FitConfig
 from remedi_spark.errors import InputError
 from remedi_spark.segments.fitting import fit_frame
+from remedi_spark.segments.maths.arms import Support, fit_arm, margins_of
 from remedi_spark.segments.meta_model import MetaBundle, OpenMetaModel
 from tests.adaptation.conftest import MetaTrainedWorld, segment_world
 
@@ -28,8 +29,10 @@ def support(number: int = 21, buyers: int = 10, others: int = 90) -> pd.DataFram
 
 def ready(opened: OpenMetaModel, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as ``fit_frame`` takes them."""
+    names = {name: f"f{i}" for i, name in enumerate(opened.encoder.contract.names)}
     numbered = frame.assign(owner_id=range(len(frame)), label=frame["bought"].astype(float))
-    return numbered.rename(columns={name: f"f{i}" for i, name in enumerate(opened.encoder.contract.names)})
+    numbered.columns = pd.Index([names.get(name, name) for name in numbered.columns])
+    return numbered
 
 
 def arguments(meta: MetaTrainedWorld, table: Path, out: Path, *more: str) -> list[str]:
@@ -46,8 +49,8 @@ def test_ten_buyers_give_a_bundle_that_remedi_score_takes(
     done = remedi(*arguments(meta_trained, tmp_path / "support.parquet", out, "--segment", "new brand"))
     assert done.code == 0, done.err
     facts = json.loads((out / "adapt.json").read_text())
-    assert facts["trust"] in ("pooled", "fine_tuned", "adapted", "bayes")
-    assert set(facts["arms"]) == {"pooled", "fine_tuned", "adapted", "bayes"}
+    assert facts["trust"] in ("pooled", "fine_tuned", "adapted", "bayes", "trees")
+    assert set(facts["arms"]) == {"pooled", "fine_tuned", "adapted", "bayes", "trees"}
     assert f"trust     {facts['trust']}" in done.out
     assert "owners in each of two groups" in done.out
     lift = facts["expected_lift"]
@@ -88,12 +91,35 @@ def test_the_arm_that_validated_best_is_used_or_the_one_by_name(
     meta = MetaBundle.load(meta_trained.model).meta
     aps = {name: one["ap"] for name, one in meta["validation"]["10"].items()}
     assert meta["default"]["10"] == max(aps, key=lambda name: aps[name])
-    for arm, used in (("validated", meta["default"]["10"]), ("adapted", "adapted"), ("bayes", "bayes")):
+    for arm, used in (("validated", meta["default"]["10"]), ("adapted", "adapted"), ("trees", "trees")):
         out = tmp_path / arm
         given = ("--segment", "s", "--set", f"adapt.fit.arm={arm}")
         done = remedi(*arguments(meta_trained, table, out, *given))
         assert done.code == 0, done.err
         assert json.loads((out / "adapt.json").read_text())["trust"] == used
+
+
+def test_a_bundle_of_trees_and_a_head_scores_as_the_arm_does(
+    remedi: Any, meta_trained: MetaTrainedWorld, tmp_path: Path
+) -> None:
+    """The mean of the bundle's models is the trees' mean plus the head's term plus the intercept."""
+    frame = support()
+    frame.to_parquet(tmp_path / "support.parquet")
+    out = tmp_path / "student"
+    given = ("--segment", "s", "--set", "adapt.fit.arm=trees")
+    done = remedi(*arguments(meta_trained, tmp_path / "support.parquet", out, *given))
+    assert done.code == 0, done.err
+    opened = MetaBundle.load(meta_trained.model).open()
+    rows = ready(opened, frame)
+    x = opened.encoder.transform(rows, leave_out=0)
+    y = rows["label"].to_numpy(dtype=float)
+    arm = fit_arm(opened.net, opened.arms(10)["trees"], Support(x, y, np.ones(len(y)), np.arange(len(y))))
+    assert arm is not None
+    scores = remedi_spark.load(out).predict(frame)
+    margins = np.log(scores) - np.log1p(-scores)
+    away = margins - margins_of(opened.net, arm, x)
+    np.testing.assert_allclose(away, away.mean(), atol=1e-4)
+    assert all(reasons for reasons in remedi_spark.load(out).explain(ready(opened, frame), 3))
 
 
 def test_without_a_base_rate_the_tables_share_is_shrunk(meta_trained: MetaTrainedWorld) -> None:
