@@ -357,7 +357,7 @@ def main() -> None:
     for arm, by_k in itertools.chain(bayes, tree_arms(world, judged) if arguments.trees else (), nets):
         found[arm] = {str(k): {what: values.tolist() for what, values in one.items()} for k, one in by_k.items()}
         print(f"{arm:<36}", {k: interval(one["ap"]) for k, one in by_k.items()}, flush=True)
-    out.write_text(json.dumps({**kept, "arms": found}))
+        out.write_text(json.dumps({**kept, "arms": found}))
     print(json.dumps({"written": str(out)}))
 
 

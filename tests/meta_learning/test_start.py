@@ -77,7 +77,7 @@ def test_trees_teach_an_interaction_that_the_net_alone_does_not_learn() -> None:
     truth = interaction(fresh)
     settings = {
         "net": {"hidden": [16], "embedding_dim": 4, "n_bins": 4},
-        "pooled": {"epochs": 30, "batch_size": 256, "learning_rate": 0.003},
+        "pooled": {"epochs": 8, "batch_size": 256, "learning_rate": 0.003},
         "teacher": {"trees": 2, "nets": 0, "rounds": 60, "rows_in_leaf": 20, "columns": 1.0},
     }
     found = {}
