@@ -40,14 +40,18 @@ from remedi_spark.segments.maths.scoring import query_margins
 from remedi_spark.segments.maths.segments import SegmentRows, as_task, draw_task, query_times
 from remedi_spark.segments.maths.tasks import Task, stack_tasks
 from remedi_spark.segments.maths.training import MetaModel, meta_train
+from remedi_spark.segments.maths.trees import CrossFitted, Trees
 from remedi_spark.segments.meta_model import build_bayes
 from remedi_spark.segments.meta_training import segments_of
 from remedi_spark.segments.rows import hashed, read_segments, thin_out
-from remedi_spark.segments.worker import HeldOut, fit_pooled, recipe, rules, task_source
+from remedi_spark.segments.start import fit_start
+from remedi_spark.segments.worker import HeldOut, recipe, rules, task_source
 
 OWN = ("own_", "segment_buyers", "segment_gap", "segment_value")
 BUDGET = 0.075
 KS = (5, 10, 20, 50)
+STARTS = ("pooled", "distilled")
+"""Values of ``adapt.start``; MAML and its kin, and the peer, start from the first."""
 META = {
     "maml": {"algorithm": "maml", "layers": "wide", "learn_rates": "weight"},
     "fomaml": {"algorithm": "fomaml", "layers": "wide", "learn_rates": "weight"},
@@ -167,22 +171,22 @@ def along(
 
 
 def net_arms(
-    config: Config, world: World, judged: Judged, cache: Path, seed: int, only: list[str] | None
+    config: Config, world: World, judged: Judged, cache: Path, seed: int, only: list[str] | None, kinds: list[str]
 ) -> Iterator[tuple[str, dict[int, Any]]]:
     """Yield the arms of nets: name (with step where several are tried) and metrics by K."""
     adapt = config.adapt
     torch.manual_seed(seed)
-    net, spec, pooled = _pooled(adapt, world, cache, seed)
-    starts = {"pooled": MetaModel(pooled, {})}
+    net, spec, pooled = _start("pooled", adapt, world, cache, seed)
+    starts = {name: MetaModel(_start(name, adapt, world, cache, seed)[2], {}) for name in kinds}
     for name, changes in META.items():
         if only is None or name in only:
             starts[name] = _meta(net, adapt, name, changes, world, cache, seed, pooled)
     for name, model in starts.items():
-        steps = 0 if name in ("pooled", "balanced") else adapt.meta.inner_steps
+        steps = 0 if name in (*STARTS, "balanced") else adapt.meta.inner_steps
         at = tuple(range(steps + 1))
         for step, by_k in _by_step(along(net, model.net, model.rates, judged, InnerLoop(steps), at)).items():
             yield f"{name}@{step}", by_k
-    for base in ("pooled", "balanced"):
+    for base in (*kinds, "balanced"):
         for layers, rate in FINE_TUNE if base in starts else ():
             steady = {one: torch.tensor([rate]) for one in layer_names(net, layers)}
             found = along(net, starts[base].net, steady, judged, InnerLoop(max(STEPS), clip=10.0), STEPS)
@@ -202,21 +206,37 @@ def _by_step(found: dict[int, Any]) -> dict[int, dict[int, Any]]:
     return {step: {k: by_step[step] for k, by_step in found.items()} for step in steps}
 
 
-def _pooled(adapt: Any, world: World, cache: Path, seed: int) -> tuple[Any, Any, Any]:
-    path = cache / "pooled.pt"
+def _start(kind: str, adapt: Any, world: World, cache: Path, seed: int) -> tuple[Any, Any, Any]:
+    """Return the net, its specification and its parameters for one value of ``adapt.start``."""
+    path = cache / f"{kind}.pt"
     learned = {
         name: world.segments[name]
         for name in (*world.catalog.train, *world.catalog.validation)
         if name in world.segments
     }
     if not path.exists():
-        net, spec = fit_pooled(learned, adapt, adapt.net.spec(), world.layout, world.catalog, seed)
-        torch.save({"spec": spec, "state": net.state_dict()}, path)
+        begun = time.process_time()
+        config = adapt.model_copy(update={"start": kind})
+        fitted = fit_start(learned, config, adapt.net.spec(), world.layout, world.catalog, seed)
+        stored = {"spec": fitted.spec, "state": fitted.net.state_dict(), "beside": None}
+        if fitted.beside is not None:
+            own = {name: torch.from_numpy(margins) for name, margins in fitted.beside.own.items()}
+            stored["beside"] = {"texts": list(fitted.beside.trees.texts), "own": own}
+        torch.save(stored, path)
+        print(json.dumps({"start": kind, "cpu_seconds": round(time.process_time() - begun)}), flush=True)
     stored = torch.load(path, weights_only=True)
     net = build(stored["spec"])
     net.load_state_dict(stored["state"])
     net.eval()
     return net, stored["spec"], {key: value.detach().clone() for key, value in net.named_parameters()}
+
+
+def _beside(kind: str, cache: Path) -> CrossFitted | None:
+    """Return the trees of a start that :func:`_start` has fitted."""
+    kept = torch.load(cache / f"{kind}.pt", weights_only=True).get("beside")
+    if kept is None:
+        return None
+    return CrossFitted(Trees(tuple(kept["texts"])), {name: own.numpy() for name, own in kept["own"].items()})
 
 
 def _meta(
@@ -235,33 +255,36 @@ def _meta(
     return MetaModel(stored["net"], stored["log_rates"])
 
 
-def bayes_arms(config: Config, world: World, judged: Judged, cache: Path) -> Iterator[tuple[str, dict[int, Any]]]:
-    """Yield the pooled net plus a linear head on principal components at its posterior mode.
+def bayes_arms(
+    start: str, config: Config, world: World, judged: Judged, cache: Path
+) -> Iterator[tuple[str, dict[int, Any]]]:
+    """Yield a start plus a linear head on principal components at its posterior mode.
 
     Basis and prior come from the learning segments, the prior's scale from other draws of the validation segments.
     """
-    net, spec, pooled = _pooled(config.adapt, world, cache, config.seed)
-    path = cache / "bayes.json"
+    net, spec, pooled = _start(start, config.adapt, world, cache, config.seed)
+    path = cache / f"bayes_{start}.json"
     if not path.exists():
         begun = time.process_time()
         held_out = HeldOut.draw(world.segments, world.catalog, config.adapt, config.seed)
         learned = [world.segments[name] for name in world.catalog.train]
-        stats = InputStats(**spec["stats"])
-        path.write_text(json.dumps(learn_bayes(net, pooled, stats, learned, held_out.tasks, config.adapt.bayes)))
+        stats, beside = InputStats(**spec["stats"]), _beside(start, cache)
+        found = learn_bayes(net, pooled, stats, learned, held_out.tasks, config.adapt.bayes, beside)
+        path.write_text(json.dumps(found))
         print(json.dumps({"prior": "learned", "cpu_seconds": round(time.process_time() - begun)}), flush=True)
     stored = json.loads(path.read_text())
     print(json.dumps({"prior scale by K": stored["scale"]}), flush=True)
-    by_k = {}
+    by_arm: dict[str, dict[int, Any]] = {}
     for k, tasks in judged.tasks.items():
-        arm = build_bayes(pooled, stored, spec, k)
-        scores = []
-        for support, query in tasks:
-            y, weight = support.y.double().numpy(), support.weight.double().numpy()
-            fitted = fit_arm(net, arm, Support(support.x.numpy(), y, weight, np.arange(len(y))))
-            assert fitted is not None, "a posterior mode is finite"
-            scores.append(margins_of(net, fitted, query.x.numpy()))
-        by_k[k] = judged.metrics(k, scores)
-    yield "bayes", by_k
+        for name, arm in build_bayes(pooled, stored, spec, k).items():
+            scores = []
+            for support, query in tasks:
+                y, weight = support.y.double().numpy(), support.weight.double().numpy()
+                fitted = fit_arm(net, arm, Support(support.x.numpy(), y, weight, np.arange(len(y))))
+                assert fitted is not None, "a posterior mode is finite"
+                scores.append(margins_of(net, fitted, query.x.numpy()))
+            by_arm.setdefault(f"{name} {start}", {})[k] = judged.metrics(k, scores)
+    yield from by_arm.items()
 
 
 def tree_arms(world: World, judged: Judged) -> Iterator[tuple[str, dict[int, Any]]]:
@@ -313,6 +336,8 @@ def main() -> None:
     parser.add_argument("--final", action="store_true")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="meta-trainings; default: all")
+    parser.add_argument("--starts", nargs="*", choices=STARTS, default=STARTS, help="default: both")
+    parser.add_argument("--trees", action=argparse.BooleanOptionalAction, default=True, help="boosted trees too")
     parser.add_argument("--set", nargs="*", default=[], dest="overrides")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -322,14 +347,17 @@ def main() -> None:
     world = cached_world(config, arguments, cache)
     names = world.catalog.test if arguments.final else world.catalog.validation
     judged = draw_judged(world, names, config, arguments.draws, config.seed)
-    found = {}
-    nets = net_arms(config, world, judged, cache, config.seed, arguments.only)
-    bayes = bayes_arms(config, world, judged, cache)
-    for arm, by_k in itertools.chain(bayes, tree_arms(world, judged), nets):
-        found[arm] = {k: {what: values.tolist() for what, values in one.items()} for k, one in by_k.items()}
-        print(f"{arm:<36}", {k: interval(one["ap"]) for k, one in by_k.items()}, flush=True)
     out = cache / ("final.json" if arguments.final else "validation.json")
-    out.write_text(json.dumps({"segments": len(names), "draws": arguments.draws, "arms": found}))
+    kept = {"segments": len(names), "draws": arguments.draws}
+    before = json.loads(out.read_text()) if out.exists() else {}
+    # Arms of an earlier call on the same tasks stay: arms can be run apart.
+    found = before["arms"] if {key: before.get(key) for key in kept} == kept else {}
+    nets = net_arms(config, world, judged, cache, config.seed, arguments.only, arguments.starts)
+    bayes = itertools.chain.from_iterable(bayes_arms(start, config, world, judged, cache) for start in arguments.starts)
+    for arm, by_k in itertools.chain(bayes, tree_arms(world, judged) if arguments.trees else (), nets):
+        found[arm] = {str(k): {what: values.tolist() for what, values in one.items()} for k, one in by_k.items()}
+        print(f"{arm:<36}", {k: interval(one["ap"]) for k, one in by_k.items()}, flush=True)
+        out.write_text(json.dumps({**kept, "arms": found}))
     print(json.dumps({"written": str(out)}))
 
 
@@ -353,7 +381,7 @@ def cached_world(config: Config, arguments: argparse.Namespace, cache: Path) -> 
     return World(segments, Layout.from_dict(facts["layout"]), Catalog(**roles))
 
 
-_PARTS = ("x", "y", "owner", "time", "weight")
+_PARTS = ("x", "y", "owner", "time", "weight", "key")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 COLOURS = {"maml": "#1f77b4", "fomaml": "#17becf", "anil": "#2ca02c", "reptile": "#9467bd"}
-FLAT = {"bayes": "#ff7f0e", "balanced@0": "#d62728", "pooled@0": "#7f7f7f"}
+FLAT = {"trees distilled": "#ff7f0e", "balanced@0": "#d62728", "pooled@0": "#7f7f7f"}
 """Arms without inner steps."""
 PANEL, HEIGHT, MARGIN = 190, 200, 36
 

@@ -169,7 +169,9 @@ def _print_evidence(meta: dict[str, Any]) -> None:
     typer.echo(f"{'K':>4}{'arm':>14}{'AP':>10}{'less pooled':>14}   on the validation segments")
     for k, arms in meta["validation"].items():
         for name, one in arms.items():
-            typer.echo(f"{k:>4}{name:>14}{one['ap']:>10.4f}{one['difference']:>+14.4f}   {one['segments']} segments")
+            mark = "   default" if meta["default"][k] == name else ""
+            figures = f"{one['ap']:>10.4f}{one['difference']:>+14.4f}   {one['segments']} segments"
+            typer.echo(f"{k:>4}{name:>14}{figures}{mark}")
     typer.echo(f"{meta['diverged']} tasks diverged in meta-training")
 
 

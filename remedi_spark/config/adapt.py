@@ -102,6 +102,33 @@ class PooledConfig(Section):
     fine_tune_layers: Literal["all", "body", "wide", "head"] = "all"
 
 
+class TeacherConfig(Section):
+    """What a distilled start learns from: the mean margin of trees and nets that did not see a row's owner."""
+
+    folds: int = Field(default=3, ge=2)
+    """Folds of owners; a row is scored by the models of the other folds."""
+    trees: int = Field(default=2, ge=0)
+    """LightGBM models a fold, which differ by their seed."""
+    nets: int = Field(default=0, ge=0)
+    """Pooled nets a fold, which differ by their seed."""
+    rounds: int = Field(default=300, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    leaves: int = Field(default=15, ge=2)
+    rows_in_leaf: int = Field(default=200, ge=1)
+    columns: float = Field(default=0.3, gt=0, le=1)
+    """Share of the columns that each tree may read."""
+    epochs: int = Field(default=15, ge=1)
+    """Most epochs of the net that learns from them: means of models are less noisy than labels, and bear more."""
+    max_rows: int = Field(default=300_000, ge=1)
+    """Rows that the trees learn from, about: beyond it, whole owners are left out. Each worker holds them once."""
+
+    @model_validator(mode="after")
+    def _someone_teaches(self) -> Self:
+        if not self.trees + self.nets:
+            raise ValueError("trees and nets are both 0; a teacher needs one model, or set adapt.start=pooled")
+        return self
+
+
 class MetaConfig(Section):
     """Meta-training."""
 
@@ -145,6 +172,9 @@ class BayesConfig(Section):
 class FitConfig(Section):
     """Adapting to one segment."""
 
+    arm: Literal["validated", "evidence", "pooled", "fine_tuned", "adapted", "bayes", "trees"] = "validated"
+    """The arm to use: the one that ranked best on the validation segments at the nearest K; the one with the largest
+    expected AP by these and the support together; or one by name."""
     folds: int = Field(default=5, ge=2)
     """Folds of the cross-validation on the support that says which arm to trust."""
     repeats: int = Field(default=3, ge=1)
@@ -178,7 +208,10 @@ class AdaptConfig(Section):
     split: SplitConfig = SplitConfig()
     tasks: TaskConfig = TaskConfig()
     net: AdaptNetConfig = AdaptNetConfig()
+    start: Literal["distilled", "pooled"] = "distilled"
+    """What the arms start from: a net that learned from a teacher of trees and nets, or from the labels alone."""
     pooled: PooledConfig = PooledConfig()
+    teacher: TeacherConfig = TeacherConfig()
     meta: MetaConfig = MetaConfig()
     bayes: BayesConfig = BayesConfig()
     fit: FitConfig = FitConfig()

@@ -35,7 +35,7 @@ from remedi_spark.storage.tables import read_table, reads_as_csv
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from remedi_spark.segments.maths.arms import Choice
+    from remedi_spark.segments.maths.arms import Choice, Support
 
 MOST_ROWS = 200_000
 """Rows of one support: it is adapted on in one piece."""
@@ -187,22 +187,51 @@ def fit_frame(
         raise InputError(
             f"segment {segment!r}: no {which} row among {len(y)} labelled; expected buyers and others in the support"
         )
-    rate = base_rate if base_rate is not None else positives / len(y)
-    if not 0 < rate < 1:
-        raise InputError(f"--base-rate: found {rate}, expected a share between 0 and 1")
+    share = base_rate if base_rate is not None else positives / len(y)
+    if not 0 < share < 1:
+        raise InputError(f"--base-rate: found {share}, expected a share between 0 and 1")
     # An enriched support is weighted back to the rate of the segment, as the tasks of meta-training were.
-    weight = np.where(y > 0, 1.0, positives * (1 - rate) / rate / (len(y) - positives))
+    weight = np.where(y > 0, 1.0, positives * (1 - share) / share / (len(y) - positives))
     support = Support(model.encoder.transform(frame, leave_out=0), y, weight, frame[OWNER].to_numpy(dtype=np.int64))
     arms = model.arms(positives)
     choice = choose_arm(
-        model.net, arms, support, model.priors(positives), folds=config.folds, repeats=config.repeats, seed=seed
-    )
+        model.net, arms, support, model.priors(positives), folds=config.folds, repeats=config.repeats, seed=seed,
+        wanted=_wanted(model, config, positives),
+    )  # fmt: skip
     fitted = fit_arm(model.net, arms[choice.arm], support)
     assert fitted is not None, "a chosen arm is finite"
+    rate = share if base_rate is not None else _rate(model, support, share)
     facts = _facts(choice, support.y, weight, rate, owners, config, seed)
     return SegmentFit(
         segment, model.payload(fitted), intercept(choice.margins, rate, weight), {"segment": segment, **facts}
     )
+
+
+def _wanted(model: OpenMetaModel, config: FitConfig, positives: int) -> str | None:
+    """Return the arm to use; None: by the evidence."""
+    if config.arm == "evidence":
+        return None
+    if config.arm == "validated":
+        return model.validated(positives)
+    known = model.arms(positives)
+    if config.arm not in known:
+        raise InputError(
+            f"adapt.fit.arm: found {config.arm!r}, but the meta model has {', '.join(known)}; choose one of them or "
+            "run remedi adapt meta-train with adapt.bayes.dims above 0"
+        )
+    return config.arm
+
+
+def _rate(model: OpenMetaModel, support: Support, share: float) -> float:
+    """Return the base rate when none is given: the table's share, shrunk as the other segments' levels suggest."""
+    from remedi_spark.segments.maths.arms import net_margins
+    from remedi_spark.segments.maths.level import base_rate
+
+    level = model.meta.get("level")
+    if level is None:  # an older meta model
+        return share
+    margins = net_margins(model.net, model.starts["pooled"], support.x)
+    return base_rate(margins, support.y, support.weight, level)
 
 
 def _facts(
@@ -229,15 +258,34 @@ def _contract(bundle: MetaBundle, source: FlatTable) -> FeatureContract:
 
 
 def write_student(bundle: MetaBundle, fitted: SegmentFit, out: Path, contract: FeatureContract) -> None:
-    """Write a bundle of one net: encoder of the meta model, intercept as calibration."""
+    """Write a bundle of one net, or of trees and a head: encoder of the meta model, intercept as calibration."""
     encoder = replace(Encoder.from_dict(bundle.encoder), contract=contract)
     work = out / WORK
     store = ModelStore(work)
     store.save("contract", contract.to_dict())
     store.save("encoder", encoder.to_dict())
     store.save("calibration", {"kind": "platt", "a": 1.0, "b": fitted.intercept})
-    store.save_fitted(Fitted("net", fitted.payload, {"arm": fitted.facts["trust"]}), "student", STUDENT, "fold_0")
-    write_manifest(work, students=[STUDENT], folds=1)
+    students = _students(bundle, fitted)
+    for name, one in students.items():
+        store.save_fitted(one, "student", name, "fold_0")
+    write_manifest(work, students=list(students), folds=1)
     publish(work, out)
     write_json(out / "adapt.json", finite(fitted.facts))
     shutil.rmtree(work)  # nothing goes on from it
+
+
+def _students(bundle: MetaBundle, fitted: SegmentFit) -> dict[str, Fitted]:
+    """Return the models of the bundle; their mean margin, which scoring takes, is that of the arm.
+
+    Beside trees the net is the head alone: the margin is the mean of the trees plus the head.
+    """
+    net = Fitted("net", fitted.payload, {"arm": fitted.facts["trust"]})
+    if fitted.facts["trust"] != "trees":
+        return {STUDENT: net}
+    texts = bundle.bayes["trees"]["texts"]
+    models = len(texts) + 1
+    trees = {
+        f"trees_{i}": Fitted("lightgbm", text.encode()).on_line(models / len(texts), 0.0)
+        for i, text in enumerate(texts)
+    }
+    return {**trees, STUDENT: net.on_line(models, 0.0)}

@@ -113,8 +113,14 @@ class OpenMetaModel:
         """Return the arms of :mod:`remedi_spark.segments.maths.arms` for a support of so many positives."""
         arms: dict[str, Arm | BayesArm] = {**build_arms(self.net, self.starts, self.rates, self.meta)}
         if self.bayes:
-            arms["bayes"] = build_bayes(self.starts["pooled"], self.bayes, self.meta["spec"], positives)
+            arms |= build_bayes(self.starts["pooled"], self.bayes, self.meta["spec"], positives)
         return arms
+
+    def validated(self, positives: int) -> str:
+        """Return the arm that ranked best on the validation segments at the K nearest to ``positives``."""
+        found = self.meta.get("default") or best_arms(self.meta["validation"])  # older meta models: evidence alone
+        nearest = min(found, key=lambda k: abs(int(k) - positives), default=None)
+        return "pooled" if nearest is None else str(found[nearest])
 
     def priors(self, positives: int) -> dict[str, Prior]:
         """Return the evidence of the validation segments at the K nearest to ``positives``."""
@@ -127,8 +133,11 @@ class OpenMetaModel:
         return {name: Prior(one["difference"], one["deviation"]) for name, one in by_k[nearest].items()}
 
     def payload(self, fitted: FittedArm) -> bytes:
-        """Return a fitted arm as one net, as a student of a bundle stores it."""
+        """Return a fitted arm as one net, as a student of a bundle stores it; beside trees, its head alone."""
         spec, state = self.meta["spec"], {**self.net.state_dict(), **fitted.parameters}
+        if fitted.trees is not None:
+            # A net of zeros gives 0: what is left is the linear term.
+            state |= {name: value * 0 for name, value in fitted.parameters.items()}
         if fitted.basis is None or fitted.head is None:
             return pack(spec, state)
         return pack(*with_linear_term(spec, state, fitted.basis, fitted.head))
@@ -140,6 +149,11 @@ def _folder(root: Path) -> str | None:
         return str(read_json(root / META)["folder"])
     except (InputError, KeyError, TypeError):
         return None
+
+
+def best_arms(validation: dict[str, dict[str, dict[str, float]]]) -> dict[str, str]:
+    """Return by K the arm with the largest AP on the validation segments; of equal ones the first, ``pooled``."""
+    return {k: max(arms, key=lambda name: arms[name]["ap"]) for k, arms in validation.items()}
 
 
 def build_arms(
@@ -160,16 +174,27 @@ def build_arms(
     }
 
 
-def build_bayes(start: dict[str, Any], bayes: dict[str, Any], spec: dict[str, Any], positives: int) -> BayesArm:
-    """Return the Bayesian arm with the scale of the prior that was best at the K nearest to ``positives``."""
+def build_bayes(
+    start: dict[str, Any], bayes: dict[str, Any], spec: dict[str, Any], positives: int
+) -> dict[str, BayesArm]:
+    """Return the Bayesian arms, each with the scale of its prior that was best at the K nearest to ``positives``."""
     from remedi_spark.models.nets.inputs import InputStats
-    from remedi_spark.segments.maths.arms import BayesArm
+    from remedi_spark.segments.maths.arms import BAYES, TREES, BayesArm
     from remedi_spark.segments.maths.basis import Basis
     from remedi_spark.segments.maths.gaussian_head import GaussianPrior
+    from remedi_spark.segments.maths.trees import Trees
 
-    scale = bayes["scale"][min(bayes["scale"], key=lambda k: abs(int(k) - positives))]
     basis = Basis.from_dict(bayes["basis"], InputStats(**spec["stats"]))
-    return BayesArm(start, basis, GaussianPrior.from_dict(bayes["prior"]).scaled(scale))
+
+    def prior(head: dict[str, Any]) -> GaussianPrior:
+        scale = head["scale"][min(head["scale"], key=lambda k: abs(int(k) - positives))]
+        return GaussianPrior.from_dict(head["prior"]).scaled(scale)
+
+    arms = {BAYES: BayesArm(start, basis, prior(bayes))}
+    if "trees" in bayes:  # not with adapt.start=pooled, nor in older meta models
+        trees = Trees(tuple(bayes["trees"]["texts"]))
+        arms[TREES] = BayesArm(start, basis, prior(bayes["trees"]), trees)
+    return arms
 
 
 def with_linear_term(

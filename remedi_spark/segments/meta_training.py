@@ -183,9 +183,10 @@ def segments_of(table: pa.Table, layout: Layout) -> dict[str, SegmentRows]:
     found = {}
     for name in sorted(set(names)):
         at = np.flatnonzero(names == name)
-        owner = np.unique(columns["owner"][at], return_inverse=True)[1]
+        key = columns["owner"][at]
+        owner = np.unique(key, return_inverse=True)[1]
         found[name] = SegmentRows(
-            name, x[at], columns[LABEL][at].astype(np.float64), owner, columns["day"][at], columns[WEIGHT][at]
+            name, x[at], columns[LABEL][at].astype(np.float64), owner, columns["day"][at], columns[WEIGHT][at], key
         )
     return found
 

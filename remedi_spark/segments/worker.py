@@ -14,18 +14,28 @@ from remedi_spark.maths.ranking import average_precision
 from remedi_spark.models.contract import FitError
 from remedi_spark.models.nets.inputs import InputStats
 from remedi_spark.models.nets.models import FieldNet, build
-from remedi_spark.models.nets.training import Recipe, Rows, train
 from remedi_spark.models.nets.workers import gather
 from remedi_spark.samples.layout import Layout
 from remedi_spark.segments.bayes import learn_bayes
 from remedi_spark.segments.catalog import Catalog
-from remedi_spark.segments.maths.arms import BAYES, LOSS, POOLED, Arm, BayesArm, Support, fit_arm, margins_of
+from remedi_spark.segments.maths.arms import (
+    LOSS,
+    POOLED,
+    Arm,
+    BayesArm,
+    Support,
+    fit_arm,
+    margins_of,
+    net_margins,
+)
 from remedi_spark.segments.maths.inner_loop import InnerLoop, Parameters
+from remedi_spark.segments.maths.level import learn_level, level_likelihood
 from remedi_spark.segments.maths.scoring import query_margins
 from remedi_spark.segments.maths.segments import SegmentRows, TaskRules, as_task, draw_task, query_times
 from remedi_spark.segments.maths.tasks import Task, stack_tasks
 from remedi_spark.segments.maths.training import MetaModel, MetaRecipe, TaskSource, meta_train
-from remedi_spark.segments.meta_model import build_arms, build_bayes, pack
+from remedi_spark.segments.meta_model import best_arms, build_arms, build_bayes, pack
+from remedi_spark.segments.start import Start, fit_start
 
 Segments = Mapping[str, SegmentRows]
 HELD_OUT_DRAWS = 3
@@ -40,7 +50,8 @@ def learn(
     Returns:
         JSON facts, a zero byte, the pooled net, the adapted start.
     """
-    net, spec = fit_pooled(segments, config, spec, layout, catalog, seed)
+    begun = fit_start(segments, config, spec, layout, catalog, seed)
+    net, spec = begun.net, begun.spec
     pooled = {name: value.detach().clone() for name, value in net.named_parameters()}
     held_out = HeldOut.draw(segments, catalog, config, seed)
     if config.meta.start == "random":
@@ -52,7 +63,7 @@ def learn(
     )  # fmt: skip
     if not np.isfinite(trained.losses).any():
         raise FitError("every task of the meta-training diverged; lower adapt.meta.inner_rate")
-    facts = {
+    facts: dict[str, Any] = {
         "spec": spec,
         "algorithm": config.meta.algorithm,
         "inner": {"steps": config.meta.inner_steps, "clip": config.meta.inner_clip, "proximal": config.meta.proximal},
@@ -63,13 +74,15 @@ def learn(
         "losses": trained.losses, "checks": trained.checks, "diverged": trained.diverged,
     }  # fmt: skip
     starts = {"pooled": pooled, "adapted": trained.model.net}
-    bayes = _bayes(net, pooled, segments, config, spec, held_out, catalog)
+    bayes = _bayes(begun, pooled, segments, config, held_out, catalog)
     steady = build_arms(net, starts, trained.model.rates, facts)
     arms: dict[int, dict[str, Arm | BayesArm]] = {k: {**steady} for k in held_out.tasks}
     if bayes:
         for k, of_k in arms.items():
-            of_k[BAYES] = build_bayes(pooled, bayes, spec, k)
+            of_k.update(build_bayes(pooled, bayes, spec, k))
     facts["validation"] = held_out.evidence(net, arms)
+    facts["default"] = best_arms(facts["validation"])
+    facts["level"] = _level(net, pooled, segments, catalog)
     facts["bayes"] = bayes
     payload = {name: pack(spec, {**net.state_dict(), **own}, trained.model.rates) for name, own in starts.items()}
     facts["pooled_bytes"] = len(payload["pooled"])
@@ -77,14 +90,25 @@ def learn(
 
 
 def _bayes(
-    net: FieldNet, pooled: Parameters, segments: Segments, config: AdaptConfig, spec: dict[str, Any],
-    held_out: HeldOut, catalog: Catalog,
+    start: Start, pooled: Parameters, segments: Segments, config: AdaptConfig, held_out: HeldOut, catalog: Catalog
 ) -> dict[str, Any]:  # fmt: skip
     """Return what ``bayes.json`` keeps; empty when the configuration wants no such arm."""
     if not config.bayes.dims:
         return {}
     learned = [segments[name] for name in catalog.train if name in segments]
-    return learn_bayes(net, pooled, InputStats(**spec["stats"]), learned, held_out.tasks, config.bayes)
+    stats = InputStats(**start.spec["stats"])
+    return learn_bayes(start.net, pooled, stats, learned, held_out.tasks, config.bayes, start.beside)
+
+
+def _level(net: FieldNet, pooled: Parameters, segments: Segments, catalog: Catalog) -> dict[str, float]:
+    """Return how the learning segments' base rates differ from what the start says of their owners."""
+    mine = {
+        name: level_likelihood(net_margins(net, pooled, one.x), one.y, one.weight)
+        for name, one in segments.items()
+        if name in catalog.train and 0 < one.y.sum() < len(one.y)
+    }
+    everyone = {name: found for part in gather(mine) for name, found in part.items()}
+    return learn_level([everyone[name] for name in sorted(everyone)])
 
 
 def recipe(config: AdaptConfig) -> MetaRecipe:
@@ -133,28 +157,6 @@ def _draw(
 ) -> Task | None:
     drawn = draw_task(rows, k, how, rng, moment=moment)
     return None if drawn is None else as_task(rows, drawn)
-
-
-def fit_pooled(
-    segments: Segments, config: AdaptConfig, spec: dict[str, Any], layout: Layout, catalog: Catalog, seed: int
-) -> tuple[FieldNet, dict[str, Any]]:
-    """Train one net, returned with its spec, on all learning segments; the validation segments decide when to stop."""
-    held = set(catalog.validation)
-    parts = [segments[name] for name in sorted(segments)]
-    x = np.concatenate([part.x for part in parts]) if parts else np.empty((0, layout.width))
-    y, weight = (np.concatenate([getattr(p, what) for p in parts] or [np.empty(0)]) for what in ("y", "weight"))
-    valid = np.concatenate([np.full(len(p.y), p.name in held) for p in parts] or [np.empty(0, dtype=bool)])
-    pooled = config.pooled
-    plan = Recipe(
-        loss="logistic", epochs=pooled.epochs, max_steps=2**31, batch_size=pooled.batch_size,
-        learning_rate=pooled.learning_rate, weight_decay=pooled.weight_decay, patience=pooled.patience,
-        n_bins=config.net.n_bins, seed=seed,
-    )  # fmt: skip
-    trained = train(spec, Rows(x, y, weight, valid), layout, plan)
-    net = build(trained.spec)
-    net.load_state_dict(trained.state)
-    net.eval()
-    return net, trained.spec
 
 
 class HeldOut:

@@ -24,6 +24,7 @@ FAST = {
     },
     "net": {"kind": "mlp", "embedding_dim": 2, "hidden": [8], "n_bins": 4},
     "pooled": {"epochs": 3, "batch_size": 512, "fine_tune_rate": 0.1, "fine_tune_steps": 3},
+    "teacher": {"folds": 2, "trees": 1, "nets": 1, "rounds": 20, "rows_in_leaf": 20},
     "meta": {"algorithm": "maml", "iterations": 8, "tasks_per_batch": 4, "inner_rate": 0.1, "inner_steps": 2,
              "check_every": 4},
 }  # fmt: skip

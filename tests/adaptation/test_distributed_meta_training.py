@@ -74,7 +74,7 @@ def test_two_workers_equal_one(spark: Any, meta_trained: MetaTrainedWorld) -> No
 def test_meta_training_on_two_workers_leaves_a_meta_model(spark: Any, meta_trained: MetaTrainedWorld) -> None:
     trained = meta_train(spark, source(meta_trained.table), fast(workers=2), load_config().encoding, 0)
     assert trained.bundle.meta["diverged"] == 0
-    assert set(trained.bundle.open().arms(10)) == {"pooled", "fine_tuned", "adapted", "bayes"}
+    assert set(trained.bundle.open().arms(10)) == {"pooled", "fine_tuned", "adapted", "bayes", "trees"}
     alone = MetaBundle.load(meta_trained.model).meta["validation"]
     assert {k: {arm: one["segments"] for arm, one in arms.items()} for k, arms in alone.items()} == {
         k: {arm: one["segments"] for arm, one in arms.items()} for k, arms in trained.bundle.meta["validation"].items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pandas as pd
 import pytest
 
 import remedi_spark
+from remedi_spark.config.adapt import FitConfig
 from remedi_spark.errors import InputError
-from remedi_spark.segments.meta_model import MetaBundle
+from remedi_spark.segments.fitting import fit_frame
+from remedi_spark.segments.maths.arms import Support, fit_arm, margins_of
+from remedi_spark.segments.meta_model import MetaBundle, OpenMetaModel
 from tests.adaptation.conftest import MetaTrainedWorld, segment_world
 
 
@@ -21,6 +25,14 @@ def support(number: int = 21, buyers: int = 10, others: int = 90) -> pd.DataFram
     frame = segment_world(number + 1, owners=200, seed=3)
     frame = frame[(frame["brand"] == f"brand {number:02d}") & (frame["day"] == frame["day"].min())]
     return pd.concat([frame[frame["bought"] == 1].head(buyers), frame[frame["bought"] == 0].head(others)])
+
+
+def ready(opened: OpenMetaModel, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows as ``fit_frame`` takes them."""
+    names = {name: f"f{i}" for i, name in enumerate(opened.encoder.contract.names)}
+    numbered = frame.assign(owner_id=range(len(frame)), label=frame["bought"].astype(float))
+    numbered.columns = pd.Index([names.get(name, name) for name in numbered.columns])
+    return numbered
 
 
 def arguments(meta: MetaTrainedWorld, table: Path, out: Path, *more: str) -> list[str]:
@@ -37,8 +49,8 @@ def test_ten_buyers_give_a_bundle_that_remedi_score_takes(
     done = remedi(*arguments(meta_trained, tmp_path / "support.parquet", out, "--segment", "new brand"))
     assert done.code == 0, done.err
     facts = json.loads((out / "adapt.json").read_text())
-    assert facts["trust"] in ("pooled", "fine_tuned", "adapted", "bayes")
-    assert set(facts["arms"]) == {"pooled", "fine_tuned", "adapted", "bayes"}
+    assert facts["trust"] in ("pooled", "fine_tuned", "adapted", "bayes", "trees")
+    assert set(facts["arms"]) == {"pooled", "fine_tuned", "adapted", "bayes", "trees"}
     assert f"trust     {facts['trust']}" in done.out
     assert "owners in each of two groups" in done.out
     lift = facts["expected_lift"]
@@ -69,6 +81,74 @@ def test_the_mean_probability_is_the_given_base_rate(
     weight = np.where(frame["bought"] == 1, 1, 10 * 0.98 / 0.02 / 90)
     # Out-of-fold margins set the intercept, the final fit saw every row: equal up to that difference.
     assert np.average(scores, weights=weight) == pytest.approx(0.02, rel=0.5)
+
+
+def test_the_arm_that_validated_best_is_used_or_the_one_by_name(
+    remedi: Any, meta_trained: MetaTrainedWorld, tmp_path: Path
+) -> None:
+    table = tmp_path / "support.parquet"
+    support().to_parquet(table)
+    meta = MetaBundle.load(meta_trained.model).meta
+    aps = {name: one["ap"] for name, one in meta["validation"]["10"].items()}
+    assert meta["default"]["10"] == max(aps, key=lambda name: aps[name])
+    for arm, used in (("validated", meta["default"]["10"]), ("adapted", "adapted"), ("trees", "trees")):
+        out = tmp_path / arm
+        given = ("--segment", "s", "--set", f"adapt.fit.arm={arm}")
+        done = remedi(*arguments(meta_trained, table, out, *given))
+        assert done.code == 0, done.err
+        assert json.loads((out / "adapt.json").read_text())["trust"] == used
+
+
+def test_a_bundle_of_trees_and_a_head_scores_as_the_arm_does(
+    remedi: Any, meta_trained: MetaTrainedWorld, tmp_path: Path
+) -> None:
+    """The mean of the bundle's models is the trees' mean plus the head's term plus the intercept."""
+    frame = support()
+    frame.to_parquet(tmp_path / "support.parquet")
+    out = tmp_path / "student"
+    given = ("--segment", "s", "--set", "adapt.fit.arm=trees")
+    done = remedi(*arguments(meta_trained, tmp_path / "support.parquet", out, *given))
+    assert done.code == 0, done.err
+    opened = MetaBundle.load(meta_trained.model).open()
+    rows = ready(opened, frame)
+    x = opened.encoder.transform(rows, leave_out=0)
+    y = rows["label"].to_numpy(dtype=float)
+    arm = fit_arm(opened.net, opened.arms(10)["trees"], Support(x, y, np.ones(len(y)), np.arange(len(y))))
+    assert arm is not None
+    scores = remedi_spark.load(out).predict(frame)
+    margins = np.log(scores) - np.log1p(-scores)
+    away = margins - margins_of(opened.net, arm, x)
+    np.testing.assert_allclose(away, away.mean(), atol=1e-4)
+    assert all(reasons for reasons in remedi_spark.load(out).explain(ready(opened, frame), 3))
+
+
+def test_without_a_base_rate_the_tables_share_is_shrunk(meta_trained: MetaTrainedWorld) -> None:
+    opened = MetaBundle.load(meta_trained.model).open()
+    frame = support(buyers=5, others=20)
+    rows = ready(opened, frame)
+    usual = fit_frame(opened, rows, "s", FitConfig(), None, None, 0).facts["base_rate"]
+    assert 0 < usual < 0.2, "a fifth bought here, about 15 % in the other segments"
+    sure = replace(opened, meta={**opened.meta, "level": {"mean": 0.0, "variance": 100.0}})
+    assert fit_frame(sure, rows, "s", FitConfig(), None, None, 0).facts["base_rate"] == pytest.approx(0.2, rel=0.02)
+
+
+def test_a_meta_model_of_an_earlier_version_fits_as_it_did(meta_trained: MetaTrainedWorld) -> None:
+    """Without default arms and prior of the levels: arms by the validation segments, the rate by the table."""
+    opened = MetaBundle.load(meta_trained.model).open()
+    old = replace(opened, meta={k: v for k, v in opened.meta.items() if k not in ("default", "level")})
+    frame = support()
+    rows = ready(opened, frame)
+    fitted = fit_frame(old, rows, "s", FitConfig(), None, None, 0)
+    assert fitted.facts["base_rate"] == 0.1
+    assert fitted.facts["trust"] == opened.validated(10)
+
+
+def test_an_arm_that_the_meta_model_lacks_is_refused(meta_trained: MetaTrainedWorld) -> None:
+    opened = replace(MetaBundle.load(meta_trained.model).open(), bayes={})
+    frame = support()
+    rows = ready(opened, frame)
+    with pytest.raises(InputError, match=r"adapt\.fit\.arm: found 'bayes', but the meta model has pooled"):
+        fit_frame(opened, rows, "s", FitConfig(arm="bayes"), None, None, 0)
 
 
 def test_many_segments_at_once_and_one_of_them_refused(

@@ -1,11 +1,12 @@
-"""Four ways to score one segment, and which of them to trust.
+"""Ways to score one segment, and the evidence on each.
 
 ``pooled``: the net of all segments as it is. ``fine_tuned``: that net after plain gradient steps on the support.
 ``adapted``: the meta-learned start after its inner loop. ``bayes``: the pooled net plus a linear head on principal
-components of the inputs, at its posterior mode under the prior that the learning segments taught. A handful of
-positives tells little about which is best, so the evidence of the support (paired differences of cross-validated AP
-against ``pooled``) is combined with what was seen on the meta-validation segments, each weighted by its precision
-(normal-normal empirical Bayes, Efron and Morris, 1975).
+components of the inputs, at its posterior mode under the prior that the learning segments taught. ``trees``: the same
+with the margin of boosted trees of all segments in place of the net's. A handful of positives tells little about which
+is best, so the evidence of the support (paired differences of cross-validated AP against ``pooled``) is combined with
+what was seen on the meta-validation segments, each weighted by its precision (normal-normal empirical Bayes, Efron and
+Morris, 1975).
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from remedi_spark.segments.maths.basis import Basis
 from remedi_spark.segments.maths.gaussian_head import GaussianPrior, Labelled, posterior_mode
 from remedi_spark.segments.maths.inner_loop import InnerLoop, Parameters, adapt, net_loss
 from remedi_spark.segments.maths.segments import as_rows
+from remedi_spark.segments.maths.trees import Trees
 
 Array = npt.NDArray[np.float64]
-POOLED, FINE_TUNED, ADAPTED, BAYES = "pooled", "fine_tuned", "adapted", "bayes"
+POOLED, FINE_TUNED, ADAPTED, BAYES, TREES = "pooled", "fine_tuned", "adapted", "bayes", "trees"
 LOSS = "per_positive"
 """Loss on the rows of segments, in meta-training and in every arm; see ``inner_loop.net_loss``."""
 
@@ -42,20 +44,28 @@ class Arm:
 
 @dataclass(frozen=True)
 class BayesArm:
-    """A start that stays as it is, and the prior of a linear head on a basis that is added to its margin."""
+    """A start that stays as it is, and the prior of a linear head on a basis that is added to its margin.
+
+    With ``trees`` the head is added to their margin instead, and the start is not used.
+    """
 
     start: Parameters
     basis: Basis
     prior: GaussianPrior
+    trees: Trees | None = None
 
 
 @dataclass(frozen=True)
 class FittedArm:
-    """A net's parameters after adaptation, and the head (1 + dims,) on a basis, if the arm has one."""
+    """A net's parameters after adaptation, and the head (1 + dims,) on a basis, if the arm has one.
+
+    With ``trees`` the margin is theirs plus the head's.
+    """
 
     parameters: Parameters
     basis: Basis | None = None
     head: Array | None = None
+    trees: Trees | None = None
 
 
 @dataclass(frozen=True)
@@ -109,9 +119,9 @@ class Choice:
 def fit_arm(net: nn.Module, arm: Arm | BayesArm, support: Support) -> FittedArm | None:
     """Return the arm after adaptation; None when a step left the finite numbers."""
     if isinstance(arm, BayesArm):
-        offset = net_margins(net, arm.start, support.x)
+        offset = net_margins(net, arm.start, support.x) if arm.trees is None else arm.trees(support.x)
         rows = Labelled(arm.basis.design(support.x), support.y, support.weight, offset)
-        return FittedArm(arm.start, arm.basis, posterior_mode(rows, arm.prior))
+        return FittedArm(arm.start, arm.basis, posterior_mode(rows, arm.prior), arm.trees)
     batch = as_rows(support.x, support.y, support.weight)
     fitted = adapt(net_loss(net, LOSS), arm.start, arm.rates, batch, arm.loop, first_order=True)
     if not all(bool(value.isfinite().all()) for value in fitted.values()):
@@ -121,7 +131,7 @@ def fit_arm(net: nn.Module, arm: Arm | BayesArm, support: Support) -> FittedArm 
 
 def margins_of(net: nn.Module, fitted: FittedArm, x: Array) -> Array:
     """Return one margin a row, shape (n,)."""
-    margins = net_margins(net, fitted.parameters, x)
+    margins = net_margins(net, fitted.parameters, x) if fitted.trees is None else fitted.trees(x)
     if fitted.basis is None or fitted.head is None:
         return margins
     return margins + fitted.basis.design(x) @ fitted.head
@@ -136,9 +146,9 @@ def net_margins(net: nn.Module, parameters: Parameters, x: Array) -> Array:
 
 def choose_arm(
     net: nn.Module, arms: Mapping[str, Arm | BayesArm], support: Support, priors: Mapping[str, Prior],
-    *, folds: int, repeats: int, seed: int,
+    *, folds: int, repeats: int, seed: int, wanted: str | None = None,
 ) -> Choice:  # fmt: skip
-    """Say which arm to trust; with fewer than two buyers or other owners the priors alone decide.
+    """Choose an arm, with the evidence on each; with fewer than two buyers or other owners the priors alone are it.
 
     Args:
         net: any net (its own parameters are not used).
@@ -148,23 +158,26 @@ def choose_arm(
         folds: stratified; at most as many as there are rows of the rarer class.
         repeats: times the folds are dealt anew.
         seed: of the folds, which keep an owner's rows together.
+        wanted: the arm to take if it does not diverge; None: the one with the largest expected difference.
     """
     buyers = len(np.unique(support.owner[support.y > 0]))
     folds = min(folds, buyers, len(np.unique(support.owner)) - buyers)
     if folds < 2:
         margins = {name: _fitted_margins(net, arm, support) for name, arm in arms.items()}
         verdicts = {name: _by_prior(name, priors, margins[name]) for name in arms}
-        return _chosen(verdicts, margins)
+        return _chosen(verdicts, margins, wanted)
     rng = np.random.default_rng(seed)
     dealt = [_stratified(support, folds, rng) for _ in range(repeats)]
     margins = {
         name: np.mean([_out_of_fold(net, arm, support, fold) for fold in dealt], axis=0) for name, arm in arms.items()
     }
     verdicts = {name: _verdict(name, margins, support, priors.get(name), rng) for name in arms}
-    return _chosen(verdicts, margins)
+    return _chosen(verdicts, margins, wanted)
 
 
-def _chosen(verdicts: dict[str, Verdict], margins: Mapping[str, Array]) -> Choice:
+def _chosen(verdicts: dict[str, Verdict], margins: Mapping[str, Array], wanted: str | None) -> Choice:
+    if wanted is not None and np.isfinite(margins[wanted]).all():
+        return Choice(wanted, verdicts, margins[wanted])
     finite = {name: verdict.expected for name, verdict in verdicts.items() if np.isfinite(verdict.expected)}
     arm = max(finite, key=lambda name: (finite[name], name == POOLED))
     return Choice(arm, verdicts, margins[arm])

@@ -31,6 +31,7 @@ class SegmentRows:
         owner: number of the owner, shape (n,).
         time: day of the snapshot, shape (n,); all the same in a table without a time.
         weight: rows of the population that a row stands for, shape (n,).
+        key: of the owner, the same in every segment, shape (n,); None: no owner is in two segments.
     """
 
     name: str
@@ -39,6 +40,7 @@ class SegmentRows:
     owner: Indices
     time: Indices
     weight: Array
+    key: Indices | None = None
 
 
 @dataclass(frozen=True)
