@@ -13,26 +13,41 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _BUCKETS = 64
+_HASH_BITS = 64
+_SLICE_BITS = 6
+"""Equal scores are dealt to 2^6 slices by the first bits of the hash that orders them."""
+_REST = 2 ** (_SLICE_BITS - 1)
+"""Slice of the rows that share a score with few others: after all that a signed hash has."""
 
 
 def add_rank(scored: DataFrame, by: str) -> DataFrame:
     """Add ``rank`` (1 = highest ``by``, ties broken by a hash of the owner) and ``rows``, per snapshot.
 
-    Rows are dealt to buckets by value; a rank is the place inside the bucket plus the rows of higher buckets, whose
-    counts are all that is collected.
+    Rows are dealt to buckets by value; a rank is the place inside the bucket plus the rows before it, whose counts are
+    all that is collected. A value that many rows share, the highest of its bucket, is dealt further by the hash.
     """
-    cuts = sorted(set(scored.approxQuantile(by, [i / _BUCKETS for i in range(1, _BUCKETS)], 0.5 / _BUCKETS)))
+    found = scored.approxQuantile(by, [i / _BUCKETS for i in range(1, _BUCKETS)], 0.5 / _BUCKETS)
+    cuts = sorted(set(found))
+    shared = [cut for cut in cuts if found.count(cut) > 1]
     points = F.array(*[F.lit(float(cut)) for cut in cuts])
+    tie_break = F.xxhash64(F.col(OWNER).cast("string"))
+    slice_ = F.when(F.col(by).isin(shared), F.shiftright(tie_break, _HASH_BITS - _SLICE_BITS)).otherwise(_REST)
     # Equal values share a bucket, so that ties are broken inside one.
-    bucketed = scored.withColumn("_bucket", F.size(F.filter(points, lambda cut: cut < F.col(by))))
-    counts = bucketed.groupBy(SNAPSHOT, "_bucket").agg(F.count("*").alias("_count"))
-    above = Window.partitionBy(SNAPSHOT).orderBy(F.desc("_bucket")).rowsBetween(Window.unboundedPreceding, -1)
+    bucketed = scored.withColumns({
+        "_bucket": F.size(F.filter(points, lambda cut: cut < F.col(by))), "_slice": slice_.cast("int"),
+    })  # fmt: skip
+    counts = bucketed.groupBy(SNAPSHOT, "_bucket", "_slice").agg(F.count("*").alias("_count"))
+    order = (F.desc("_bucket"), F.asc("_slice"))
+    above = Window.partitionBy(SNAPSHOT).orderBy(*order).rowsBetween(Window.unboundedPreceding, -1)
     counts = counts.withColumn("_above", F.coalesce(F.sum("_count").over(above), F.lit(0)))
     counts = counts.withColumn("rows", F.sum("_count").over(Window.partitionBy(SNAPSHOT)))
-    counts = counts.select(F.col(SNAPSHOT).alias("_snapshot"), F.col("_bucket").alias("_b"), "_above", "rows")
+    counts = counts.select(
+        F.col(SNAPSHOT).alias("_snapshot"), F.col("_bucket").alias("_b"), F.col("_slice").alias("_s"), "_above", "rows"
+    )
     same = F.col(SNAPSHOT).eqNullSafe(F.col("_snapshot")) & (F.col("_bucket") == F.col("_b"))
-    place = Window.partitionBy(SNAPSHOT, "_bucket").orderBy(F.desc(by), F.xxhash64(F.col(OWNER).cast("string")), OWNER)
-    ranked = bucketed.withColumn("_place", F.row_number().over(place)).join(F.broadcast(counts), same)
+    place = Window.partitionBy(SNAPSHOT, "_bucket", "_slice").orderBy(F.desc(by), tie_break, OWNER)
+    ranked = bucketed.withColumn("_place", F.row_number().over(place))
+    ranked = ranked.join(F.broadcast(counts), same & (F.col("_slice") == F.col("_s")))
     return ranked.withColumn("rank", (F.col("_place") + F.col("_above")).cast("long")).drop(
-        "_bucket", "_place", "_snapshot", "_b", "_above"
+        "_bucket", "_slice", "_place", "_snapshot", "_b", "_s", "_above"
     )

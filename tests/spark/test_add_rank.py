@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from remedi_spark.spark.ranking import add_rank
 
@@ -53,6 +54,14 @@ def test_ties_are_broken_the_same_way_however_rows_lie(spark: SparkSession) -> N
     best = one[(one["snapshot_date"] == date(2026, 1, 1)) & (one["score"] == 0)]
     by_owner = best["owner_id"].corr(best["rank"], method="spearman")
     assert abs(by_owner) < 0.3, "a hash, not the id itself, breaks ties"
+
+
+def test_ties_that_are_dealt_further_keep_the_order_of_their_hash(spark: SparkSession) -> None:
+    table = _table(3000, 2, 4)  # two thirds of the rows have a score of 0
+    frame = spark.createDataFrame(table, SCHEMA)
+    hashed = add_rank(frame, "score").withColumn("hash", F.xxhash64(F.col("owner_id").cast("string"))).toPandas()
+    for _, tied in hashed.groupby(["snapshot_date", "score"]):
+        assert tied.sort_values("rank")["hash"].is_monotonic_increasing
 
 
 def test_equal_scores_and_a_single_row_are_ranked(spark: SparkSession) -> None:
