@@ -14,6 +14,7 @@ import pytest
 from remedi_spark.config.chain import LightGBMConfig
 from remedi_spark.maths.expectile import expectile_loss
 from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.models.lightgbm.fit import LightGBMLearner
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.reference import Reference
 from remedi_spark.models.registry import learner_for
@@ -87,6 +88,23 @@ def test_an_expectile_model_has_the_least_loss_of_its_level(plant: Callable[...,
         losses = [expectile_loss(margins[level], fresh.target, own).mean() for level in (own, other)]
         assert losses[0] < losses[1]
     assert (margins[0.8] > margins[0.5]).mean() > 0.95
+
+
+def test_weights_of_rare_high_amounts_do_not_make_a_log_mean_leap(plant: Callable[..., Planted]) -> None:
+    def amounts(one: Planted) -> Planted:
+        target = np.exp(3 + 2 * one.x[:, 0])  # its mean by these weights lies far above most of them
+        return replace(one, target=target, weight=target / target.mean())
+
+    learned, fresh = (amounts(plant(3000, seed=seed)) for seed in (1, 2))
+    fitted = LightGBMLearner(LightGBMConfig(num_iterations=200), "gamma").fit(learned.here(loss="mse"))
+
+    def deviance(log_mean: Any) -> float:
+        return float(np.average(fresh.target * np.exp(-log_mean) + log_mean, weights=fresh.weight))
+
+    constant = np.log(np.average(fresh.target, weights=fresh.weight))
+    perfect = deviance(np.log(fresh.target))
+    margin = load_predictor(fitted)(fresh.x)
+    assert deviance(margin) - perfect < 0.1 * (deviance(constant) - perfect)
 
 
 def test_synapseml_takes_no_loss_of_ours() -> None:

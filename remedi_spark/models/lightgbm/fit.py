@@ -14,6 +14,10 @@ from remedi_spark.models.lightgbm.task import Focal, TaskFit, fit_in_one_task
 from remedi_spark.progress import step
 from remedi_spark.storage.fitted import Fitted
 
+_GAMMA_STEP = 4.0
+"""Largest step of a leaf, before the learning rate, of a log mean. Newton's step of a gamma deviance is
+1 - exp(margin) / mean: where the start lies far above a leaf's amounts, as under weights of rare high ones, the first
+tree would leap by thousands, and every later one be stopped."""
 OBJECTIVES = {
     "logistic": ("binary", "binary_logloss"),
     "focal": ("binary", "average_precision"),  # its margins mean nothing to a log-loss
@@ -94,6 +98,8 @@ class LightGBMLearner:
         real = {} if data.loss == "logistic" else {
             "alpha": _HUBER_WITHIN, "tweedie_variance_power": config.tweedie_power
         }  # fmt: skip
+        if objective == "gamma":
+            real["max_delta_step"] = _GAMMA_STEP
         return {
             "objective": objective, "metric": metric, **real, "learning_rate": config.learning_rate,
             "num_leaves": config.num_leaves, "max_depth": config.max_depth,
