@@ -32,7 +32,7 @@ demo: $(STAMP) ## Events to scores and report on 1.47 million real purchase line
 test: $(STAMP) ## All tests, by two processes with a Spark session each
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not platforms"
 
-test-fast: $(STAMP) ## The tests that need no Spark, in a minute
+test-fast: $(STAMP) ## The quick tests that need no Spark, in two minutes
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not spark and not cluster and not slow"
 
 platforms: $(STAMP) $(STAMP4) $(NEWER) ## The chain on Spark 3.5, on Spark 4, over Spark Connect and on newer Pythons

@@ -60,8 +60,7 @@ STUDENT = Stage(
     writes=("student_scores", "student/*/*.*", "student_parts.json", "calibration.json", "score_distribution.json",
             "holdout_scores.json"),
     settings=("student", "seed", "task", "base_models.folds", "base_models.validation_share", "spark.task_memory"),
-    sees=("regression", "base_models.workers", "base_models.max_rows", "meta_features.peers"), each_phase=True,
-    unseals=True,
+    sees=("regression", "base_models.workers", "meta_features.peers"), each_phase=True, unseals=True,
 )  # fmt: skip
 SEAL = Stage(
     "seal", "student", "The bundle: what a score depends on, with checksums.",

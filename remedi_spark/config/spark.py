@@ -9,7 +9,7 @@ from pydantic import Field
 from remedi_spark.config.section import Section
 
 BYTES_A_NUMBER = 64
-"""Of a fit in Python: 55 to 62 with the boosters, 89 with a net, Arrow's copy and the libraries included."""
+"""Of a fit in Python: 55 to 66 with the boosters, 91 with a net, libraries included (``benchmarks/fit_memory.py``)."""
 
 
 class SparkConfig(Section):

@@ -38,8 +38,12 @@ def learned_rows(config: Config, width: int) -> int | None:
 
 
 def other_rows(config: Config, width: int, learned: int) -> int:
-    """Return how many rows beside ``learned`` ones a task of the student may hold."""
-    return max(0, config.spark.task_numbers // width - learned)
+    """Return how many rows beside ``learned`` ones a fit of the student may take.
+
+    It goes over as many tasks as are set (``base_models.workers``), one else, and no further: of a teacher's scores
+    there are always enough, so that rows follow from tasks, never tasks from rows.
+    """
+    return max(0, (config.base_models.workers or 1) * config.spark.task_numbers // width - learned)
 
 
 def workers_of(config: Config, rows: int, width: int, available: int) -> int:

@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import FOLD, LABEL, PART, ROW_HASH, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.ensemble.base_scores import relative_of
-from remedi_spark.ensemble.fit_size import other_rows, workers_of
+from remedi_spark.ensemble.fit_size import other_rows
 from remedi_spark.ensemble.retention import kept_share
 from remedi_spark.ensemble.stored_fits import StoredFits
 from remedi_spark.ensemble.student_parts import PARTS, Parts, ensemble_members, parts_of, selected
@@ -44,7 +44,7 @@ from remedi_spark.scoring.monitoring.counting import describe_scores
 from remedi_spark.scoring.monitoring.holdout import count_holdout
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.kept import kept
-from remedi_spark.spark.partitions import slots, uniform
+from remedi_spark.spark.partitions import uniform
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.workspace import FINAL, Workspace
@@ -130,11 +130,13 @@ def _calibrate(workspace: Workspace, task: Task, phase: str, rows: DataFrame) ->
 def _lessons(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> DataFrame:
     """Return what the student learns: training rows and rows made up from them, with target and weight."""
     settings, store = config.student, workspace.models(phase)
-    task, known = task_of(config, store), rows.count()
-    columns = [BLOCK, WEIGHT, ROW_HASH, FOLD, "x", "te", "fuser", LABEL]
-    layout, lessons = _layout(workspace, phase), rows.select(*columns)
-    held = other_rows(config, layout.width, known)
-    wanted = min(round(settings.synthetic * known), settings.max_synthetic, held)
+    task, layout, there = task_of(config, store), _layout(workspace, phase), rows.count()
+    known = min(there, other_rows(config, layout.width, 0))
+    if known < there:
+        rows = rows.where(uniform(ROW_HASH, config.seed + 78) < known / there)
+    lessons = rows.select(BLOCK, WEIGHT, ROW_HASH, FOLD, "x", "te", "fuser", LABEL)
+    others = other_rows(config, layout.width, known)
+    wanted = min(round(settings.synthetic * known), settings.max_synthetic, others)
     if wanted and not config.meta_features.peers:
         made_up = taught_rows(rows, layout, _teacher(workspace, config, phase), wanted, known, config.seed)
         lessons = lessons.unionByName(made_up.withColumn(LABEL, F.lit(None).cast(rows.schema[LABEL].dataType)))
@@ -155,11 +157,10 @@ def _teacher(workspace: Workspace, config: Config, phase: str) -> Teacher:
 def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> dict[str, list[Fitted]]:
     """Fit the student's models, each on all rows; return them by name."""
     settings, folds = config.student, config.base_models.folds
-    layout, known = _layout(workspace, phase), rows.count()
     mixes_labels = task_of(config, workspace.models(phase)).binary and settings.label_weight > 0
     plan = FoldFits(
-        layout, folds, TARGET, "mse", 0.0, known, config.base_models.validation_share,
-        workers_of(config, known, layout.width, slots(rows.sparkSession)), config.seed * 1000 + 500,
+        _layout(workspace, phase), folds, TARGET, "mse", 0.0, rows.count(), config.base_models.validation_share,
+        config.base_models.workers or 1, config.seed * 1000 + 500,
         label=LABEL if mixes_labels else None, label_weight=settings.label_weight if mixes_labels else 0.0,
         seconds=config.spark.unit_seconds,
     )  # fmt: skip

@@ -158,6 +158,7 @@ CALIBRATORS: list[ScoreMap] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_whole_student_and_every_calibrator(parts: BundleParts, tmp_path: Path) -> None:
     frame = pd.concat([odd().drop(9), table(100, 6)])
     inputs = onnx_inputs(CONTRACT, frame)

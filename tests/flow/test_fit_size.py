@@ -43,6 +43,7 @@ def test_the_student_holds_no_more_than_a_task() -> None:
         assert learned is not None
         assert (learned + other_rows(config, width, learned)) * width <= NUMBERS
     assert other_rows(config, 10, NUMBERS) == 0
+    assert other_rows(_config(workers=3), 1_000, 0) == 3 * NUMBERS // 1_000
 
 
 def test_more_tasks_where_one_does_not_hold_the_rows() -> None:

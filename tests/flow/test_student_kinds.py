@@ -84,6 +84,7 @@ def test_what_is_shipped_scores_as_the_tables_say(ensemble: Path, spark: Any) ->
     assert all(len(one) == 3 for one in reasons)
 
 
+@pytest.mark.slow
 def test_its_onnx_graph_gives_the_same_scores(ensemble: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     from remedi_spark.delivery.onnx_model import build_model, onnx_inputs
@@ -95,6 +96,7 @@ def test_its_onnx_graph_gives_the_same_scores(ensemble: Path, tmp_path: Path) ->
     np.testing.assert_allclose(found, bundle.predict(owners), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_time_limit_leaves_out_the_same_members_of_both_phases(tmp_path: Path) -> None:
     world().to_parquet(tmp_path / "owners.parquet", coerce_timestamps="us")
     model, limit = tmp_path / "model", ["--time-limit", "0.01", "--set", "base_models.only=[additive, lightgbm, mlp]"]

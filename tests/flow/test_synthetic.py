@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from remedi_spark.ensemble.student import _teacher
+from remedi_spark.config.spark import SparkConfig
+from remedi_spark.ensemble.student import _lessons, _teacher
 from remedi_spark.ensemble.synthetic import SWAPPED, taught_rows
 from remedi_spark.opening import reopen
 from remedi_spark.samples.encoder import Encoder
@@ -33,6 +34,20 @@ def test_the_teacher_says_of_a_test_row_what_the_fuser_stage_said(school: Any) -
     x, targets = (np.array([row[name] for row in rows]) for name in ("x", "te"))
     assert x.shape[1] == layout.fixed
     np.testing.assert_allclose(teacher.margins()(x, targets), [row["fuser"] for row in rows], atol=1e-5)
+
+
+def test_lessons_are_no_more_than_a_task_of_the_student_holds(trained: Trained, school: Any) -> None:
+    workspace, layout, _ = school
+    _, config, _ = reopen(trained.bundle)
+    small = config.model_copy(update={"spark": SparkConfig(task_memory="1m")})
+    rows = workspace.read(PHASE, "encoded").join(
+        workspace.read(PHASE, "fused_scores").select("row_hash", "fuser"), "row_hash"
+    )
+    most = small.spark.task_numbers // layout.width
+    rows = rows.where("part = 'train'")
+    assert _lessons(workspace, config, PHASE, rows).count() > 1.2 * most
+    found = _lessons(workspace, small, PHASE, rows).count()
+    assert found == pytest.approx(most, rel=0.1)
 
 
 def test_made_up_rows_are_mixed_from_two_and_are_the_same_in_any_partitioning(school: Any) -> None:

@@ -129,6 +129,7 @@ def _worker(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_workers_equal_one(tmp_path: Path) -> None:
     multiprocessing.spawn(_worker, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     torch.manual_seed(0)
@@ -148,6 +149,7 @@ NETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETS)
 def test_every_net_of_ours_adapts_side_by_side(kind: str) -> None:
     """Nulls and levels included; one meta-training step of each algorithm that differs, then scores of two tasks."""

@@ -71,6 +71,7 @@ def test_no_row_is_taught_the_labels_of_its_owner() -> None:
     assert np.abs(before - after)[(fold == 1) & ~rows.valid].max() > 0.01
 
 
+@pytest.mark.slow
 def test_trees_teach_an_interaction_that_the_net_alone_does_not_learn() -> None:
     world = segments(4000, owners=4000)
     fresh = np.random.default_rng(77).normal(size=(4000, 6))
@@ -130,6 +131,7 @@ def _worker(rank: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_workers_grow_the_trees_of_one(tmp_path: Path) -> None:
     multiprocessing.spawn(_worker, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     rows, alone = taught(segments(), TREES)

@@ -189,6 +189,7 @@ def test_platt_is_the_beta_map_with_equal_ends(a, b, z):
     assert BetaCalibrator(a, a, b)([z]) == pytest.approx(PlattCalibrator(a, b)([z]), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_what_is_calibrated_is_mostly_left_alone():
     kept = []
     for seed in range(20):

@@ -107,6 +107,7 @@ def _worker(number: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_model_of_one(tmp_path: Path) -> None:
     mp.spawn(_worker, (str(tmp_path),), nprocs=2)
     (spec, state, curve), (_, other, _) = (torch.load(tmp_path / f"{i}.pt") for i in (0, 1))

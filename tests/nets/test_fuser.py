@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
 from sklearn.metrics import log_loss
@@ -80,6 +81,7 @@ def test_a_squared_loss_stack_is_the_ridge_solution() -> None:
         np.testing.assert_allclose(mine, expected, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_fuser_of_amounts_beats_their_mean_and_finds_a_switch() -> None:
     rows = _amounts(4000)
     fused, _ = _fused(rows, loss="mse")
@@ -108,6 +110,7 @@ def test_a_useless_model_costs_nothing() -> None:
     assert log_loss(rows.label, _p(fused)) < log_loss(rows.label, _p(mean))
 
 
+@pytest.mark.slow
 def test_a_switch_between_models_is_found() -> None:
     rows = _rows(6000, switch=True)
     stacks = np.asarray(stack(rows, 5))

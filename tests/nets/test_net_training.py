@@ -90,6 +90,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{number}.pt") for number in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPECS)
 def test_two_workers_have_the_gradient_of_the_whole_batch(together: list[dict[str, Any]], kind: str) -> None:
     alone = _gradient(_net(kind), _rows(400))
@@ -113,6 +114,7 @@ def test_two_workers_end_alike_and_where_one_ends(together: list[dict[str, Any]]
     assert min(together[0]["curve"]) == pytest.approx(ended, abs=0.25 * (begun - ended))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPECS)
 def test_same_seed_same_net_other_seed_another(kind: str) -> None:
     rows = _rows(300)
@@ -123,6 +125,7 @@ def test_same_seed_same_net_other_seed_another(kind: str) -> None:
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best() -> None:
     rows = _rows(120)
     trained = training.train(SPECS["mlp"], rows, LAYOUT, _recipe(epochs=300, learning_rate=0.05, patience=4))

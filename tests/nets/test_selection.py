@@ -39,6 +39,7 @@ def _by_trial(rows: FuserRows, use: Any, models: list[int]) -> Any:
     return best
 
 
+@pytest.mark.slow
 def test_it_is_as_good_as_trying_every_model_at_every_pick() -> None:
     rows = _rows()
     allowed = _allowed(4, seed=0).numpy()

@@ -42,6 +42,7 @@ def _rows(count: int, seed: int = 0) -> Rows:
     return Rows(x, target, np.ones(count), np.arange(count) % 5 == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPECS)
 def test_smoothing_changes_training_and_still_learns(kind: str) -> None:
     rows, fresh = _rows(1000), _rows(500, seed=1)
@@ -99,6 +100,7 @@ def _worker(number: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_workers_agree_and_one_without_rows_changes_nothing(tmp_path: Path) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)  # type: ignore[attr-defined]

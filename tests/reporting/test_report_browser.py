@@ -15,7 +15,7 @@ from remedi_spark.report.page.render import render
 from tests.reporting.browser import POLICY, ask, browse, needs_chromium, pages
 from tests.reporting.test_nights_page import year
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 BUDGETS = (0.5, 3.2, 7.5, 12.34, 50.0)
 SLIDE = """
