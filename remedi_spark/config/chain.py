@@ -147,6 +147,8 @@ class CatBoostConfig(MemberConfig):
     num_iterations: int = Field(default=1000, ge=1)
     learning_rate: float = Field(default=0.05, gt=0)
     depth: int = Field(default=6, ge=1, le=16)
+    feature_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the columns that are looked at for each level of a tree."""
     l2_leaf_reg: float = Field(default=3.0, ge=0)
     early_stopping: int = Field(default=50, ge=1)
     refit_below: int = Field(default=30_000, ge=0)

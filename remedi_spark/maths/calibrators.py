@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
-from sklearn.isotonic import IsotonicRegression
 
 from remedi_spark.errors import InputError
 from remedi_spark.maths.checks import FloatArray, binary_labels, finite_vector, row_weights
@@ -144,6 +143,8 @@ class IsotonicCalibrator(_Stored):
     @classmethod
     def fit(cls, logits: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Self:
         """Fit scikit-learn's isotonic regression; probabilities stay 1 / (n + 2) away from 0 and 1."""
+        from sklearn.isotonic import IsotonicRegression  # half a second, which a process that scores need not wait for
+
         z, y, w = _checked(logits, labels, weights)
         edge = 1 / (float(w.sum()) + 2)
         fitted = IsotonicRegression(y_min=edge, y_max=1 - edge).fit(z, y, sample_weight=w)

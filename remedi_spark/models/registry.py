@@ -18,7 +18,7 @@ from remedi_spark.storage.fitted import Fitted
 
 if TYPE_CHECKING:
     from remedi_spark.models.onnx_graph import Graph
-    from remedi_spark.models.tree_ensemble import Ensemble
+    from remedi_spark.models.tree_ensemble import Ensemble, PageTrees
     from remedi_spark.samples.layout import Layout
 
     OnnxMargin = Callable[[Graph, Fitted, Layout, str], str]
@@ -49,7 +49,10 @@ class Family:
     """An :data:`OnnxMargins` in place of ``onnx``, where one export for all models saves seconds for each."""
     trees: str = ""
     """``module:function`` likewise: called with a fitted model, returns its :class:`Ensemble`; empty: it is no plain
-    sum of trees over the encoded row. ONNX and the what-if page are made of it."""
+    sum of trees over the encoded row. ONNX is made of it."""
+    page: str = ""
+    """``module:function`` likewise: called with a fitted model, returns its :class:`PageTrees`, or None where its trees
+    read more than the encoded row; empty: ``trees``, if any."""
     several_workers: bool = False
     """A fit over several tasks is another model than one in one task."""
     retries_alone: bool = False
@@ -80,7 +83,7 @@ FAMILIES: list[Family] = [
            several_workers=True, effort=_little),
     Family("catboost", lambda model: isinstance(model, CatBoostConfig),
            "catboost.fit:CatBoostLearner", "catboost.predict:CatBoostPredictor", "catboost.onnx:margin",
-           effort=lambda model: 3 if model.categories else 1),
+           page="catboost.page:trees_of", effort=lambda model: 3 if model.categories else 1),
     Family("net", lambda model: isinstance(model, AdditiveConfig),
            "additive.fit:AdditiveLearner", "nets.predict:NetPredictor", onnx_together="nets.onnx:margins",
            effort=_little),
@@ -145,6 +148,13 @@ def onnx_margin(family: Family) -> OnnxMargin | None:
 def trees_of(family: Family) -> Callable[[Fitted], Ensemble] | None:
     """Return what reads the trees of a fitted model; None: it is no plain sum of trees."""
     return cast("Callable[[Fitted], Ensemble]", _named(family.trees)) if family.trees else None
+
+
+def page_trees(fitted: Fitted) -> PageTrees | None:
+    """Return the trees of a fitted model as a page asks them; None: it is no plain sum of trees."""
+    family = family_of_fitted(fitted)
+    read = family.page or family.trees
+    return cast("PageTrees | None", _named(read)(fitted)) if read else None
 
 
 def onnx_margins(family: Family) -> OnnxMargins | None:

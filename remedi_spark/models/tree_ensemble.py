@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,6 +13,22 @@ lead, and whether null is a yes."""
 LEAF = "LEAF"
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_EQ")
 """What a branch asks of a value: at most, below, or equal to its own."""
+
+
+class PageTrees(Protocol):
+    """Trees as the what-if page asks them; the margin is ``start`` and the sum of a leaf of each tree.
+
+    Attributes:
+        dtype: that values are rounded to before they are compared, float32 or float64.
+        start: what the trees are added to.
+    """
+
+    dtype: Any
+    start: float
+
+    def to_trees(self) -> list[dict[str, list[Any]]]:
+        """Return each tree as lists for JSON: by node (:meth:`Ensemble.to_trees`), or by level with ``leaves``."""
+        ...
 
 
 @dataclass

@@ -17,7 +17,7 @@ import pandas as pd
 from remedi_spark.errors import InputError
 from remedi_spark.maths.calibrators import ISOTONIC_SLOPE
 from remedi_spark.maths.label_scale import LARGEST_ANGLE
-from remedi_spark.models.registry import family_of_fitted, trees_of
+from remedi_spark.models.registry import page_trees
 from remedi_spark.samples.encoder import NULL_LEVEL
 from remedi_spark.scoring.usual import usual_values
 
@@ -88,17 +88,16 @@ def page_data(bundle: Bundle, models: Sequence[Tree], canonical: pd.DataFrame, n
 
 
 def _model(bundle: Bundle, name: str, fold: int, fitted: Fitted) -> Tree:
-    trees = trees_of(family_of_fitted(fitted))
-    if trees is None or "label_scale" in fitted.info:
+    trees = None if "label_scale" in fitted.info else page_trees(fitted)
+    if trees is None:
         kinds = ", ".join(f"{one} ({folds[0].kind})" for one, folds in bundle.parts.students.items())
         raise InputError(
             f"--what-if: found a student of {kinds}, expected one of boosted trees alone, for no page can ask a model"
-            f" like {name}; train with --set student.kind=distilled and a lightgbm or xgboost student"
+            f" like {name}; train with --set student.kind=distilled and a catboost, lightgbm or xgboost student"
         )
-    ensemble = trees(fitted)
     return {
         "fold": fold if len(bundle.left_out) > 1 else 0, "slope": fitted.slope, "shift": fitted.shift,
-        "start": ensemble.start, "single": bool(ensemble.dtype == np.float32), "trees": ensemble.to_trees(),
+        "start": trees.start, "single": bool(trees.dtype == np.float32), "trees": trees.to_trees(),
     }  # fmt: skip
 
 

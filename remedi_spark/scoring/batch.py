@@ -1,12 +1,13 @@
 """Score a frame with a bundle on Spark: check, score, count, rank, explain.
 
 The pass that scores also counts: each task ends with one more row, without a key, that holds how its rows are
-distributed. So the figures that :mod:`remedi_spark.scoring.monitoring` judges cost no pass of their own.
+distributed. So the figures that :mod:`remedi_spark.scoring.monitoring` judges cost no pass of their own. Features stay
+beside the scores, so that the rows to explain are found without a join.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +31,7 @@ from remedi_spark.scoring.monitoring.distribution import Counter, Counts, Distri
 from remedi_spark.scoring.scores_schema import COMMENTS, NAMES
 from remedi_spark.spark.joins import join_rows
 from remedi_spark.spark.kept import kept, shared
-from remedi_spark.spark.ranking import add_rank
+from remedi_spark.spark.ranking import add_rank, not_below
 from remedi_spark.spark.schemas import data_type
 from remedi_spark.storage.tables import reads_as_csv
 
@@ -48,18 +49,23 @@ class Batch:
     Attributes:
         table: their name, for messages.
         rows: how many there are.
-        scored: owner_id, snapshot_date, score; and the tasks' counts, in rows without a key.
-        canonical: owner_id, snapshot_date, f0 … fn.
+        scored: owner_id, snapshot_date, f0 … fn, score; and the tasks' counts, in rows without a key.
         parts: of the bundle.
         held: what keeps the rows until it is closed.
+        lasting: whether its frames may be read after that.
     """
 
     table: str
     rows: int
     scored: DataFrame
-    canonical: DataFrame
     parts: BundleParts
     held: ExitStack
+    lasting: bool = False
+
+    @property
+    def canonical(self) -> DataFrame:
+        """Return owner_id, snapshot_date, f0 … fn."""
+        return _rows(self.scored).drop("score")
 
     def counts(self) -> tuple[Counts, Distribution] | None:
         """Return how the rows are distributed, and how the training rows were; None when the bundle does not know."""
@@ -75,18 +81,27 @@ class Batch:
 
     def scores(self) -> DataFrame:
         """Return owner_id, snapshot_date, score."""
-        return self.scored.where(F.col(_COUNTS).isNull()).drop(_COUNTS)
+        return _rows(self.scored).select(*KEY, "score")
 
     def ranked(self, config: ScoresConfig, moment: datetime, run_id: str, top_k: int | None = None) -> DataFrame:
         """Return what the warehouse reads; see :mod:`remedi_spark.scoring.stage`."""
         budget = F.ceil(F.col("rows") * F.lit(config.budget)) if top_k is None else F.lit(top_k)
         ranked = add_rank(self.scores(), "score").withColumn("in_top_k", F.col("rank") <= budget)
         if config.reasons:
-            top = join_rows(self.canonical, ranked.where("in_top_k").select(*KEY, "score"))
-            ranked = join_rows(ranked, _explained(top, self.parts, config.reasons), "left")
+            ranked = self._with_reasons(self._keep(ranked), config.reasons)
         else:
             ranked = ranked.withColumn("reasons", F.lit(None).cast(REASONS))
         return published(ranked, self.parts.model_version, moment, run_id)
+
+    def _with_reasons(self, ranked: DataFrame, top: int) -> DataFrame:
+        """Add the reasons of the rows in the top K: those rows alone are joined."""
+        best = ranked.where("in_top_k")
+        reasons = _explained(not_below(_rows(self.scored), "score", best), self.parts, top)
+        others = ranked.where("NOT in_top_k").withColumn("reasons", F.lit(None).cast(REASONS))
+        return join_rows(best, reasons, "left").unionByName(others)
+
+    def _keep(self, frame: DataFrame) -> DataFrame:
+        return self.held.enter_context(kept(frame, on_disk=True, scratch=not self.lasting))
 
     def free(self) -> None:
         """Let the executors forget the rows."""
@@ -135,15 +150,22 @@ def open_batch(frame: DataFrame, parts: BundleParts, *, table: str, lasting: boo
     """
     contract = Encoder.from_dict(parts.encoder).contract
     with ExitStack() as stack:
-        canonical = stack.enter_context(kept(_canonical(frame, contract, table), on_disk=True, scratch=not lasting))
-        rows = check_keys(canonical, table, contract.id_column, contract.time_column)
-        scored = stack.enter_context(kept(_scored(canonical, parts), on_disk=True, scratch=not lasting))
-        return Batch(table, rows, scored, canonical, parts, stack.pop_all())
+        canonical = _canonical(frame, contract, table)
+        scored = stack.enter_context(
+            kept(_scored(canonical, parts, canonical.columns), on_disk=True, scratch=not lasting)
+        )
+        rows = check_keys(_rows(scored), table, contract.id_column, contract.time_column)
+        return Batch(table, rows, scored, parts, stack.pop_all(), lasting)
 
 
 def score_canonical(rows: DataFrame, parts: BundleParts) -> DataFrame:
     """Return owner_id, snapshot_date, score of rows that hold the bundle's ``f0 … fn``, unchecked."""
-    return _scored(rows, parts).where(F.col(_COUNTS).isNull()).drop(_COUNTS)
+    return _rows(_scored(rows, parts, KEY)).drop(_COUNTS)
+
+
+def _rows(scored: DataFrame) -> DataFrame:
+    """Return the rows that have a key, without their counts."""
+    return scored.where(F.col(_COUNTS).isNull()).drop(_COUNTS)
 
 
 def _canonical(frame: DataFrame, contract: FeatureContract, table: str) -> DataFrame:
@@ -156,10 +178,10 @@ def _canonical(frame: DataFrame, contract: FeatureContract, table: str) -> DataF
     )
 
 
-def _scored(rows: DataFrame, parts: BundleParts) -> DataFrame:
-    """Return keys and score; at the end of each task's rows one more with its counts."""
+def _scored(rows: DataFrame, parts: BundleParts, carried: Sequence[str]) -> DataFrame:
+    """Return the columns ``carried`` and score; at the end of each task's rows one more with its counts."""
     stored = shared(rows.sparkSession, parts)
-    schema = _schema(rows, f"score double, {_COUNTS} binary")
+    names = [*carried, "score", _COUNTS]
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         bundle: Bundle | None = None
@@ -172,15 +194,15 @@ def _scored(rows: DataFrame, parts: BundleParts) -> DataFrame:
             scores = bundle.score(frame)
             if counter is not None:
                 counts.append(counter.count(frame, scores))
-            keys = [batch.column(key) for key in KEY]
+            columns = [batch.column(name) for name in carried]
             none = pa.nulls(len(scores), pa.binary())
-            yield pa.RecordBatch.from_arrays([*keys, pa.array(scores, pa.float64()), none], [*KEY, "score", _COUNTS])
+            yield pa.RecordBatch.from_arrays([*columns, pa.array(scores, pa.float64()), none], names)
         if counts:
-            empty = [pa.nulls(1, key.type) for key in keys]
+            empty = [pa.nulls(1, column.type) for column in columns]
             total = pa.array([np.sum(counts, axis=0).tobytes()], pa.binary())
-            yield pa.RecordBatch.from_arrays([*empty, pa.nulls(1, pa.float64()), total], [*KEY, "score", _COUNTS])
+            yield pa.RecordBatch.from_arrays([*empty, pa.nulls(1, pa.float64()), total], names)
 
-    return rows.mapInArrow(run, schema)  # type: ignore[arg-type]
+    return rows.mapInArrow(run, _schema(rows, carried, f"score double, {_COUNTS} binary"))  # type: ignore[arg-type]
 
 
 def _explained(rows: DataFrame, parts: BundleParts, top: int) -> DataFrame:
@@ -195,18 +217,19 @@ def _explained(rows: DataFrame, parts: BundleParts, top: int) -> DataFrame:
             keys, scores = [batch.column(key) for key in KEY], batch.column("score").to_numpy()
             yield pa.RecordBatch.from_arrays([*keys, _reasons(bundle, frame, top, scores)], [*KEY, "reasons"])
 
-    return rows.mapInArrow(run, _schema(rows, f"reasons {REASONS}"))  # type: ignore[arg-type]
+    return rows.mapInArrow(run, _schema(rows, KEY, f"reasons {REASONS}"))  # type: ignore[arg-type]
 
 
-def _schema(rows: DataFrame, added: str) -> t.StructType:
-    keys = [t.StructField(name, rows.schema[name].dataType) for name in KEY]
-    return t.StructType([*keys, *data_type(added).fields])
+def _schema(rows: DataFrame, carried: Sequence[str], added: str) -> t.StructType:
+    columns = [t.StructField(name, rows.schema[name].dataType) for name in carried]
+    return t.StructType([*columns, *data_type(added).fields])
 
 
 def _load(parts: BundleParts) -> Bundle:
-    import torch
+    if any(one.kind == "net" for models in parts.students.values() for one in models):
+        import torch  # seconds, which trees need not wait for
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
     return Bundle(parts)
 
 

@@ -13,6 +13,7 @@ import pytest
 from catboost import CatBoost
 
 from remedi_spark.maths.label_scale import LabelScale
+from remedi_spark.models.catboost import reasons as catboost_reasons
 from remedi_spark.models.catboost.fit import serialized
 from remedi_spark.models.catboost.json_model import as_json, slots_of_splits
 from remedi_spark.models.catboost.predict import Columns, load
@@ -186,7 +187,11 @@ NUMBERS, CATEGORIES = (Columns.of(LAYOUT, native=native) for native in (False, T
         (CATEGORIES, {"one_hot_max_size": 4, "max_ctr_complexity": 1, "simple_ctr": ["Borders", "Counter"]}),
     ],
 )  # fmt: skip
-def test_catboost_gives_shapley_values(columns: Columns, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("few", [0, 32])
+def test_catboost_gives_shapley_values(
+    columns: Columns, settings: dict[str, Any], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catboost_reasons, "_FEW", few)
     predictor, x = load_predictor(_catboost(columns, **settings)), _catboost_rows()
     np.testing.assert_allclose(_explained(predictor, x), _by_all_coalitions(predictor, x), atol=1e-12)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from catboost import CatBoostRegressor, FeaturesData, Pool
 
 from remedi_spark.errors import InputError
 from remedi_spark.maths.calibrators import (
@@ -23,6 +24,7 @@ from remedi_spark.maths.calibrators import (
     PlattCalibrator,
 )
 from remedi_spark.maths.label_scale import LabelScale, ScoreMap
+from remedi_spark.models.catboost.fit import serialized
 from remedi_spark.report import what_if_data
 from remedi_spark.report.page.what_if import WhatIf, render_what_if
 from remedi_spark.report.what_if import what_if, write_what_if
@@ -82,6 +84,12 @@ def fitted(kind: str, x: Any, target: Any, encoder: Encoder, seed: int) -> Fitte
         settings = {"max_depth": 4, "nthread": 1, "seed": seed, "base_score": -1.5}
         trees = xgboost.train(settings, xgboost.DMatrix(x, target), 20)
         return Fitted("xgboost", bytes(trees.save_raw("ubj")), {"trees": 15})
+    if kind == "catboost":
+        symmetric = CatBoostRegressor(
+            iterations=25, depth=4, random_seed=seed, thread_count=1, verbose=False, allow_writing_files=False
+        )
+        numbers = FeaturesData(num_feature_data=x.astype(np.float32))
+        return Fitted("catboost", serialized(symmetric.fit(Pool(numbers, target))), {"categories": []})
     settings = {"verbose": -1, "num_leaves": 9, "min_data_in_leaf": 5, "seed": seed, "num_threads": 1,
                 "min_data_per_group": 5, "cat_smooth": 1}  # fmt: skip
     data = lightgbm.Dataset(x, target, categorical_feature=encoder.layout.where("code"))
@@ -91,7 +99,7 @@ def fitted(kind: str, x: Any, target: Any, encoder: Encoder, seed: int) -> Fitte
 
 @pytest.fixture(scope="module")
 def parts() -> BundleParts:
-    """Two kinds of trees, each by two folds; the target depends on every kind of feature."""
+    """Three kinds of trees, each by two folds; the target depends on every kind of feature."""
     frame, rng = table(), np.random.default_rng(3)
     canonical = CONTRACT.canonical(frame)
     margin = (
@@ -103,7 +111,8 @@ def parts() -> BundleParts:
     encoder = encoder_of(frame, label, np.arange(ROWS) % FOLDS)
     x = [encoder.transform(canonical, leave_out=k) for k in range(FOLDS)]
     students = {
-        kind: [fitted(kind, x[k], margin, encoder, k) for k in range(FOLDS)] for kind in ("lightgbm", "xgboost")
+        kind: [fitted(kind, x[k], margin, encoder, k) for k in range(FOLDS)]
+        for kind in ("lightgbm", "xgboost", "catboost")
     }
     return BundleParts(encoder.to_dict(), students, PlattCalibrator(0.8, -0.3).to_dict(), "v1")
 
@@ -284,7 +293,7 @@ def test_owners_are_as_many_as_the_page_has_room_for(bundle: Bundle, monkeypatch
 
 @pytest.mark.parametrize("kind", ["net", "catboost", "hurdle"])
 def test_a_student_that_no_page_can_ask_is_refused_by_name(parts: BundleParts, kind: str) -> None:
-    students = {**parts.students, "other": [Fitted(kind, b"")] * FOLDS}
+    students = {**parts.students, "other": [Fitted(kind, b"", {"categories": [1]})] * FOLDS}
     with pytest.raises(
         InputError, match=rf"a student of .*other \({kind}\), expected one of boosted trees alone"
     ) as error:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import functions as F
 
-from remedi_spark.spark.ranking import add_rank
+from remedi_spark.spark.ranking import add_rank, not_below
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -70,3 +70,15 @@ def test_equal_scores_and_a_single_row_are_ranked(spark: SparkSession) -> None:
     one = spark.createDataFrame([(1, None, 0.5)], SCHEMA)
     row = add_rank(one, "score").collect()[0]
     assert (row["rank"], row["rows"], row["snapshot_date"]) == (1, 1, None)
+
+
+@pytest.mark.parametrize("distinct", [4, 100_000])
+def test_rows_not_below_the_best_are_the_best(spark: SparkSession, distinct: int) -> None:
+    table = _table(2000, 3, distinct)
+    table.loc[table["snapshot_date"] == date(2026, 1, 3), "snapshot_date"] = None  # a batch of one moment has no time
+    frame = spark.createDataFrame(table, SCHEMA)
+    best = add_rank(frame, "score").where("rank <= 0.1 * rows")
+    found = not_below(frame, "score", best).toPandas()
+    wanted = best.toPandas()
+    assert len(found) == len(wanted) > 190
+    assert set(found["owner_id"]) == set(wanted["owner_id"])

@@ -54,8 +54,8 @@ class CatBoostLearner:
         objective = "logistic" if data.loss == "logistic" else amount_objective(config.objective)
         return {
             "loss_function": LOSSES[objective], "learning_rate": config.learning_rate, "depth": config.depth,
-            "l2_leaf_reg": config.l2_leaf_reg, "random_seed": data.seed, "thread_count": 1, "verbose": False,
-            "allow_writing_files": False, "allow_const_label": True,
+            "l2_leaf_reg": config.l2_leaf_reg, "rsm": config.feature_fraction, "random_seed": data.seed,
+            "thread_count": 1, "verbose": False, "allow_writing_files": False, "allow_const_label": True,
         }  # fmt: skip
 
 

@@ -81,7 +81,7 @@ class CatBoostPredictor:
 
     def _leaves(self, columns: Columns, x: Array) -> Any:
         """Return the leaf of each row in each tree, (n, trees)."""
-        return self._model.calc_leaf_indexes(columns.pool(x), thread_count=1).astype(np.intp)
+        return self._model.calc_leaf_indexes(columns.pool(x), thread_count=1).view(np.int32)
 
     def _columns(self, x: Array) -> Columns:
         known = set(self._categories)

@@ -25,6 +25,10 @@ from remedi_spark.models.reference import Reference, joint_weight
 
 DEEPEST = 8
 """Levels of a tree whose leaves are listed: the work grows by four a level."""
+_NUMBERS = 1 << 20
+"""Leaves that are looked up at once: few enough for a processor's cache."""
+_FEW = 32
+"""Players up to which the table is kept whole: a leaf has shares of at most eight, and sums of rows are quick."""
 Player = frozenset[int]
 Leaves = npt.NDArray[np.integer[Any]]
 
@@ -46,21 +50,27 @@ class CatBoostReasons:
         players = {player: i for i, player in enumerate(dict.fromkeys(one for tree in trees for one in tree))}
         self._members = np.array([[j in player for j in range(reference.features)] for player in players], dtype=float)
         self._members = self._members.reshape(len(players), reference.features)
-        self._starts = np.cumsum([0, *model.get_tree_leaf_counts()])[:-1]
+        self._starts = np.cumsum([0, *model.get_tree_leaf_counts()])[:-1].astype(np.int32)
         values = np.split(np.asarray(model.get_leaf_values()) * model.get_scale_and_bias()[0], self._starts[1:])
         tables = [_table(*one, players) for one in zip(values, trees, leaves.tolist(), strict=True)]
-        self._table = sparse.csr_array(sparse.vstack(tables))
+        table = sparse.csr_array(sparse.vstack(tables))
+        self._table = table.toarray() if len(players) <= _FEW else table
 
     def __call__(self, x: Array, leaves: Leaves) -> Array:
         """Return contributions, (n, features), of rows, (n, width), with these leaves, (n, trees)."""
-        rows, trees = leaves.shape
-        at, ends = (self._starts + leaves).ravel(), np.arange(0, rows * trees + 1, trees)
-        chosen = sparse.csr_array((np.ones(len(at)), at, ends), (rows, self._table.shape[0]))
-        by_player = (chosen @ self._table).toarray()
+        parts = np.array_split(leaves, max(1, -(-leaves.size // _NUMBERS)))
+        by_player = np.concatenate([self._by_player(part) for part in parts])
         differs = self.reference.differs(x).astype(np.float64)
         each = by_player / np.maximum(differs @ self._members.T, 1)
         found: Array = differs * (each @ self._members)
         return found
+
+    def _by_player(self, leaves: Leaves) -> Array:
+        rows, trees = leaves.shape
+        at, ends = (self._starts + leaves).ravel(), np.arange(0, rows * trees + 1, trees, dtype=np.int32)
+        chosen = sparse.csr_array((np.ones(len(at)), at, ends), (rows, self._table.shape[0]))
+        found = chosen @ self._table
+        return np.asarray(found.toarray() if sparse.issparse(found) else found)
 
 
 def _table(values: Array, levels: list[Player], reference: int, players: dict[Player, int]) -> Any:
