@@ -28,6 +28,8 @@ _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 """Hadoop's names for what pyarrow names otherwise."""
 _WHOLE_OR_NOTHING = ("s3", "gcs", "abfs")
 """pyarrow's names of the stores where a new object appears when it is closed, in the place of the former one."""
+_FLAT = "gcs"
+"""pyarrow's name of the store of which it lists objects alone, and no folder that has no object of its name."""
 _HADOOP = ("hdfs", "viewfs")
 
 
@@ -124,7 +126,9 @@ class Files:
     def remove_folder(self, name: str) -> None:
         """Remove a folder and all that is in it; that there is none is no error."""
         if self.exists(name):
-            self.system.delete_dir(self._path(name))
+            # Of Google's pyarrow removes, at last, an object of the folder itself, which need not be there.
+            with suppress(FileNotFoundError):
+                self.system.delete_dir(self._path(name))
 
     def make(self) -> None:
         """Make the folder, where the file system has such a thing."""
@@ -144,11 +148,14 @@ class Files:
         """Return what is in the folder, or in one below it, sorted; nothing where there is none."""
         from pyarrow.fs import FileSelector
 
-        selector = FileSelector(self._path(below), recursive=all_levels, allow_not_found=True)
+        flat = self.system.type_name == _FLAT
+        selector = FileSelector(self._path(below), recursive=all_levels or flat, allow_not_found=True)
         found = [
             Entry(one.path[len(self.base) :].lstrip("/"), not one.is_file, one.size or 0, self._modified(one))
             for one in self.system.get_file_info(selector)
         ]
+        if flat:
+            found = _with_folders(found, below, all_levels=all_levels)
         return sorted((one for one in found if one.name), key=lambda one: one.name)
 
     def _modified(self, found: Any) -> float:
@@ -164,6 +171,18 @@ class Files:
     def _put(self, path: str, content: bytes) -> None:
         with self.system.open_output_stream(path) as file:
             file.write(content)
+
+
+def _with_folders(found: list[Entry], below: str, *, all_levels: bool) -> list[Entry]:
+    """Return entries with the folders that their names imply; of a listing of all levels the first where asked."""
+    top = below.count("/") + 1 if below else 0
+    named = {one.name: one for one in found}
+    for one in found:
+        parts = one.name.split("/")
+        for level in range(top + 1, len(parts)):
+            folder = "/".join(parts[:level])
+            named.setdefault(folder, Entry(folder, True, 0, 0.0))
+    return [one for name, one in named.items() if all_levels or name.count("/") == top]
 
 
 @contextmanager
