@@ -55,20 +55,24 @@ class Job:
             out = self._out / f"export_{kind}"
             _remedi("export", "--scores", self._out / "scores", "--out", out, "--format", kind)
 
-    def bucket(self) -> None:
-        """Train, score and export on S3, and keep what was handed over.
+    def bucket_train(self) -> None:
+        """Train on S3.
 
         A table to measure on spares the phase in which models are only judged; what is shipped is the same.
         """
-        place = os.environ[BUCKET]
-        files, owners, model = Files.at(place, "test"), f"{place}/owners.parquet", f"{place}/model"
+        place, files = os.environ[BUCKET], Files.at(os.environ[BUCKET], "test")
         for name in ("owners.parquet", "others.parquet"):
             files.write(name, (self._inputs / name).read_bytes())
-        _remedi("train", "--table", owners, *ROLES, "--model", model, "--test", f"{place}/others.parquet",
-                *_settings(FAST))  # fmt: skip
-        _remedi("score", "--table", owners, "--model", model, "--out", f"{place}/scores")
-        _remedi("export", "--scores", f"{place}/scores", "--out", f"{place}/export_csv", "--format", "csv")
-        for one in files.entries("export_csv", all_levels=True):
+        _remedi("train", "--table", f"{place}/owners.parquet", *ROLES, "--model", f"{place}/model",
+                "--test", f"{place}/others.parquet", *_settings(FAST))  # fmt: skip
+
+    def bucket(self) -> None:
+        """Score and export on S3 with the model there, and keep what was handed over."""
+        place, out = os.environ[BUCKET], f"{os.environ[BUCKET]}/{self._out.name}"
+        _remedi("score", "--table", f"{place}/owners.parquet", "--model", f"{place}/model", "--out", f"{out}/scores")
+        _remedi("export", "--scores", f"{out}/scores", "--out", f"{out}/export_csv", "--format", "csv")
+        files = Files.at(f"{out}/export_csv", "test")
+        for one in files.entries(all_levels=True):
             if not one.is_folder:
                 here = self._out / "bucket" / one.name
                 here.parent.mkdir(parents=True, exist_ok=True)
