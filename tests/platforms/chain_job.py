@@ -60,14 +60,16 @@ class Job:
 
         A table to measure on spares the phase in which models are only judged; what is shipped is the same.
         """
-        place, files = os.environ[BUCKET], Files.at(os.environ[BUCKET], "test")
-        for name in ("owners.parquet", "others.parquet"):
-            files.write(name, (self._inputs / name).read_bytes())
+        place = os.environ[BUCKET]
+        self._put("owners.parquet", "others.parquet")
         _remedi("train", "--table", f"{place}/owners.parquet", *ROLES, "--model", f"{place}/model",
                 "--test", f"{place}/others.parquet", *_settings(FAST))  # fmt: skip
 
     def bucket(self) -> None:
-        """Score and export on S3 with the model there, and keep what was handed over."""
+        """Score and export on S3, by another platform's model if none was trained there; keep what is handed over."""
+        if not Files.at(os.environ[BUCKET], "test").exists("model"):
+            self._put("owners.parquet")
+            put_folder(self._inputs / "foreign", f"{os.environ[BUCKET]}/model")
         place, out = os.environ[BUCKET], f"{os.environ[BUCKET]}/{self._out.name}"
         _remedi("score", "--table", f"{place}/owners.parquet", "--model", f"{place}/model", "--out", f"{out}/scores")
         _remedi("export", "--scores", f"{out}/scores", "--out", f"{out}/export_csv", "--format", "csv")
@@ -77,6 +79,11 @@ class Job:
                 here = self._out / "bucket" / one.name
                 here.parent.mkdir(parents=True, exist_ok=True)
                 here.write_bytes(files.read(one.name) or b"")
+
+    def _put(self, *names: str) -> None:
+        files = Files.at(os.environ[BUCKET], "test")
+        for name in names:
+            files.write(name, (self._inputs / name).read_bytes())
 
     def features(self) -> None:
         """Compute features of the early events."""
@@ -139,6 +146,13 @@ class Job:
 
     def _on_events(self, verb: str, *words: object) -> None:
         _remedi(verb, "--config", self._tea, *words, *_settings(CHAIN))
+
+
+def put_folder(folder: Path, address: str) -> None:
+    """Copy a folder of this machine to an address."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            Files.at(address, "test").write(path.relative_to(folder).as_posix(), path.read_bytes())
 
 
 def _remedi(*words: object) -> None:

@@ -76,7 +76,7 @@ def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ra
     shutil.copytree(folder / OLD / "model", folder / "inputs" / "foreign")
     with _store() as store:
         for name in NEW:
-            done[name] = _run(name, folder, (*CHAIN, "foreign", *_on_s3(name, store), *more, "learners"), store)
+            done[name] = _run(name, folder, (*CHAIN, "foreign", *_on_s3(store), *more, "learners"), store)
     for name in NEWER:
         done[name] = _run(name, folder, ("doctor", *CHAIN, "foreign", "contract"))
     yield done
@@ -96,15 +96,11 @@ def _store() -> Iterator[str | None]:
         yield address
 
 
-def _trains_on_s3(platform: str) -> bool:
-    """Whether it trains in a bucket of its own, which takes twice as long as in a folder, or uses the other's model."""
-    return platform == CLASSIC or ALL in os.environ
-
-
-def _on_s3(platform: str, store: str | None) -> tuple[str, ...]:
+def _on_s3(store: str | None) -> tuple[str, ...]:
+    """Return the verbs on S3: a training there takes minutes, so make platforms scores by the model of Spark 3.5."""
     if store is None:
         return ()
-    return ("bucket_train", "bucket") if _trains_on_s3(platform) else ("bucket",)
+    return ("bucket_train", "bucket") if ALL in os.environ else ("bucket",)
 
 
 def _run(platform: str, folder: Path, verbs: tuple[str, ...], store: str | None = None) -> Ran:
@@ -112,7 +108,7 @@ def _run(platform: str, folder: Path, verbs: tuple[str, ...], store: str | None 
     python = str(PYTHONS.get(platform, sys.executable if platform == OLD else SPARK4))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
     if store is not None:
-        environment |= {**SECRETS, STORE: store, BUCKET: f"s3a://{platform if _trains_on_s3(platform) else CLASSIC}"}
+        environment |= {**SECRETS, STORE: store, BUCKET: f"s3a://{platform}"}
     command = [python, "-m", "tests.platforms.chain_job", kind, str(folder / "inputs"), str(folder / platform), *verbs]
     log = folder / f"{platform}.log"
     with log.open("wb") as file:
