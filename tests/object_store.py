@@ -12,28 +12,24 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pyspark
-
 from remedi_spark.spark.builds import series
+from tests.hadoop import hadoop_version
 
-_SPARK = "3.5"
-PACKAGES = (
-    "org.apache.hadoop:hadoop-aws:3.3.4", "com.amazonaws:aws-java-sdk-s3:1.12.262",
-    "com.amazonaws:aws-java-sdk-dynamodb:1.12.262",
-) if series(pyspark.__version__) == _SPARK else ()  # fmt: skip
-"""Hadoop's S3 file system for the Hadoop of Spark 3.5, and the few parts of Amazon's library that it uses of 280 MB.
-
-Of that of Spark 4 there is nothing but the whole, of 600 MB."""
-EXCLUDED = "com.amazonaws:aws-java-sdk-bundle"
+_PARTS = {
+    "3.3": ("com.amazonaws:aws-java-sdk-s3:1.12.262", "com.amazonaws:aws-java-sdk-dynamodb:1.12.262"),
+    "3.4": ("software.amazon.awssdk:s3:2.29.52", "software.amazon.awssdk:s3-transfer-manager:2.29.52"),
+}
+"""By the series of Hadoop the few parts that it uses of Amazon's library, which as a whole is 280 or 640 MB."""
+PACKAGES = (f"org.apache.hadoop:hadoop-aws:{hadoop_version()}", *_PARTS[series(hadoop_version())])
+"""Hadoop's S3 file system, of the Hadoop that PySpark brings."""
+EXCLUDED = "com.amazonaws:aws-java-sdk-bundle,software.amazon.awssdk:bundle"
 SECRETS = {"AWS_ACCESS_KEY_ID": "remedi", "AWS_SECRET_ACCESS_KEY": "of-no-use", "AWS_REGION": "us-east-1"}
 PATIENCE = 60.0
 
 
 def has_server() -> bool:
-    """Whether the packages of the server are installed, and those of Spark that go with it are known."""
-    return bool(PACKAGES) and all(
-        importlib.util.find_spec(name) is not None for name in ("moto", "flask", "flask_cors")
-    )
+    """Whether the packages of the server are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("moto", "flask", "flask_cors"))
 
 
 @contextmanager

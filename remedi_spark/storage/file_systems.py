@@ -1,23 +1,26 @@
 """Files in a folder on any file system: the one place where this process itself reads and writes beyond its own disk.
 
-pyarrow's file systems, which need no further package: S3 (``s3:``, ``s3a:``), Azure (``abfs:``, ``abfss:``), Google
-(``gs:``), Hadoop (``hdfs:``, ``viewfs:``); fsspec for other schemes, where it and the package of the scheme are
-installed. Tables go through Spark, which finds the same addresses by its own settings.
+pyarrow's file systems, which need no further package: S3 (``s3:``, ``s3a:``), Azure (``abfs:``, ``abfss:``) and Google
+(``gs:``). Hadoop (``hdfs:``, ``viewfs:``) by hdfs-native where it is installed, else by pyarrow, which needs libhdfs.
+fsspec for other schemes, where it and the package of the scheme are installed. Tables go through Spark, which finds the
+same addresses by its own settings.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from remedi_spark.errors import InputError
+from remedi_spark.storage.hadoop_files import HadoopFiles
 from remedi_spark.storage.store import write_bytes
 
 _ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):(?=/)(?://([^/]*))?/*(.*)$")
@@ -25,6 +28,9 @@ _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 """Hadoop's names for what pyarrow names otherwise."""
 _WHOLE_OR_NOTHING = ("s3", "gcs", "abfs")
 """pyarrow's names of the stores where a new object appears when it is closed, in the place of the former one."""
+_FLAT = "gcs"
+"""pyarrow's name of the store of which it lists objects alone, and no folder that has no object of its name."""
+_HADOOP = ("hdfs", "viewfs")
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Files:
 
     address: str
     system: Any
-    """pyarrow's file system."""
+    """pyarrow's file system, or one that has its methods."""
     base: str
     """The folder, as that file system names it."""
 
@@ -95,7 +101,7 @@ class Files:
     def write(self, name: str, content: bytes) -> None:
         """Write a whole file, in the place of a former one.
 
-        A reader sees the former content or the new one. Except on Hadoop and by way of fsspec, whose renames replace
+        A reader sees the former content or the new one. Except by libhdfs and by way of fsspec, whose renames replace
         nothing: there is a moment without the file.
         """
         path = self._path(name)
@@ -107,7 +113,8 @@ class Files:
         beside = f"{folder}/.{last}.{uuid.uuid4().hex}"
         self.system.create_dir(folder, recursive=True)
         self._put(beside, content)
-        self.remove(name)
+        if self.system.type_name != HadoopFiles.type_name:
+            self.remove(name)
         self.system.move(beside, path)
         return None
 
@@ -119,7 +126,9 @@ class Files:
     def remove_folder(self, name: str) -> None:
         """Remove a folder and all that is in it; that there is none is no error."""
         if self.exists(name):
-            self.system.delete_dir(self._path(name))
+            # Of Google's pyarrow removes, at last, an object of the folder itself, which need not be there.
+            with suppress(FileNotFoundError):
+                self.system.delete_dir(self._path(name))
 
     def make(self) -> None:
         """Make the folder, where the file system has such a thing."""
@@ -139,13 +148,22 @@ class Files:
         """Return what is in the folder, or in one below it, sorted; nothing where there is none."""
         from pyarrow.fs import FileSelector
 
-        selector = FileSelector(self._path(below), recursive=all_levels, allow_not_found=True)
+        flat = self.system.type_name == _FLAT
+        selector = FileSelector(self._path(below), recursive=all_levels or flat, allow_not_found=True)
         found = [
-            Entry(one.path[len(self.base) :].lstrip("/"), not one.is_file, one.size or 0,
-                  (one.mtime_ns or 0) / 1e9)
+            Entry(one.path[len(self.base) :].lstrip("/"), not one.is_file, one.size or 0, self._modified(one))
             for one in self.system.get_file_info(selector)
-        ]  # fmt: skip
+        ]
+        if flat:
+            found = _with_folders(found, below, all_levels=all_levels)
         return sorted((one for one in found if one.name), key=lambda one: one.name)
+
+    def _modified(self, found: Any) -> float:
+        """Return the time of a file, which most file systems of fsspec keep out of what pyarrow lists."""
+        if found.mtime_ns is None and found.is_file and "fsspec" in self.system.type_name:
+            with suppress(NotImplementedError):
+                return float(self.system.handler.fs.modified(found.path).timestamp())
+        return (found.mtime_ns or 0) / 1e9
 
     def _path(self, name: str) -> str:
         return f"{self.base}/{name}" if name else self.base
@@ -153,6 +171,18 @@ class Files:
     def _put(self, path: str, content: bytes) -> None:
         with self.system.open_output_stream(path) as file:
             file.write(content)
+
+
+def _with_folders(found: list[Entry], below: str, *, all_levels: bool) -> list[Entry]:
+    """Return entries with the folders that their names imply; of a listing of all levels the first where asked."""
+    top = below.count("/") + 1 if below else 0
+    named = {one.name: one for one in found}
+    for one in found:
+        parts = one.name.split("/")
+        for level in range(top + 1, len(parts)):
+            folder = "/".join(parts[:level])
+            named.setdefault(folder, Entry(folder, True, 0, 0.0))
+    return [one for name, one in named.items() if all_levels or name.count("/") == top]
 
 
 @contextmanager
@@ -180,6 +210,8 @@ def _system(scheme: str, host: str) -> tuple[Any, str]:
     name = _SAME.get(scheme, scheme)
     if not host and name in ("s3", "gs", "abfs", "abfss"):
         raise InputError(f"names no bucket or container; expected {scheme}://NAME/FOLDER")
+    if name in _HADOOP and importlib.util.find_spec("hdfs_native") is not None:
+        return _by_hdfs_native(scheme, host)
     try:
         found: tuple[Any, str] = FileSystem.from_uri(f"{name}://{host}/")
         return found
@@ -190,12 +222,19 @@ def _system(scheme: str, host: str) -> tuple[Any, str]:
     except ArrowInvalid:
         return _by_fsspec(scheme, host)
     except OSError as error:
-        if name in ("hdfs", "viewfs"):
+        if name in _HADOOP:
             raise InputError(
-                f"Hadoop's library does not load ({str(error).splitlines()[0][:200]}); set JAVA_HOME, HADOOP_HOME and"
-                " CLASSPATH=$(hadoop classpath --glob), or name a folder on another file system"
+                f"needs one more package ({str(error).splitlines()[0][:200]}); pip install 'remedi_spark[hdfs]', or"
+                " where Hadoop's libhdfs is set JAVA_HOME, HADOOP_HOME and CLASSPATH=$(hadoop classpath --glob)"
             ) from error
         raise InputError(" ".join(str(error).split())[:300]) from error
+
+
+def _by_hdfs_native(scheme: str, host: str) -> tuple[Any, str]:
+    try:
+        return HadoopFiles(f"{scheme}://{host}" if host else None), "/"
+    except OSError as error:
+        raise InputError(f"{error}; name host and port, or set HADOOP_CONF_DIR to Hadoop's configuration") from error
 
 
 def _by_fsspec(scheme: str, host: str) -> tuple[Any, str]:

@@ -1,9 +1,15 @@
-"""Files at addresses: of this machine, of fsspec's memory, which stands for all that pyarrow does not know itself."""
+"""Files at addresses: of this machine, of Google's store (an emulator), of fsspec's memory, which stands for the rest.
+
+What Hadoop's do is in test_hadoop.py, S3's in test_object_store.py.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import socket
+import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +19,32 @@ from remedi_spark.storage.file_systems import Files, reached
 from remedi_spark.storage.places import local_name, require_local
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "google"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
+    if request.param == "google":
+        return Files.at(f"gs://anonymous@{request.getfixturevalue('google')}/{uuid.uuid4().hex}/here", "test")
     address = tmp_path / "here" if request.param == "local" else f"memory://{uuid.uuid4().hex}/here"
     return Files.at(address, "test")
 
 
+@pytest.fixture(scope="module")
+def google() -> Iterator[str]:
+    """The name of a bucket of an emulator of Google's storage."""
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch, emulator.create_server("127.0.0.1", port, True, "remedi"):
+        patch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", f"http://127.0.0.1:{port}")
+        yield "remedi"
+
+
 def test_what_is_written_is_read_listed_and_removed(files: Files) -> None:
+    write_read_list_and_remove(files)
+
+
+def write_read_list_and_remove(files: Files) -> None:
+    """Do all that a bundle does with files."""
     assert files.read("a") is None
     assert files.entries() == []
     assert not files.exists()
@@ -31,10 +56,14 @@ def test_what_is_written_is_read_listed_and_removed(files: Files) -> None:
     assert [(one.name, one.is_folder) for one in files.entries()] == [("a b", True), ("c", False)]
     assert [(one.name, one.size) for one in files.entries("a b")] == [("a b/ö.json", 6)]
     assert [one.name for one in files.entries(all_levels=True)] == ["a b", "a b/ö.json", "c"]
+    assert all(abs(one.modified - time.time()) < 600 for one in files.entries(all_levels=True) if not one.is_folder)
+    files.write("a b/x/y/z", b"deep")
+    assert [one.name for one in files.entries("a b")] == ["a b/x", "a b/ö.json"]
+    assert [one.name for one in files.entries("a b/x", all_levels=True)] == ["a b/x/y", "a b/x/y/z"]
     for _ in range(2):
         files.remove("c")
         files.remove_folder("a b")
-    assert files.entries() == []
+    assert files.entries(all_levels=True) == []
 
 
 def test_a_write_that_fails_leaves_the_former_file(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:

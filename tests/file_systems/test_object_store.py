@@ -46,11 +46,11 @@ def _names(address: str) -> set[str]:
 
 @pytest.mark.slow
 def test_run_again_score_report_and_export(
-    bucket: str, settings: list[str], remedi: Command, spark: SparkSession, tmp_path: Path,
+    place: str, settings: list[str], remedi: Command, spark: SparkSession, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """`train` is tried on a cluster (tests/cluster) that shares a bucket alone."""
-    root = f"{bucket}/some owners"
+    root = f"{place}/some owners"
     model = f"{root}/model"
     arguments = ["run", "--config", _configuration(tmp_path), "--root", root, *settings, "--json"]
     (tmp_path / "here").mkdir()
@@ -71,9 +71,9 @@ def test_run_again_score_report_and_export(
 
     bundle, features = load(model), spark.read.format("delta").load(f"{root}/owner_features")
     latest = features.where(features["snapshot_date"] == told["list"]["snapshot"])
-    latest.write.parquet(f"{bucket}/latest.parquet")
-    out = f"{bucket}/by hand"
-    scored = remedi("score", "--table", f"{bucket}/latest.parquet", "--model", model, "--out", out)
+    latest.write.parquet(f"{place}/latest.parquet")
+    out = f"{place}/by hand"
+    scored = remedi("score", "--table", f"{place}/latest.parquet", "--model", model, "--out", out)
     assert scored.code == 0, scored.err
     frame = latest.toPandas()
     for table in (told["scores"], out):
@@ -88,11 +88,11 @@ def test_run_again_score_report_and_export(
     assert loaded.report().path.read_bytes() == before
 
     for _ in range(2):
-        done = remedi("export", "--scores", told["scores"], "--out", f"{bucket}/out", "--format", "csv", "--json")
+        done = remedi("export", "--scores", told["scores"], "--out", f"{place}/out", "--format", "csv", "--json")
         assert done.code == 0, done.err
-    manifest = json.loads(Files.at(f"{bucket}/out", "test").read("manifest.json") or b"")
+    manifest = json.loads(Files.at(f"{place}/out", "test").read("manifest.json") or b"")
     assert manifest["rows"] == len(frame) == sum(one["rows"] for one in manifest["files"])
-    assert {f"{manifest['folder']}/{one['name']}" for one in manifest["files"]} < _names(f"{bucket}/out")
+    assert {f"{manifest['folder']}/{one['name']}" for one in manifest["files"]} < _names(f"{place}/out")
     assert not list((tmp_path / "here").iterdir()), "no folder is called s3a:"
     assert not (tmp_path / "run").exists()
 

@@ -16,13 +16,17 @@ from typing import Any
 from remedi_spark.cli import main
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.spark.session import get_session
+from remedi_spark.storage.file_systems import Files
 from tests.cli.conftest import FAST
 from tests.interpreted import SMALL
+from tests.object_store import EXCLUDED, PACKAGES, spark_settings
 from tests.test_backtest import SETTINGS as CHAIN
 
 CONNECT = "connect"
 ROLES = ("--label", "bought", "--id", "owner")
 CONTRACT = "tests/learners/test_contract.py"
+BUCKET, STORE = "REMEDI_TEST_BUCKET", "AWS_ENDPOINT_URL"
+"""In the environment: an address of an empty bucket, and the S3 server that has it."""
 
 
 class Job:
@@ -51,6 +55,36 @@ class Job:
             out = self._out / f"export_{kind}"
             _remedi("export", "--scores", self._out / "scores", "--out", out, "--format", kind)
 
+    def bucket_train(self) -> None:
+        """Train on S3.
+
+        A table to measure on spares the phase in which models are only judged; what is shipped is the same.
+        """
+        place = os.environ[BUCKET]
+        self._put("owners.parquet", "others.parquet")
+        _remedi("train", "--table", f"{place}/owners.parquet", *ROLES, "--model", f"{place}/model",
+                "--test", f"{place}/others.parquet", *_settings(FAST))  # fmt: skip
+
+    def bucket(self) -> None:
+        """Score and export on S3, by another platform's model if none was trained there; keep what is handed over."""
+        if not Files.at(os.environ[BUCKET], "test").exists("model"):
+            self._put("owners.parquet")
+            put_folder(self._inputs / "foreign", f"{os.environ[BUCKET]}/model")
+        place, out = os.environ[BUCKET], f"{os.environ[BUCKET]}/{self._out.name}"
+        _remedi("score", "--table", f"{place}/owners.parquet", "--model", f"{place}/model", "--out", f"{out}/scores")
+        _remedi("export", "--scores", f"{out}/scores", "--out", f"{out}/export_csv", "--format", "csv")
+        files = Files.at(f"{out}/export_csv", "test")
+        for one in files.entries(all_levels=True):
+            if not one.is_folder:
+                here = self._out / "bucket" / one.name
+                here.parent.mkdir(parents=True, exist_ok=True)
+                here.write_bytes(files.read(one.name) or b"")
+
+    def _put(self, *names: str) -> None:
+        files = Files.at(os.environ[BUCKET], "test")
+        for name in names:
+            files.write(name, (self._inputs / name).read_bytes())
+
     def features(self) -> None:
         """Compute features of the early events."""
         (self._out / "events").mkdir(parents=True)
@@ -65,10 +99,17 @@ class Job:
         self._on_events("features")
 
     def learners(self) -> None:
-        """Run the contract that every learner keeps, in this session."""
+        """Run the contract that every learner keeps, as far as it is kept in this session."""
+        self._contract("-m", "spark")
+
+    def contract(self) -> None:
+        """Run all of it: other libraries than the suite's fit here."""
+        self._contract()
+
+    def _contract(self, *words: str) -> None:
         import pytest
 
-        code = pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", CONTRACT])
+        code = pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", *words, CONTRACT])
         if code:
             raise SystemExit(int(code))
 
@@ -107,6 +148,13 @@ class Job:
         _remedi(verb, "--config", self._tea, *words, *_settings(CHAIN))
 
 
+def put_folder(folder: Path, address: str) -> None:
+    """Copy a folder of this machine to an address."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            Files.at(address, "test").write(path.relative_to(folder).as_posix(), path.read_bytes())
+
+
 def _remedi(*words: object) -> None:
     try:
         main([str(word) for word in words])
@@ -123,7 +171,13 @@ def _session(platform: str, out: Path) -> Any:
     settings = {**SMALL, "spark.sql.warehouse.dir": str(out / "warehouse"), "spark.local.dir": str(out / "local")}
     if platform == CONNECT:
         os.environ.setdefault("SPARK_REMOTE", "local[2]")
-    return get_session(SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, settings=settings))
+    packages: tuple[str, ...] = ()
+    if STORE in os.environ:
+        store = {f"spark.hadoop.{name}": value for name, value in spark_settings(os.environ[STORE]).items()}
+        packages, settings = PACKAGES, {**settings, **store, "spark.jars.excludes": EXCLUDED}
+    return get_session(
+        SparkConfig(master="local[2]", driver_memory="2g", shuffle_partitions=2, packages=packages, settings=settings)
+    )
 
 
 def run(platform: str, inputs: Path, out: Path, verbs: list[str]) -> None:

@@ -34,9 +34,12 @@ _FEATURES: dict[str, Any] = {
 
 
 def write_inputs(folder: Path) -> None:
-    """Write owners, events (early and late), segments, and the configurations of the chain and of adaptation."""
+    """Write owners, others to measure on, events (early and late), segments, and configurations."""
     folder.mkdir(parents=True, exist_ok=True)
-    world().to_parquet(folder / "owners.parquet", coerce_timestamps="us")
+    owners = world()
+    owners.to_parquet(folder / "owners.parquet", coerce_timestamps="us")
+    others = owners.tail(50).assign(owner=[f"other{i}" for i in range(50)])
+    others.to_parquet(folder / "others.parquet", coerce_timestamps="us")
     events = _events()
     events[events["at"] < LATER].to_parquet(folder / "early.parquet", coerce_timestamps="us")
     events[events["at"] >= LATER].to_parquet(folder / "late.parquet", coerce_timestamps="us")
