@@ -3,13 +3,15 @@
     python benchmarks/features.py compare --events 1000000
     python benchmarks/features.py refresh --events 1000000
     python benchmarks/features.py more --events 1000000
+    python benchmarks/features.py add --events 1000000
 
 ``compare`` writes one event log as Parquet and computes the same features from it three times: DuckDB SQL (pip install
 duckdb) to Parquet, ``build_owner_features`` to Parquet, and the whole stage (contract, stored partials, Delta tables,
 counts). It checks that every value is equal and prints seconds of wall clock and of CPU. ``refresh`` builds a year with
 weekly snapshots, then adds seven days one by one (1 % of each late) as new files, and compares what a refresh costs
 with a full rebuild; with ``--label rare`` one event in 565 is one of the label, as a purchase is, instead of one in 8.
-``more`` builds the stage of ``compare`` as it is and with ten more aggregations.
+``more`` builds the stage of ``compare`` as it is and with ten more aggregations. ``add`` builds a year, adds a
+ratio, two features and a label to the configuration one by one, and compares what each costs with a full rebuild.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.loading import merge
 from remedi_spark.config.spark import SparkConfig
 from remedi_spark.features import stage
 from remedi_spark.features.build import build_owner_features
@@ -265,6 +268,50 @@ def more(spark: SparkSession, events: int, days: int, seed: int, folder: Path, *
     print(f"events {events:,}: ten more / as it is {b.wall / a.wall:.2f} x wall {b.cpu / a.cpu:.2f} x cpu", flush=True)
 
 
+ADDED: dict[str, dict[str, Any]] = {
+    "a ratio": {"ratios": {"a_visit": {"over": ["total_sum_84d", "total_count_84d"]}}},
+    "a count of a kind of event": {"groups": {"dear": {
+        "source": "events", "where": "amount > 60", "windows": [28], "measures": {"count": {"aggregate": "count"}}}}},
+    "a sum": {"groups": {"web": {
+        "source": "events", "where": "kind IN ('web', 'mail')", "windows": [28],
+        "measures": {"sum": {"aggregate": "sum", "of": "amount"}}}}},
+    "a label": {"labels": {"service": {"source": "events", "filter": "kind = 'service'", "horizon_days": HORIZON}}},
+}  # fmt: skip
+"""What ``add`` adds to the configuration, one by one."""
+
+
+def add(spark: SparkSession, events: int, days: int, seed: int, folder: Path) -> None:
+    """Build a year, add one column after the other, rebuild with all; print what each takes."""
+    source = folder / "events"
+    event_log(spark, events, days, seed).write.parquet(str(source))
+    config, tables = declared(source, days, 7, arrival=True), Tables(spark, str(folder / "run"))
+    with measured(spark) as first:
+        stage.run(tables, config)
+    print(
+        f"events {events:,} over {days} days\n  first build  {first.wall:8.1f} s wall {first.cpu:8.1f} s cpu",
+        flush=True,
+    )
+    taken = {}
+    for name, over in ADDED.items():
+        config = FeaturesConfig.model_validate(merge(config.model_dump(mode="json"), over))
+        with measured(spark) as taken[name]:
+            done = stage.run(tables, config)
+        if done["mode"] != "added":
+            raise SystemExit(f"{name}: {done['mode']}, expected that a column is added")
+    rebuilt = Tables(spark, str(folder / "rebuilt"))
+    with measured(spark) as full:
+        stage.run(rebuilt, config)
+    rows, features = tables.read("owner_features").count(), done["features"]
+    for name, clock in taken.items():
+        print(f"  {name:<27} {_share(clock, full)}")
+    print(
+        f"  full rebuild of {rows:,} rows, {features} features {full.wall:8.1f} s wall {full.cpu:8.1f} s cpu",
+        flush=True,
+    )
+    if _differing(*(part.read("owner_features") for part in (tables, rebuilt))):
+        raise SystemExit("the result differs from the rebuild")
+
+
 def _beside(mine: Clock, theirs: Clock) -> str:
     ratios = f"{mine.wall / theirs.wall:.2f} x wall {mine.cpu / theirs.cpu:.2f} x cpu"
     return f"{mine.wall:8.1f} s wall {mine.cpu:8.1f} s cpu  {ratios}"
@@ -329,9 +376,9 @@ def _share(day: Clock, full: Clock) -> str:
 def main() -> None:
     """Run one of the benchmarks in a scratch folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("compare", "refresh", "more"))
+    parser.add_argument("what", choices=("compare", "refresh", "more", "add"))
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--days", type=int, default=None, help="default: 730 to compare, 365 to refresh")
+    parser.add_argument("--days", type=int, default=None, help="default: 730 to compare, else 365")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--alone", action="store_true", help="of compare: no DuckDB, which may spill much to disk")
     parser.add_argument("--label", choices=tuple(LABELS), default="common", help="of refresh: how many events count")
@@ -345,8 +392,8 @@ def main() -> None:
     spark = get_session(SparkConfig(master=given.master, compiler=given.compiler, settings=settings))
     days = given.days or (730 if given.what == "compare" else 365)
     command: Callable[..., None] = partial(compare, alone=given.alone)
-    if given.what == "more":
-        command = more
+    if given.what in ("more", "add"):
+        command = {"more": more, "add": add}[given.what]
     if given.what == "refresh":
         command = partial(refresh, label=given.label)
     for events in filter(None, (given.warm_up, given.events)):

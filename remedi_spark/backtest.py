@@ -29,6 +29,7 @@ from remedi_spark.samples.flat import FlatTable
 from remedi_spark.spark.names import quoted
 from remedi_spark.storage.home import Home
 from remedi_spark.storage.ledger import Ledger, Unit
+from remedi_spark.storage.own_names import as_stored, own_names
 from remedi_spark.storage.publish import WORK
 from remedi_spark.storage.store import read_json, write_bytes, write_json
 from remedi_spark.storage.strict_json import finite
@@ -83,8 +84,9 @@ def backtest(config: Config, origins: int, *, every_days: int | None = None, for
 def _backtest(workspace: Workspace, config: Config, origins: int, every_days: int | None) -> dict[str, Any]:
     assert config.features is not None
     run_stages([FEATURES], STAGES, workspace, config)
-    known = _snapshots(workspace)
-    label = config.features.label
+    known = _snapshots(workspace, config)
+    label = config.target
+    assert label is not None
     embargo = timedelta(days=label.gap_days + label.horizon_days)
     chosen = choose_origins(known, origins, embargo, timedelta(days=every_days or label.horizon_days))
     ledger = Ledger(workspace.tables, workspace.home, workspace.force, workspace.send)
@@ -122,12 +124,19 @@ def choose_origins(known: Sequence[Snapshot], count: int, embargo: timedelta, ap
     return chosen[::-1]
 
 
-def _snapshots(workspace: Workspace) -> list[Snapshot]:
+def _snapshots(workspace: Workspace, config: Config) -> list[Snapshot]:
     """Return the labelled snapshots with a hash of each one's rows, from one pass."""
-    frame = workspace.tables.read("owner_features").where(F.col(LABEL).isNotNull())
+    frame = _labelled(workspace, config)
     content = F.sum(F.xxhash64(*map(quoted, sorted(frame.columns))).cast("decimal(38,0)")).cast("string")
     counted = frame.groupBy(SNAPSHOT).agg(F.count("*"), F.sum((F.col(LABEL) != 0).cast("long")), content)
     return sorted((Snapshot(*row) for row in counted.collect()), key=lambda one: one.day)
+
+
+def _labelled(workspace: Workspace, config: Config) -> DataFrame:
+    """Return the rows with the label that is predicted, and without the others."""
+    chosen, others = config.label_columns
+    rows = own_names(workspace.tables.read("owner_features")).drop(*map(quoted, others))
+    return as_stored(rows.withColumnRenamed(chosen, LABEL).where(F.col(LABEL).isNotNull()))
 
 
 def _origin(
@@ -169,7 +178,7 @@ def _measures(metrics: dict[str, Any], model: str) -> dict[str, list[float | Non
 def _run_origin(workspace: Workspace, config: Config, home: Home, day: date, embargo: timedelta, settings: Any) -> None:
     log("backtest", f"origin {day}")
     tables = Tables(workspace.tables.spark, home.at("rows"))
-    frame = workspace.tables.read("owner_features").where(F.col(LABEL).isNotNull())
+    frame = _labelled(workspace, config)
     slices = Unit("rows", settings, writes=("train", "test"))  # kept from an origin that was killed
     ledger = Ledger(tables, home.folder, workspace.force)
     ledger.once(slices, lambda: _write_rows(frame, tables, day, embargo))

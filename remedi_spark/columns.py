@@ -19,3 +19,8 @@ ROW_HASH = "row_hash"
 
 CARRIED = (OWNER, SNAPSHOT, PART, LABEL, WEIGHT, FOLD, ROW_HASH)
 """Columns that every table between the base models and the student carries besides its own."""
+
+
+def label_column(name: str | None) -> str:
+    """Return the column of ``owner_features`` of a label: the main one (None), or one of ``features.labels``."""
+    return LABEL if name is None else f"{LABEL}_{name}"

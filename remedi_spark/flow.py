@@ -29,8 +29,9 @@ VERIFY = Stage(
 SAMPLES = Stage(
     "samples", "base-models", "Checked rows, from owner features or any table.",
     "samples.stage:from_owner_features", reads=("owner_features", "feature_dictionary"),
-    writes=("samples", "contract.json", "dictionary.json", "warnings.json"), settings=("task", "evaluation.train_from"),
-    sees=("evaluation.test_share", "base_models", "student", "regression"), unseals=True,
+    writes=("samples", "contract.json", "dictionary.json", "warnings.json"),
+    settings=("task", "evaluation.train_from", "label"),
+    sees=("features", "evaluation.test_share", "base_models", "student", "regression"), unseals=True,
 )  # fmt: skip
 FROM_TABLE = replace(SAMPLES, function="samples.stage:from_table", reads=())
 BASE_MODELS = Stage(
@@ -70,7 +71,7 @@ SEAL = Stage(
 SCORES = Stage(
     "scores", "scores", "Scores of the latest snapshot, by the published model.",
     "scoring.stage:run", reads=("owner_features",), writes=("scores", "monitoring"),
-    settings=("scores", "monitoring"), sees=("features", "task"),
+    settings=("scores", "monitoring"), sees=("features", "task", "label"),
 )  # fmt: skip
 REPORT = Stage(
     "report", "report", "How good the list is on test rows; the report.", "measuring:measure",

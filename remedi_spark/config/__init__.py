@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from remedi_spark.columns import label_column
 from remedi_spark.config.adapt import AdaptConfig
 from remedi_spark.config.chain import (
     BaseModelsConfig,
@@ -18,7 +19,7 @@ from remedi_spark.config.chain import (
     ScoresConfig,
     StudentConfig,
 )
-from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.features import FeaturesConfig, LabelConfig
 from remedi_spark.config.guide import GuideConfig
 from remedi_spark.config.loading import merge, parse_overrides, read_yaml, validate
 from remedi_spark.config.mlflow import MLflowConfig
@@ -49,6 +50,8 @@ class Config(Section):
     spark: SparkConfig = Field(default_factory=SparkConfig)
     features: FeaturesConfig | None = None
     """Stage 1: how events become owner features; leave it out where a ready feature table enters."""
+    label: str | None = None
+    """Which of ``features.labels`` is trained on and measured; null: ``features.label``."""
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     encoding: EncodingConfig = Field(default_factory=EncodingConfig)
     base_models: BaseModelsConfig
@@ -66,14 +69,18 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _one_task(self) -> Self:
+        known = [] if self.features is None else list(self.features.labels)
+        if self.label is not None and self.label not in known:
+            listed = ", ".join(known) or "none"
+            raise ValueError(f"label: found {self.label!r}, expected a name of features.labels ({listed}), or null")
         check_task(self)
         return self
 
     def with_embargo(self) -> Self:
         """Keep training labels out of the test period: gap + horizon days lie between them."""
-        if self.features is None:
+        if self.target is None:
             return self
-        days = self.features.label.gap_days + self.features.label.horizon_days
+        days = self.target.gap_days + self.target.horizon_days
         return self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"embargo_days": days})})
 
     def with_guide(self, **given: Any) -> Self:
@@ -86,7 +93,20 @@ class Config(Section):
 
     def label_name(self) -> str:
         """Say what is predicted, in words."""
-        return "label" if self.features is None else self.features.label.in_words()
+        return "label" if self.target is None else self.target.in_words()
+
+    @property
+    def target(self) -> LabelConfig | None:
+        """The label that is predicted; None where a ready table has it."""
+        if self.features is None:
+            return None
+        return self.features.label if self.label is None else self.features.labels[self.label]
+
+    @property
+    def label_columns(self) -> tuple[str, list[str]]:
+        """Columns of ``owner_features``: of the label that is predicted, and of all others, which are no features."""
+        chosen, known = label_column(self.label), [] if self.features is None else self.features.labels
+        return chosen, [name for name in map(label_column, (None, *known)) if name != chosen]
 
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = (), **fixed: Any) -> Config:

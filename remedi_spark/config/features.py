@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from remedi_spark.config.measures import Days, Measure, Window
+from remedi_spark.config.measures import IN_HOURS, Days, Measure, Window, window_name
 from remedi_spark.config.section import Section
 from remedi_spark.errors import nearest
 
@@ -103,12 +103,26 @@ class Join(Location):
 
 
 class Nested(Section):
-    """A column from inside another one."""
+    """A column from inside another one: exactly one of ``path`` and ``explode``."""
 
-    path: str
+    path: str | None = None
     """Fields of structs, places of arrays and keys of JSON text: ``payload.items[0].price``."""
+    explode: str | None = None
+    """Path of an array, each place of which becomes an event of its own, with the other columns of its row; a row
+    without any becomes none. Paths of other columns may begin with this one: ``item.price``. One a source."""
     type: str | None = Field(default=None, pattern=r"^[a-z]+(\([0-9, ]+\))?$")
     """Spark SQL type that it is cast to; what is no such value is null. Needed for numbers inside of JSON text."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.path is None) == (self.explode is None):
+            raise ValueError("give exactly one of 'path' (one value) and 'explode' (an array, one event a place)")
+        return self
+
+    @property
+    def inside(self) -> str:
+        """The path."""
+        return self.path or self.explode or ""
 
 
 class Source(Location):
@@ -131,6 +145,15 @@ class Source(Location):
     """What the log promises; rows that do not keep it go to ``quarantine``."""
     nested: dict[Name, Nested] = Field(default_factory=dict)
     """Further columns, by name, from inside structs, arrays and JSON text."""
+
+    @field_validator("nested")
+    @classmethod
+    def _one_explode(cls, nested: dict[str, Nested]) -> dict[str, Nested]:
+        exploded = [name for name, one in nested.items() if one.explode is not None]
+        if len(exploded) > 1:
+            raise ValueError(f"{' and '.join(exploded)} explode an array each; expected one: make a source for each")
+        return nested
+
     joins: dict[Name, Join] = Field(default_factory=dict)
     """Dimension tables by name."""
 
@@ -185,7 +208,7 @@ class Group(Section):
     """Instead of ``each``: one group for each weekday, or part of the day (``night`` from 0 h, ``morning`` from 6 h,
     ``afternoon`` from 12 h, ``evening`` from 18 h), of the event's time in the session's time zone."""
     windows: list[Window] | None = None
-    """Windows in days, or ``ever`` (all known history); null: ``features.windows``."""
+    """Windows in days, in hours (``6h``), or ``ever`` (all known history); null: ``features.windows``."""
     measures: dict[Name, Measure] = Field(min_length=1)
     """Measures by name."""
     called: tuple[str, str] | None = None
@@ -260,6 +283,13 @@ class LabelConfig(Section):
     at_risk_within_days: Days | None = None
     """``binary`` only: an owner without a known event within so many days before the snapshot is no negative example:
     its label is null unless it is positive. Null: every owner is at risk."""
+    observed_from: dt.date | None = None
+    """First day on which the label's events are observed (a log that begins later than others); null: all are."""
+    observed_until: dt.date | None = None
+    """Last day on which they are; null: ``snapshots.data_end``."""
+    partly_observed: Literal["null", "positives"] = "null"
+    """What a snapshot gets whose label window passes these ends: ``null``, or ``positives``: 1 if what was seen of it
+    suffices already (kind binary, number of events), null otherwise. For training; shares of such rows say nothing."""
 
     @field_validator("gap_days")
     @classmethod
@@ -276,6 +306,10 @@ class LabelConfig(Section):
             raise ValueError("'parent' needs 'column' and 'category'")
         if self.kind == "sum" and self.at_risk_within_days is not None:
             raise ValueError("'at_risk_within_days' goes with kind binary: an amount of 0 is no negative example")
+        if self.partly_observed == "positives" and (self.kind == "sum" or self.of is not None):
+            raise ValueError("'partly_observed: positives' goes with kind binary without 'of': a sum may fall again")
+        if self.observed_from and self.observed_until and self.observed_from > self.observed_until:
+            raise ValueError(f"'observed_from' {self.observed_from} is after 'observed_until' {self.observed_until}")
         if self.kind == "sum" and self.of is None:
             raise ValueError("kind sum needs 'of': the column to sum")
         return self
@@ -321,7 +355,7 @@ class FeaturesConfig(Section):
     attributes: dict[Name, Attributes] = Field(default_factory=dict)
     """Owner attributes by name."""
     windows: list[Window] = Field(default=[7, 28, 84], min_length=1)
-    """Windows in days: (t - W, t]; ``ever`` is all known history."""
+    """Windows in days: (t - W, t], or in hours to the end of day t (``6h``); ``ever`` is all known history."""
     groups: dict[Name, Group] = Field(min_length=1)
     """Aggregated groups of events by name."""
     ratios: dict[Name, Ratio] = Field(default_factory=dict)
@@ -331,7 +365,9 @@ class FeaturesConfig(Section):
     custom: dict[Name, Custom] = Field(default_factory=dict)
     """Features that YAML cannot say, by name."""
     label: LabelConfig
-    """What is predicted."""
+    """What is predicted; it decides which snapshots are kept."""
+    labels: dict[Name, LabelConfig] = Field(default_factory=dict)
+    """Further labels by name, each in its column ``label_<name>``; the setting ``label`` chooses one to train on."""
     snapshots: Snapshots = Snapshots()
     """When."""
     eligibility: Eligibility = Eligibility()
@@ -342,9 +378,17 @@ class FeaturesConfig(Section):
     """After a change of the sources, ``incremental`` computes what it touches, from partials kept in Delta; ``full``
     computes everything and keeps no partials, which is cheaper for sources that never change."""
 
+    @property
+    def labels_by_key(self) -> dict[str, LabelConfig]:
+        """All labels by their key in the configuration, the main one first."""
+        return {"label": self.label, **{f"labels.{name}": label for name, label in self.labels.items()}}
+
     @model_validator(mode="after")
     def _references(self) -> Self:
-        for where, name in [("label", self.label.source), *((f"groups.{k}", g.source) for k, g in self.groups.items())]:
+        if len({name.casefold() for name in self.labels}) < len(self.labels):
+            raise ValueError(f"labels: {sorted(self.labels)} differ in case alone; rename one")
+        labels = [(where, label.source) for where, label in self.labels_by_key.items()]
+        for where, name in [*labels, *((f"groups.{k}", g.source) for k, g in self.groups.items())]:
             if name not in self.sources:
                 raise ValueError(f"{where}.source: no source {name!r}{nearest(name, self.sources)}")
         for key, group in self.groups.items():
@@ -365,6 +409,13 @@ class FeaturesConfig(Section):
 
     def _check_group(self, key: str, group: Group) -> None:
         for name, measure in group.measures.items():
+            windows = measure.windows or group.windows or self.windows
+            hours = [window_name(window) for window in windows if window < 0]
+            if hours and measure.aggregate not in IN_HOURS:
+                raise ValueError(
+                    f"groups.{key}.measures.{name}: {measure.aggregate} has no window in hours, found {hours[0]};"
+                    f" give it windows in days (only {', '.join(IN_HOURS[:-2])} have hours)"
+                )
             within = measure.within
             if within is not None and (within not in self.groups or not self.groups[within].is_one):
                 plain = [other for other, declared in self.groups.items() if declared.is_one]

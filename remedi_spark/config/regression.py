@@ -162,7 +162,8 @@ def check_task(config: Config) -> None:
                 f"student.models.{name}.objective: found {objective!r}, but a student learns its teacher's predictions "
                 "by squared error; leave it out"
             )
-    kind = config.features.label.kind if config.features is not None else None
+    kind = config.target.kind if config.target is not None else None
     wanted = {"classification": "binary", "regression": "sum"}[config.task]
+    where = "label" if config.label is None else f"labels.{config.label}"
     if kind is not None and kind != wanted:
-        raise ValueError(f"features.label.kind: found {kind!r} with task {config.task}; expected {wanted!r}")
+        raise ValueError(f"features.{where}.kind: found {kind!r} with task {config.task}; expected {wanted!r}")

@@ -208,7 +208,7 @@ def _first_unseen(model: BundleParts, config: Config) -> date | None:
     until = (model.distribution or {}).get("until")
     if until is None:
         return None
-    label = config.features.label if config.features else None
+    label = config.target
     return date.fromisoformat(until[:10]) + timedelta(days=label.gap_days + label.horizon_days if label else 1)
 
 

@@ -16,6 +16,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import SNAPSHOT
+from remedi_spark.config.measures import window_days
 from remedi_spark.features.amounts import MIDDLE, PARTS, SCALE, SQUARE_PARTS, TOP, UNIT
 
 Partial = Literal[
@@ -111,7 +112,8 @@ def _days_since(read: Read, view: View) -> Column:
 
 def _trend(read: Read, windows: tuple[int, ...], valued: bool) -> Column:
     short, long = windows
-    return ratio(_total(read, short, valued) / short, _total(read, long, valued) / long)
+    days = window_days(short), window_days(long)
+    return ratio(_total(read, short, valued) / days[0], _total(read, long, valued) / days[1])
 
 
 AGGREGATIONS: dict[str, Aggregation] = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
+from remedi_spark.columns import LABEL, OWNER, SNAPSHOT, label_column
 from remedi_spark.config.features import Attributes, Source
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.features.aggregations import ratio
@@ -22,8 +22,8 @@ from remedi_spark.features.days import daily_partials
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.distinct import daily_values
 from remedi_spark.features.event_days import Bounds, event_calendar
-from remedi_spark.features.expressions import numeric, word
-from remedi_spark.features.label import label_entry, label_partials, label_reading, label_value
+from remedi_spark.features.expressions import numeric
+from remedi_spark.features.label import LabelPlan
 from remedi_spark.features.levels import LabelEvents, ResolvedGroup, resolve_groups, resolve_label
 from remedi_spark.features.lists import LISTS
 from remedi_spark.features.plan import NUMERIC_PARTIALS, Cell, Feature, Reading, plan_features
@@ -45,7 +45,7 @@ from remedi_spark.spark.names import quoted
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.config.features import FeaturesConfig, Ratio
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Lookups:
 
     label: LabelEvents
     groups: tuple[ResolvedGroup, ...]
+    further: Mapping[str, LabelEvents] = field(default_factory=dict)
+    """Of ``features.labels``, by name."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +72,28 @@ class Blueprint:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The dictionary: features, ratios, attributes and the label, in the order of the columns."""
+        """The dictionary: features, ratios, attributes and labels, in the order of the columns."""
         tables = self.config.attributes
         attributes = [attribute_entries(name, tables[name], self.attribute_names[name]) for name in tables]
         return (
             *self._computed,
             *(entry for entries in attributes for entry in entries),
-            label_entry(self.config.label, self.lookups.label),
+            *(label.entry() for label in self.labels),
+        )
+
+    @property
+    def labels(self) -> tuple[LabelPlan, ...]:
+        """The labels: ``label`` and those of ``features.labels``."""
+        further = self.config.labels
+        return (
+            LabelPlan(LABEL, self.config.label, self.lookups.label),
+            *(LabelPlan(label_column(name), further[name], self.lookups.further[name]) for name in further),
         )
 
     @property
     def attribute_names(self) -> dict[str, dict[str, str]]:
         """By attribute table, what each of its columns is called as a feature."""
-        own = (OWNER, SNAPSHOT, LABEL, DAY, KNOWN)
+        own = (OWNER, SNAPSHOT, DAY, KNOWN, *(label.column for label in self.labels))
         return attribute_names(self.config.attributes, [*own, *(entry.name for entry in self._computed)])
 
     @property
@@ -97,9 +108,13 @@ class Blueprint:
     def readings(self) -> tuple[Reading, ...]:
         """All readings, each once."""
         readings = dict.fromkeys(reading for feature in self.features for reading in feature.readings)
-        if _recent_only(self.config):
-            readings |= dict.fromkeys(_latest_event(source) for source in self.events)
+        if recent_only(self.config):
+            readings |= dict.fromkeys(latest_event(source) for source in self.events)
         return tuple(readings)
+
+    def cells(self, source: str) -> tuple[Cell, ...]:
+        """All cells of a source, each once."""
+        return tuple(dict.fromkeys(reading.cell for reading in self.readings if reading.cell.source == source))
 
 
 def build_owner_features(
@@ -131,10 +146,12 @@ def prepare(
     *,
     bounds: Bounds | None = None,
     lookups: Lookups | None = None,
+    eligible: bool = False,
 ) -> Blueprint:
     """Read the sources and look up what the features depend on.
 
-    ``bounds`` and ``lookups`` are those of an earlier run over the same data, or are found now.
+    ``bounds`` and ``lookups`` are those of an earlier run over the same data, or are found now; ``eligible``: that run
+    has found eligible owners.
     """
     tables = read_tables(spark, config, frames or {})
     events = {
@@ -148,17 +165,28 @@ def prepare(
     check_agreement(config, tables)
     grid = make_grid(config.snapshots, config.label, *(bounds or _bounds(events)))
     if lookups is None:
-        label = resolve_label(config.label, events[config.label.source], grid.start)
-        _require_eligible(config, events, grid)
-        lookups = Lookups(label, resolve_groups(config, events, label, grid.start))
-    if config.label.of is not None:
-        numeric(events[config.label.source], config.label.of, "features.label.of")
+        lookups = look_up(config, events, grid)
+        if not eligible:
+            _require_eligible(config, events, grid)
+    for where, label in config.labels_by_key.items():
+        if label.of is not None:
+            numeric(events[label.source], label.of, f"features.{where}.of")
     planned = plan_features(config, lookups.groups, events)
     features = (*planned, *(calendar_feature(part) for part in config.calendar))
     custom = {name: load_custom(name, declared) for name, declared in config.custom.items()}
     blueprint = Blueprint(config, events, attributes, grid, lookups, features, custom)
     _check_names(blueprint)
     return blueprint
+
+
+def look_up(config: FeaturesConfig, events: Mapping[str, DataFrame], grid: Grid) -> Lookups:
+    """Return what labels and groups stand for in the events."""
+    label, *further = (
+        resolve_label(declared, events[declared.source], grid.start, f"features.{where}")
+        for where, declared in config.labels_by_key.items()
+    )
+    groups = resolve_groups(config, events, label, grid.start)
+    return Lookups(label, groups, dict(zip(config.labels, further, strict=True)))
 
 
 def read_tables(spark: SparkSession, config: FeaturesConfig, frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
@@ -187,25 +215,32 @@ def _as_text(config: FeaturesConfig, name: str, found: Mapping[str, DataFrame]) 
 
 
 def compute_partials(
-    blueprint: Blueprint, source: str, events: DataFrame | None = None, *, by_owner: bool = False
+    blueprint: Blueprint,
+    source: str,
+    events: DataFrame | None = None,
+    *,
+    by_owner: bool = False,
+    without: Collection[str] = (),
 ) -> Partials:
     """Aggregate the events of a source (or those given, a part of them) to what all snapshots are read from.
 
     ``by_owner`` brings an owner's events together first: aggregates that are read at once need not be moved again.
+    ``without`` are names of cells and label totals that are left out.
     """
-    config = blueprint.config
     rows = blueprint.events[source] if events is None else events
     rows = rows.repartition(OWNER) if by_owner else rows
-    own = [reading for reading in blueprint.readings if reading.cell.group.source == source]
-    cells = dict.fromkeys(reading.cell for reading in own if reading.view != "distinct")
-    wanted = [cell.of for cell in cells if cell.of is not None and cell.partial in NUMERIC_PARTIALS]
-    labelled = source == config.label.source
-    wanted += [config.label.of] if labelled and config.label.of is not None else []
+    own = [cell for cell in blueprint.cells(source) if cell.name not in without]
+    cells = [cell for cell in own if cell.partial != "values"]
+    numbers = [cell for cell in cells if cell.partial in NUMERIC_PARTIALS and not cell.text]
+    wanted = [cell.of for cell in numbers if cell.of is not None]
+    labels = {label.totals: label for label in blueprint.labels if label.config.source == source}
+    labels = {totals: label for totals, label in labels.items() if totals[0] not in without}
+    wanted += [label.config.of for label in labels.values() if label.config.of is not None]
     valued, amounts = with_amounts(rows, wanted)
-    label = label_partials(amounts, config.label, blueprint.lookups.label) if labelled else []
-    distinct = list(dict.fromkeys(reading.cell for reading in own if reading.view == "distinct"))
+    totals = [total for label in labels.values() for total in label.partials(amounts)]
+    distinct = [cell for cell in own if cell.partial == "values"]
     values = daily_values(rows, distinct) if distinct else None
-    return Partials(daily_partials(valued, cells, amounts, label), values, by_owner)
+    return Partials(daily_partials(valued, cells, amounts, totals), values, by_owner)
 
 
 def assemble(
@@ -224,20 +259,18 @@ def assemble(
         reading.view != "distinct" and reading.cell.partial not in LISTS for reading in blueprint.readings
     )
     kept = partials or {source: compute_partials(blueprint, source, by_owner=one_table) for source in blueprint.events}
-    rows = _eligible(blueprint, read_snapshots(kept, blueprint.readings, grid, label_reading(config.label)))
+    rows = _eligible(
+        blueprint, read_snapshots(kept, blueprint.readings, grid, [one.reading for one in blueprint.labels])
+    )
     values = rows.select(
         OWNER,
         SNAPSHOT,
         *(feature.value.alias(feature.entry.name) for feature in blueprint.features),
-        label_value(config.label, grid, _newest(blueprint)),
+        *(label.value(grid, newest(blueprint)) for label in blueprint.labels),
     )
-    ratios = {
-        name: ratio(*(F.col(quoted(part)).cast("double") for part in r.over)) for name, r in config.ratios.items()
-    }
-    values = values.withColumns(ratios) if ratios else values
-    for name, custom in blueprint.custom.items():
-        events = {source: blueprint.events[source] for source in config.custom[name].sources}
-        values = join_custom(values, name, custom, events, grid)
+    values = with_ratios(values, config.ratios)
+    for name in blueprint.custom:
+        values = with_custom(values, blueprint, name, grid)
     for name, frame in blueprint.attributes.items():
         names = blueprint.attribute_names[name]
         named = frame.select(*(F.col(quoted(c)).alias(names.get(c, c)) for c in frame.columns))
@@ -245,27 +278,40 @@ def assemble(
     return values.select(OWNER, SNAPSHOT, *(F.col(quoted(entry.name)) for entry in blueprint.entries))
 
 
-def _recent_only(config: FeaturesConfig) -> bool:
-    """Whether the day of an owner's latest event decides about its row or its label."""
-    return (config.eligibility.active_within_days or config.label.at_risk_within_days) is not None
+def with_ratios(rows: DataFrame, ratios: Mapping[str, Ratio]) -> DataFrame:
+    """Add ratios of features to rows."""
+    found = {name: ratio(*(F.col(quoted(part)).cast("double") for part in r.over)) for name, r in ratios.items()}
+    return rows.withColumns(found) if found else rows
 
 
-def _newest(blueprint: Blueprint) -> Column | None:
+def with_custom(rows: DataFrame, blueprint: Blueprint, name: str, grid: Grid) -> DataFrame:
+    """Add the features of a custom class to rows of (owner, snapshot)."""
+    events = {source: blueprint.events[source] for source in blueprint.config.custom[name].sources}
+    return join_custom(rows, name, blueprint.custom[name], events, grid)
+
+
+def recent_only(config: FeaturesConfig) -> bool:
+    """Whether the day of an owner's latest event decides about its row or a label."""
+    at_risk = [label.at_risk_within_days for label in config.labels_by_key.values()]
+    return any(days is not None for days in (config.eligibility.active_within_days, *at_risk))
+
+
+def newest(blueprint: Blueprint) -> Column | None:
     """Return the day of an owner's latest known event, as far as it is read."""
-    if not _recent_only(blueprint.config):
+    if not recent_only(blueprint.config):
         return None
-    latest = [F.col(_latest_event(source).name) for source in blueprint.events]
+    latest = [F.col(latest_event(source).name) for source in blueprint.events]
     return latest[0] if len(latest) == 1 else F.greatest(*latest)
 
 
 def _eligible(blueprint: Blueprint, rows: DataFrame) -> DataFrame:
-    within, newest = blueprint.config.eligibility.active_within_days, _newest(blueprint)
-    return rows if within is None or newest is None else rows.filter(F.datediff(SNAPSHOT, newest) < within)
+    within, latest = blueprint.config.eligibility.active_within_days, newest(blueprint)
+    return rows if within is None or latest is None else rows.filter(F.datediff(SNAPSHOT, latest) < within)
 
 
-def _latest_event(source: str) -> Reading:
-    anything = ResolvedGroup(f"__any__{word(source)}", source, "true", source, "all events")
-    return Reading(Cell(anything, "count", None), "last", None)
+def latest_event(source: str) -> Reading:
+    """Return the reading of the day of an owner's latest known event of a source."""
+    return Reading(Cell(source, "true", "count", None), "last", None)
 
 
 def _bounds(events: Mapping[str, DataFrame]) -> Bounds:
@@ -296,11 +342,15 @@ def _check_names(blueprint: Blueprint) -> None:
             f"features: several features are named {repeated}; rename a group, measure, ratio or attribute"
         )
     known = [feature.entry.name for feature in blueprint.features]
+    texts = {feature.entry.name for feature in blueprint.features if feature.text}
     for name, declared in blueprint.config.ratios.items():
         for part in declared.over:
+            if part in texts:
+                raise InputError(f"features.ratios.{name}.over: {part!r} is text; expected two numbers")
             if part not in known:
                 raise InputError(f"features.ratios.{name}.over: no feature {part!r}{nearest(part, known)}")
-    if reserved := sorted(name for name in names[:-1] if name.casefold() in (OWNER, SNAPSHOT, LABEL)):
+    own = {OWNER, SNAPSHOT, *(label.column.casefold() for label in blueprint.labels)}
+    if reserved := sorted(name for name in names[: -len(blueprint.labels)] if name.casefold() in own):
         raise InputError(f"features: {reserved} are names of the table's own columns; rename the feature")
 
 

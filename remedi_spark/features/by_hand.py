@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from remedi_spark.columns import LABEL
 from remedi_spark.config.measures import EVER, RANKED, window_name
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from remedi_spark.features.levels import ResolvedGroup
 
 
-LABEL_GROUP = "__label"
-"""The group of the label's events."""
+def label_group(column: str) -> str:
+    """Return the group of a label's events."""
+    return f"__{column}"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Event:
     day: dt.date
     known: dt.date
     at: int
+    hour: int
+    """Hour of the day by the clock, 0 to 23."""
     groups: frozenset[str]
     values: Mapping[str, Any]
 
@@ -59,10 +63,11 @@ def by_hand(
     return found | {name: _ratio(*part) for name, part in parts.items()}
 
 
-def label_by_hand(label: LabelConfig, events: Sequence[Event], t: dt.date) -> float:
+def label_by_hand(label: LabelConfig, events: Sequence[Event], t: dt.date, column: str = LABEL) -> float:
     """Return the label over (t + gap, t + gap + horizon], from all events however late they arrived."""
     begin, end = (t + dt.timedelta(days=label.gap_days + days) for days in (0, label.horizon_days))
-    total = _total([event for event in events if LABEL_GROUP in event.groups and begin < event.day <= end], label.of)
+    group = label_group(column)
+    total = _total([event for event in events if group in event.groups and begin < event.day <= end], label.of)
     return total if label.kind == "sum" else float(total >= label.threshold)
 
 
@@ -77,7 +82,7 @@ def _value(  # noqa: PLR0911 one line an aggregate
 ) -> float | None:
     aggregate, of = measure.aggregate, measure.of
     if aggregate == "trend":
-        short, long = ((_total(_inside(own, t, days), of) or 0) / days for days in windows)
+        short, long = ((_total(_inside(own, t, one), of) or 0) / (one if one > 0 else -one / 24) for one in windows)
         return _ratio(short, long)
     inside = _inside(own, t, windows[0]) if windows else own
     if aggregate == "share":
@@ -107,6 +112,8 @@ def _value(  # noqa: PLR0911 one line an aggregate
 
 
 def _inside(events: Iterable[Event], t: dt.date, window: int) -> list[Event]:
+    if window < 0:  # hours to the end of day t
+        return [event for event in events if 24 * (t - event.day).days + 23 - event.hour < -window]
     return [event for event in events if (t - event.day).days < window]
 
 

@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import SNAPSHOT
 from remedi_spark.features.dictionary import Entry
+from remedi_spark.features.expressions import digest
 from remedi_spark.features.plan import Feature
 
 _PARTS = {
@@ -23,5 +24,6 @@ def calendar_feature(part: str) -> Feature:
     value, unit = _PARTS[part]
     words = part.replace("_", " ")
     return Feature(
-        Entry(f"calendar_{part}", f"{words} of the snapshot", "calendar", None, unit, "never null"), value(SNAPSHOT)
-    )
+        Entry(f"calendar_{part}", f"{words} of the snapshot", "calendar", None, unit, "never null"), value(SNAPSHOT),
+        definition=digest(["calendar", part]),
+    )  # fmt: skip

@@ -47,7 +47,7 @@ def daily_partials(
 
 
 def _partials(events: DataFrame, cell: Cell, amounts: Mapping[str, Amount]) -> list[Column]:
-    selected = F.expr(cell.group.where)
+    selected = F.expr(cell.where)
     if cell.of is None:
         return [_positive(F.count(F.when(selected, 1))).alias(cell.name)]
     if cell.partial not in NUMERIC_PARTIALS:

@@ -31,19 +31,19 @@ VALUE = "__value"
 def daily_values(events: DataFrame, cells: Sequence[Cell]) -> DataFrame:
     """Return owner_id, :data:`CELL`, :data:`VALUE`, :data:`KNOWN` and the latest :data:`DAY` of occurrence.
 
-    ``CELL`` is the position in ``cells``.
+    ``CELL`` is the cell's number.
     """
     pairs = [
-        F.struct(F.lit(number).alias(CELL), _value(events, cell).alias(VALUE)) for number, cell in enumerate(cells)
+        F.struct(F.lit(cell.number).cast("bigint").alias(CELL), _value(events, cell).alias(VALUE)) for cell in cells
     ]
     values = events.select(OWNER, DAY, KNOWN, F.inline(F.array(*pairs))).filter(F.col(VALUE).isNotNull())
     return values.groupBy(OWNER, CELL, VALUE, KNOWN).agg(F.max(DAY).alias(DAY))
 
 
-def stretches(values: DataFrame, readings: Sequence[Reading], grid: Grid, first: int) -> DataFrame:
+def stretches(values: DataFrame, readings: Sequence[Reading], grid: Grid) -> DataFrame:
     """Return owner_id and :data:`STRETCHES`: for each owner the stretches over which the last day of a value stays.
 
-    A stretch has the ``cell`` (numbered from ``first`` on), the day from which it is ``known``, the ``next`` day on
+    A stretch has the number of its ``cell``, the day from which it is ``known``, the ``next`` day on
     which something later became known (or null), and the value's last ``day``.
 
     Args:
@@ -52,14 +52,16 @@ def stretches(values: DataFrame, readings: Sequence[Reading], grid: Grid, first:
     """
     widest = max(reading.window or 0 for reading in readings)
     earliest = F.date_sub(F.lit(min(grid.days)), widest)
-    recent = values.filter((F.col(DAY) > earliest) & (F.col(KNOWN) <= F.lit(max(grid.days))))
+    numbers = sorted({reading.cell.number for reading in readings})
+    seen = (F.col(DAY) > earliest) & (F.col(KNOWN) <= F.lit(max(grid.days))) & F.col(CELL).isin(numbers)
+    recent = values.filter(seen)
     history = Window.partitionBy(OWNER, CELL, VALUE).orderBy(KNOWN)
     so_far = history.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     # By owner alone: the lists need no further shuffle.
     last = recent.repartition(OWNER).select(
         OWNER,
         F.struct(
-            (F.col(CELL) + first).alias("cell"),
+            F.col(CELL).alias("cell"),
             F.col(KNOWN).alias("known"),
             F.lead(KNOWN).over(history).alias("next"),
             F.max(DAY).over(so_far).alias("day"),
@@ -70,4 +72,4 @@ def stretches(values: DataFrame, readings: Sequence[Reading], grid: Grid, first:
 
 
 def _value(events: DataFrame, cell: Cell) -> Column:
-    return F.when(F.expr(cell.group.where), known_value(events, cell.of or "NULL").cast("string"))
+    return F.when(F.expr(cell.where), known_value(events, cell.of or "NULL").cast("string"))

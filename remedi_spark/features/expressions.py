@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import unicodedata
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
@@ -75,6 +77,11 @@ def word(name: str) -> str:
         return name
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return f"{plain or 'x'}_{zlib.crc32(name.encode()):08x}"
+
+
+def digest(definition: Any, digits: int = 32) -> str:
+    """Return the same hexadecimal digits for equal definitions (anything that JSON holds), others for unlike ones."""
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:digits]
 
 
 def sql_literal(value: str) -> str:

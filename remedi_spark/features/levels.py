@@ -59,7 +59,9 @@ class LabelEvents:
     """Whether events that become known after the first snapshot can no longer change the literals."""
 
 
-def resolve_label(label: LabelConfig, events: DataFrame, first_snapshot: dt.date) -> LabelEvents:
+def resolve_label(
+    label: LabelConfig, events: DataFrame, first_snapshot: dt.date, at: str = "features.label"
+) -> LabelEvents:
     """Look the label's category and its parent up in the events.
 
     The parent is the most frequent one among events known at the first snapshot, as with the ``top`` levels of groups;
@@ -70,20 +72,20 @@ def resolve_label(label: LabelConfig, events: DataFrame, first_snapshot: dt.date
     conditions = [] if label.filter is None else [f"({as_sql(events, label.filter)})"]
     literals: dict[str, str] = {}
     if label.column is not None and label.category is not None:
-        require(events, label.column, "features.label.column")
+        require(events, label.column, f"{at}.column")
         literals["category"] = sql_literal(label.category)
         conditions.append(f"{quoted(label.column)} = {literals['category']}")
     where = " AND ".join(conditions) or "true"
     settled = True
-    column(events, where, "features.label.filter")
+    column(events, where, f"{at}.filter")
     if label.column is not None and label.category is not None:
         chosen = events.filter(where)
-        early = _parent(label, chosen.filter(F.col(KNOWN) <= F.lit(first_snapshot)))
-        parent = early or _parent(label, chosen)
+        early = _parent(label, chosen.filter(F.col(KNOWN) <= F.lit(first_snapshot)), at)
+        parent = early or _parent(label, chosen, at)
         if parent is not None:
             literals["parent"] = sql_literal(parent)
         elif chosen.isEmpty():
-            raise InputError(_unknown_category(label.column, label.category, events))
+            raise InputError(_unknown_category(label.column, label.category, events, at))
         settled = label.parent is None or early is not None
     return LabelEvents(where, literals, settled)
 
@@ -194,19 +196,19 @@ def _top_levels(events: DataFrame, name: str, top: int) -> list[str]:
     return [row["level"] for row in counted.orderBy(F.desc("count"), "level").limit(top).collect()]
 
 
-def _parent(label: LabelConfig, events: DataFrame) -> str | None:
+def _parent(label: LabelConfig, events: DataFrame, at: str) -> str | None:
     if label.parent is None:
         return None
-    require(events, label.parent, "features.label.parent")
+    require(events, label.parent, f"{at}.parent")
     found = _top_levels(events, label.parent, 1)
     return found[0] if found else None
 
 
-def _unknown_category(name: str, category: str, events: DataFrame) -> str:
+def _unknown_category(name: str, category: str, events: DataFrame, at: str) -> str:
     levels = events.select(F.col(quoted(name)).cast("string")).distinct().limit(10_000).collect()
     known = [row[0] for row in levels if row[0] is not None]
     same = [level for level in known if level.casefold() == category.casefold()]
     return (
-        f"features.label.category: no event has {name} = {category!r}"
+        f"{at}.category: no event has {name} = {category!r}"
         f"{nearest(same[0] if same else category, known)} (known: {len(known)} categories)"
     )

@@ -37,17 +37,18 @@ SMALLEST = 1e-9
 
 def list_partial(events: DataFrame, cell: Cell, amount: Amount | None) -> Column:
     """Return the aggregate that a cell keeps of a day."""
-    selected = F.expr(cell.group.where)
+    selected = F.expr(cell.where)
     if cell.partial == "hashes":
         text = known_value(events, cell.of or "NULL").cast("string")
         hashed = F.shiftrightunsigned(F.xxhash64(text), 64 - HASH_BITS)
         return F.slice(F.array_sort(F.collect_set(F.when(selected & text.isNotNull(), hashed))), 1, HASHES)
+    if cell.partial in ("head", "tail"):
+        value = known_value(events, cell.of or "NULL") if amount is None else amount.value
+        dated = F.struct(F.unix_micros(MOMENT).alias("at"), value.alias("value"))
+        ordered = F.array_sort(F.collect_list(F.when(selected & value.isNotNull(), dated)))
+        return F.slice(F.reverse(ordered) if cell.partial == "tail" else ordered, 1, cell.keep or 1)
     assert amount is not None
     chosen = F.when(selected, amount.value)
-    if cell.partial in ("head", "tail"):
-        dated = F.struct(F.unix_micros(MOMENT).alias("at"), amount.value.alias("value"))
-        ordered = F.array_sort(F.collect_list(F.when(selected & amount.value.isNotNull(), dated)))
-        return F.slice(F.reverse(ordered) if cell.partial == "tail" else ordered, 1, cell.keep or 1)
     if cell.partial == "sketch":
         return _counted(F.array_sort(F.collect_list(_rounded(chosen))))
     ordered = F.array_sort(F.collect_list(chosen))

@@ -23,30 +23,39 @@ _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 
 
 def with_nested(frame: DataFrame, source: Source, where: str) -> DataFrame:
-    """Add the declared columns; null where there is nothing at the path.
+    """Add the declared columns, null where there is nothing at the path; an exploded array has a row a place.
 
     Raises InputError when a struct has no such field, and when what is on the way is neither struct, array nor text.
     """
-    found = {name: _at_path(frame, nested, f"{where}.nested.{name}") for name, nested in source.nested.items()}
-    if taken := sorted({name.casefold() for name in found} & {name.casefold() for name in frame.columns}):
+    if taken := sorted({name.casefold() for name in source.nested} & {name.casefold() for name in frame.columns}):
         raise InputError(f"{where}.nested: {taken} are columns of the events already; choose other names")
-    return frame.withColumns(found) if found else frame
+    rows = frame
+    for name, nested in source.nested.items():
+        if nested.explode is not None:  # first: other paths may lead into it
+            places = F.explode(_places(frame, nested, f"{where}.nested.{name}"))
+            rows = frame.select("*", places.alias(name))
+            if nested.type is not None:
+                rows = rows.withColumn(name, F.expr(f"try_cast({quoted(name)} AS {nested.type})"))
+    plain = {name: nested for name, nested in source.nested.items() if nested.explode is None}
+    found = {name: _at_path(rows, nested, f"{where}.nested.{name}") for name, nested in plain.items()}
+    return rows.withColumns(found) if found else rows
 
 
 def check_json(frame: DataFrame, source: Source, where: str) -> None:
     """Raise InputError when a JSON path is in none of the first rows: they say which keys there are."""
     for name, nested in source.nested.items():
-        first = _steps(nested.path, where)[0]
-        if not isinstance(frame.schema[first].dataType, T.StringType):
+        at = f"{where}.nested.{name}.{'path' if nested.explode is None else 'explode'}"
+        first = _steps(nested.inside, at)[0]
+        if first in source.nested or not isinstance(frame.schema[first].dataType, T.StringType):
             continue
         some = frame.filter(F.col(quoted(first)).isNotNull()).limit(LOOKED_AT)
-        seen = F.count(_at_path(frame, nested, where))
+        seen = F.count(_at_path(frame, nested, at) if nested.explode is None else _places(frame, nested, at))
         keys = F.array_distinct(F.flatten(F.collect_set(F.expr(f"json_object_keys({quoted(first)})"))))
         row = some.agg(F.count("*"), seen, keys).collect()[0]
         if row[0] and not row[1]:
             raise InputError(
-                f"{where}.nested.{name}.path: {nested.path!r} is in none of {row[0]} rows"
-                f"{nearest(nested.path.split('.')[-1], row[2] or [])}; {first} has the keys"
+                f"{at}: {nested.inside!r} is {'' if nested.explode is None else 'an array '}in none of {row[0]} rows"
+                f"{nearest(nested.inside.split('.')[-1], row[2] or [])}; {first} has the keys"
                 f" {', '.join(sorted(row[2] or [])[:20]) or 'of no JSON object'}"
             )
 
@@ -60,16 +69,35 @@ def _steps(path: str, where: str) -> list[str]:
 
 
 def _at_path(frame: DataFrame, nested: Nested, where: str) -> Column:
-    first, *rest = _steps(nested.path, where)
+    value, _ = _found(frame, nested.inside, f"{where}.path")
+    return F.expr(value if nested.type is None else f"try_cast({value} AS {nested.type})")
+
+
+def _places(frame: DataFrame, nested: Nested, where: str) -> Column:
+    """Return the array whose places become events; of JSON text, its elements as text."""
+    value, kind = _found(frame, nested.inside, f"{where}.explode")
+    if isinstance(kind, T.StringType):
+        # Anything but an array would be read as one of one place.
+        return F.expr(f"CASE WHEN trim({value}) LIKE '[%' THEN from_json({value}, 'array<string>') END")
+    if not isinstance(kind, T.ArrayType):
+        raise InputError(
+            f"{where}.explode: {nested.inside!r} is of type {kind.simpleString()}, expected an array, or JSON text with"
+            " one; give its path, or 'path' for a single value"
+        )
+    return F.expr(value)
+
+
+def _found(frame: DataFrame, path: str, where: str) -> tuple[str, T.DataType]:
+    """Return the SQL of what is at a path, and its type."""
+    first, *rest = _steps(path, where)
     require(frame, first, where)
     value, kind = quoted(first), frame.schema[first].dataType
     for place, step in enumerate(rest):
         if isinstance(kind, T.StringType):
             inside = "".join(one if one.startswith("[") else f"['{one}']" for one in rest[place:])
-            value = f"get_json_object({value}, {sql_literal('$' + inside)})"
-            break
-        value, kind = _into(value, kind, step, f"{where}.path")
-    return F.expr(value if nested.type is None else f"try_cast({value} AS {nested.type})")
+            return f"get_json_object({value}, {sql_literal('$' + inside)})", kind
+        value, kind = _into(value, kind, step, where)
+    return value, kind
 
 
 def _into(value: str, kind: T.DataType, step: str, where: str) -> tuple[str, T.DataType]:

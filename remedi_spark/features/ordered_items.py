@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,8 @@ class Items:
     day: Ints
     values: Values
     weights: Ints
+    words: pa.Array | None = None
+    """The words that the values are numbers of, in their order."""
 
     def at(self, snapshot: int, high: Ints) -> Stretches:
         """Return what counts at a snapshot; an item counts until before ``high``."""
@@ -46,13 +48,16 @@ def day_items(rows: Rows, day: Ints) -> Items:
 def list_items(lists: pa.Array, rows: Rows, day: Ints, *, backwards: bool) -> Items:
     """Return the elements of lists, one list a row: values, or structs of ``value`` with its ``at`` or its ``n``."""
     inside, parent = pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy()
-    parts = {"value": _numpy(inside)}
+    parts, words = {"value": inside}, None
     if pa.types.is_struct(inside.type):
-        parts = {inside.type.field(i).name: _numpy(inside.field(i)) for i in range(inside.type.num_fields)}
-    weights = parts.get("n", np.ones(len(parent), dtype=np.int64))
-    keys = [parts[name] for name in ("value", "at") if name in parts]
+        parts = {inside.type.field(i).name: inside.field(i) for i in range(inside.type.num_fields)}
+    if pa.types.is_string(parts["value"].type):
+        parts["value"], words = _numbered(parts["value"])
+    columns = {name: _numpy(column) for name, column in parts.items()}
+    weights = columns.get("n", np.ones(len(parent), dtype=np.int64))
+    keys = [columns[name] for name in ("value", "at") if name in columns]
     ordered = tuple(-key if backwards else key for key in keys)
-    return sorted_items(rows.pick(parent), day[parent], parts["value"], weights, ordered)
+    return replace(sorted_items(rows.pick(parent), day[parent], columns["value"], weights, ordered), words=words)
 
 
 def read_items(items: Items, wants: Sequence[Want], first_after: Callable[[Ints], Ints]) -> dict[str, Floats]:
@@ -66,6 +71,15 @@ def read_items(items: Items, wants: Sequence[Want], first_after: Callable[[Ints]
             for want in own:
                 found[want.name][:, snapshot] = ORDERED[want.view](seen, want.number)
     return found
+
+
+def _numbered(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return numbers in the place of texts, in the order of the texts, and the texts by number."""
+    encoded = texts.dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order.to_numpy()] = np.arange(len(order))
+    return pa.array(ranks[encoded.indices.to_numpy()]), encoded.dictionary.take(order)
 
 
 def _numpy(column: pa.Array) -> Values:

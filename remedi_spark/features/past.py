@@ -33,18 +33,23 @@ def out_of_reach(readings: Iterable[Reading], snapshot: dt.date) -> dt.date:
     return snapshot - dt.timedelta(days=min(widest, (snapshot - dt.date.min).days))
 
 
+def ever_columns(readings: Iterable[Reading]) -> dict[str, Reading]:
+    """Return the readings of all time by their column in the past."""
+    ever = (reading for reading in readings if reading.view in ("last", "first"))
+    return {older_column(reading.cell.name, reading.view): reading for reading in ever}
+
+
 def in_short(days: DataFrame, readings: Iterable[Reading], before: DataFrame | None = None) -> DataFrame:
     """Return a row an owner of daily partials: :data:`KNOWN` (its first), first and last days of what is read of ever.
 
     ``before`` is what an earlier call returned, whose rows are taken in.
     """
     ends = {
-        older_column(reading.cell.name, reading.view): (
+        name: (
             F.max if reading.view == "last" else F.min,
             F.when(F.col(reading.cell.name).isNotNull(), F.col(DAY)),
         )
-        for reading in readings
-        if reading.view in ("last", "first")
+        for name, reading in ever_columns(readings).items()
     }
     rows = days.select(OWNER, KNOWN, *(value.alias(name) for name, (_, value) in ends.items()))
     rows = rows if before is None else rows.unionByName(before)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from remedi_spark.columns import OWNER
 from remedi_spark.features.expressions import word
-from remedi_spark.features.past import Past, in_short, out_of_reach
+from remedi_spark.features.past import Past, ever_columns, in_short, out_of_reach
 from remedi_spark.features.snapshots import END_OF_TIME
 from remedi_spark.features.sources import KNOWN
 from remedi_spark.spark.side_by_side import side_by_side
@@ -42,6 +43,16 @@ def still_true(tables: Tables, state: State, touched: Touched) -> dict[str, Any]
     }
 
 
+def still_fits(tables: Tables, blueprint: Blueprint, kept: Kept) -> dict[str, Any]:
+    """Return the pasts that hold what the features of a blueprint read of all time, and nothing else."""
+
+    def fits(source: str) -> bool:
+        wanted = ever_columns(reading for reading in blueprint.readings if reading.cell.source == source)
+        return tables.exists(_name(source)) and set(tables.read(_name(source)).columns) == {OWNER, KNOWN, *wanted}
+
+    return {source: past for source, past in kept.items() if fits(source)}
+
+
 def with_past(tables: Tables, partials: Mapping[str, Partials], kept: Kept) -> dict[str, Partials]:
     """Return the partials with what is kept of their past."""
     return {
@@ -58,7 +69,7 @@ def update_past(
     """Write the pasts that are far behind what the windows of a snapshot do not reach; return what is kept then."""
 
     def one(source: str) -> Any:
-        readings = [reading for reading in blueprint.readings if reading.cell.group.source == source]
+        readings = [reading for reading in blueprint.readings if reading.cell.source == source]
         until = out_of_reach(readings, snapshot)
         through = dt.date.fromisoformat(kept[source][0]) if source in kept else None
         if (until - (through or blueprint.grid.start)).days < BEHIND:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from remedi_spark.config.measures import EVER_DAYS
+from remedi_spark.config.measures import EVER_DAYS, window_words
 
 VALUE = "{value}"
 """What stands in a phrase for the value."""
@@ -100,9 +100,7 @@ _AGGREGATES = {
     "days_since_first": Phrase(
         "{value} days since the first {one}", "{value} day since the first {one}", "no {one} known yet", "days"
     ),
-    "trend": Phrase(
-        "{what} a day{within}: {value} times that in the last {long} days", "", "no {what} in the last {long} days"
-    ),
+    "trend": Phrase("{what} a day{within}: {value} times that in the last {long}", "", "no {what} in the last {long}"),
     "share": Phrase("share of {many} in {whole}{within}: {value}", "", "no {whole}{within}"),
 }
 
@@ -128,7 +126,7 @@ def aggregated(
         "value": VALUE, "one": nouns[0], "many": nouns[1], "of": of or "", "what": _of(of, nouns[1]),
         "whole": _of(of, whole), "within": _within(windows),
         "share": f"{100 * number:g} %", "ranked": _ORDINALS.get(number, f"{number:g}th "),
-        "long": windows[-1] if windows else "",
+        "long": _words(windows[-1]) if windows else "",
     }  # fmt: skip
     pattern = _AGGREGATES[aggregate]
     parts = (pattern.many, pattern.one or pattern.many, pattern.none or _UNKNOWN)
@@ -143,8 +141,8 @@ def _of(of: str | None, events: str) -> str:
 def _within(windows: tuple[int, ...]) -> str:
     if not windows:
         return ""
-    return " in all known history" if windows[0] == EVER_DAYS else f" in the last {_days(windows[0])}"
+    return " in all known history" if windows[0] == EVER_DAYS else f" in the last {_words(windows[0])}"
 
 
-def _days(window: int) -> str:
-    return "day" if window == 1 else f"{window} days"
+def _words(window: int) -> str:
+    return window_words(window).removeprefix("1 ") if abs(window) == 1 else window_words(window)

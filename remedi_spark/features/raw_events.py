@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 
 from remedi_spark.columns import OWNER
 from remedi_spark.errors import InputError
-from remedi_spark.features.by_hand import LABEL_GROUP, Event
+from remedi_spark.features.by_hand import Event, label_group
 from remedi_spark.features.expressions import as_sql
 from remedi_spark.features.sources import DAY, KNOWN, MOMENT, UNTIL
 from remedi_spark.spark.names import quoted
@@ -39,12 +39,13 @@ def raw_events(blueprint: Blueprint, source: str, owners: Iterable[str]) -> dict
         for group in config.groups.values() if group.source == source
         for measure in group.measures.values()
     ]  # fmt: skip
-    if config.label.source == source:
-        groups[LABEL_GROUP] = blueprint.lookups.label.where
-        wanted.append(config.label.of)
+    for label in blueprint.labels:
+        if label.config.source == source:
+            groups[label_group(label.column)] = label.events.where
+            wanted.append(label.config.of)
     values = [of for of in dict.fromkeys(wanted) if of is not None]
     rows = frame.filter(F.col(OWNER).isin(list(owners))).select(
-        OWNER, DAY, KNOWN, F.unix_micros(MOMENT),
+        OWNER, DAY, KNOWN, F.unix_micros(MOMENT), F.hour(MOMENT),
         *(F.coalesce(F.expr(where).cast("boolean"), F.lit(False)) for where in groups.values()),
         *(_plain(frame, of) for of in values),
     )  # fmt: skip
@@ -53,9 +54,9 @@ def raw_events(blueprint: Blueprint, source: str, owners: Iterable[str]) -> dict
         raise InputError(f"verify: the sample has more than {MOST} events of {source}; give a smaller --sample")
     names, found = list(groups), dict[str, list[Event]]()
     for row in held:
-        inside = frozenset(name for name, there in zip(names, row[4:], strict=False) if there)
-        of = dict(zip(values, map(_number, row[4 + len(names) :]), strict=True))
-        found.setdefault(row[0], []).append(Event(row[1], row[2], row[3], inside, of))
+        inside = frozenset(name for name, there in zip(names, row[5:], strict=False) if there)
+        of = dict(zip(values, map(_number, row[5 + len(names) :]), strict=True))
+        found.setdefault(row[0], []).append(Event(row[1], row[2], row[3], row[4], inside, of))
     return found
 
 

@@ -40,7 +40,7 @@ _NEVER = np.iinfo(np.int32).max
 
 @dataclass(frozen=True)
 class Want:
-    """One reading: a column of the rows seen through a view; for ``distinct`` it is the number of its stretches."""
+    """One reading: a column of the rows seen through a view; for ``distinct`` it is the number of its cell."""
 
     name: str
     column: str
@@ -48,12 +48,16 @@ class Want:
     window: int
     number: float = 0.0
     """For views that need one: which quantile, which place."""
+    text: bool = False
+    """Whether the values are text."""
 
     @property
     def type(self) -> pa.DataType:
         """Arrow type of the reading."""
         return (
-            pa.date32()
+            pa.string()
+            if self.text
+            else pa.date32()
             if self.view in DATES
             else pa.float64()
             if self.view in NUMBERS or self.view in ORDERED
@@ -67,6 +71,8 @@ class Label:
 
     columns: tuple[str, ...]
     """The total, or its parts."""
+    names: tuple[str, ...]
+    """What they are called in the table of snapshots."""
     gap: int
     horizon: int
 
@@ -77,7 +83,7 @@ class Reader:
 
     days: tuple[int, ...]
     wants: tuple[Want, ...]
-    label: Label | None = None
+    labels: tuple[Label, ...] = ()
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Read a partition whose rows are sorted by owner."""
@@ -103,9 +109,9 @@ class Reader:
             if ordered and isinstance(cell, _Cell):
                 found |= {name: one.take(where, pa.float64()) for name, one in cell.read_ordered(ordered).items()}
         columns |= {want.name: found[want.name] for want in self.wants}
-        if self.label is not None:
-            for name in self.label.columns:
-                columns[name] = chunk.label(self.label, name).take(where, pa.int64())
+        for label in self.labels:
+            for name, column in zip(label.names, label.columns, strict=True):
+                columns[name] = chunk.label(label, column).take(where, pa.int64())
         return pa.table(columns)
 
 
@@ -115,10 +121,14 @@ class _Found:
 
     values: Values
     nothing: Bools | None = None
+    words: pa.Array | None = None
+    """What whole numbers among the values mean, where they are text."""
 
     def take(self, where: Ints, kind: pa.DataType) -> pa.Array:
         mask = None if self.nothing is None else self.nothing.ravel()[where]
         values = self.values.ravel()[where]
+        if self.words is not None:
+            return self.words.take(pa.array(np.nan_to_num(values).astype("int64"), mask=mask))
         return (
             pa.array(values.astype("int32"), mask=mask).cast(kind)
             if pa.types.is_date(kind)
@@ -229,7 +239,7 @@ class _Cell:
         else:
             items = day_items(self.rows.pick(self.reports), self.day[self.reports])
         found = read_items(items, wants, self.chunk.first_after)
-        return {name: _Found(values, np.isnan(values)) for name, values in found.items()}
+        return {name: _Found(values, np.isnan(values), items.words) for name, values in found.items()}
 
     def _history(self, want: Want) -> _Found:
         largest = want.view == "last"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from remedi_spark.config.features import FeaturesConfig, LabelConfig
+    from remedi_spark.features.label import LabelPlan
     from remedi_spark.features.quality import Findings
     from remedi_spark.features.snapshots import Grid
 
@@ -57,7 +58,9 @@ def touched_by_events(
     ``changed`` are rows as they are stored, before joins and filters. Labels are touched on the days of label events
     only.
     """
-    in_label = F.coalesce(F.expr(state.restored_lookups().label.where).cast("boolean"), F.lit(False))
+    lookups = state.restored_lookups()
+    found_labels = zip(config.labels_by_key.values(), (lookups.label, *lookups.further.values()), strict=True)
+    wheres = [(label.source, events.where) for label, events in found_labels]
     known: dict[str, list[str]] = {}
     label_days: list[str] = []
     for name, source in config.sources.items():
@@ -65,8 +68,12 @@ def touched_by_events(
         if name in changed:
             where = f"features.sources.{name}"
             rows = dated(enrich(changed[name].sparkSession, changed[name], source, where), source, where)
-            labels = (in_label if name == config.label.source else F.lit(False)).alias(_LABELS)
-            dates = rows.select(DAY, KNOWN, labels).filter(F.col(DAY).isNotNull()).distinct()
+            own = " OR ".join(f"coalesce({where}, false)" for source, where in wheres if source == name) or "false"
+            dates = (
+                rows.select(DAY, KNOWN, F.expr(own).cast("boolean").alias(_LABELS))
+                .filter(F.col(DAY).isNotNull())
+                .distinct()
+            )
             found = dates.limit(2 * MANY_DAYS**2 + 1).collect()
             days |= {str(row[KNOWN]) for row in found}
             label_days = sorted({*label_days, *(str(row[DAY]) for row in found if row[_LABELS])})
@@ -74,7 +81,7 @@ def touched_by_events(
             return None
         if days:
             known[name] = sorted(days)
-        if days and name == config.label.source:
+        if days and any(source == name for source, _ in wheres):
             label_days = sorted({*label_days, *_no_longer_future(state, name, today)})
     return Touched(known, label_days)
 
@@ -95,10 +102,9 @@ def needs_everything(touched: Touched, state: State, findings: Mapping[str, Find
     if first is None:
         return False
     lookups = state.restored_lookups()
-    looked_up = (
-        not lookups.label.settled or any(group.top for group in config.groups.values()) or lookups.label.literals
-    )
-    if looked_up and (not lookups.label.settled or first <= state.snapshots[0]):
+    settled = all(label.settled for label in (lookups.label, *lookups.further.values()))
+    looked_up = not settled or any(group.top for group in config.groups.values()) or lookups.label.literals
+    if looked_up and (not settled or first <= state.snapshots[0]):
         return True
     # A day that lies years away is no beginning, until the whole calendar says so.
     begin = state.event_bounds[0]
@@ -106,22 +112,24 @@ def needs_everything(touched: Touched, state: State, findings: Mapping[str, Find
     return config.snapshots.start is None and bool(early)
 
 
-def snapshot_work(grid: Grid, label: LabelConfig, state: State, touched: Touched) -> SnapshotWork:
+def snapshot_work(grid: Grid, labels: Iterable[LabelPlan], state: State, touched: Touched) -> SnapshotWork:
     """Return what happens to each snapshot."""
     stored = {dt.date.fromisoformat(day) for day in state.snapshots}
-    labelled = {dt.date.fromisoformat(day) for day in state.labelled}
     first = touched.first
     build = {day for day in grid.days if day not in stored or (first is not None and day >= first)}
     days = {dt.date.fromisoformat(day) for day in touched.label_days}
-    relabel = {
-        day
-        for day in set(grid.days) - build
-        if (day in labelled) != (day in grid.labelled_days)
-        or (day in grid.labelled_days and _label_sees(day, label, days))
-    }
-    if label.at_risk_within_days is not None:  # who was at risk is known where features are computed
-        build, relabel = build | relabel, set()
-    ordered = (tuple(sorted(days)) for days in (build, relabel, stored - set(grid.days)))
+    relabel: set[dt.date] = set()
+    for label in labels:
+        before = {dt.date.fromisoformat(day) for day in state.labelled[label.column]}
+        now = set(grid.labelled_days(label.config))
+        shown = set(grid.days) if label.config.partly_observed == "positives" else now
+        seen = {day for day in shown if _label_sees(day, label.config, days)}
+        changed = ((before ^ now) & set(grid.days) | seen) - build
+        if label.config.at_risk_within_days is not None:  # who was at risk is known where features are computed
+            build |= changed
+        else:
+            relabel |= changed
+    ordered = (tuple(sorted(days)) for days in (build, relabel - build, stored - set(grid.days)))
     return SnapshotWork(*ordered)
 
 

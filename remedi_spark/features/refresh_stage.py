@@ -51,8 +51,11 @@ if TYPE_CHECKING:
     from remedi_spark.storage.tables import Tables
 
 
-def refresh(job: FeatureRun, state: State) -> State | None:
-    """Compute what the changes touch; None: they cannot be told apart, reach too far, or no partials are kept."""
+def refresh(job: FeatureRun, state: State, mode: str = "unchanged") -> State | None:
+    """Compute what the changes touch; None: they cannot be told apart, reach too far, or no partials are kept.
+
+    ``mode`` is said of a run that finds nothing to do.
+    """
     config = job.config
     known = {name: _add(state.findings.get(name), None) for name in job.declared}
     changed = _changed(job, state)
@@ -73,7 +76,7 @@ def refresh(job: FeatureRun, state: State) -> State | None:
         touched = touched.merged(Touched(**state.pending))
     if touched == Touched() and state.pending is None:
         log("features", "nothing has changed")
-        return finish(job, replace(state, mode="unchanged"), unchanged=state.counts)
+        return finish(job, replace(state, mode=mode), unchanged=state.counts)
     return None if config.refresh == "full" else _apply(job, state, changed, touched)
 
 
@@ -109,7 +112,7 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
     blueprint = replace(before, grid=make_grid(config.snapshots, config.label, *bounds))
     if blueprint.grid.start != before.grid.start:
         return None
-    work = snapshot_work(blueprint.grid, config.label, state, touched)
+    work = snapshot_work(blueprint.grid, blueprint.labels, state, touched)
     for name, rows in new.items():
         write_quarantine(job, name, rows, frames[name].columns, findings[name], whole=False)
     if work.build:
@@ -161,9 +164,11 @@ def _write_snapshots(tables: Tables, blueprint: Blueprint, kept: Mapping[str, Pa
     if work.build:
         parts.append(assemble(blueprint, kept, work.build))
     if work.relabel:
-        label, grid = blueprint.config.label, blueprint.grid.only(work.relabel)
+        days = {source: part.days for source, part in kept.items()}
         stored = own_names(tables.read(OWNER_FEATURES)).filter(F.col(SNAPSHOT).isin(list(work.relabel)))
-        parts.append(relabel(stored, kept[label.source].days, label, grid))
+        # Those that depend on who was at risk are built anew where they change.
+        labels = [label for label in blueprint.labels if label.config.at_risk_within_days is None]
+        parts.append(relabel(stored, days, labels, blueprint.grid.only(work.relabel)))
     rows = parts[0] if parts else own_names(tables.read(OWNER_FEATURES)).limit(0)
     for part in parts[1:]:
         rows = rows.unionByName(part)

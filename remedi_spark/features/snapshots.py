@@ -36,8 +36,8 @@ class Grid:
     start: dt.date
     every: int
     count: int
-    labelled: int
-    """The first ``labelled`` snapshots have a whole label window inside the data."""
+    data_end: dt.date
+    """Last complete day of the data."""
     days: tuple[dt.date, ...]
     """The kept snapshots: all labelled ones, and the censored ones the configuration asks for."""
 
@@ -50,10 +50,16 @@ class Grid:
         """Return the grid with these of its snapshots kept."""
         return replace(self, days=tuple(sorted(set(self.days) & set(days))))
 
-    @property
-    def labelled_days(self) -> tuple[dt.date, ...]:
-        """The kept snapshots whose label window is over."""
-        return tuple(day for day in self.days if day < self.start + dt.timedelta(days=self.every * self.labelled))
+    def labelled_days(self, label: LabelConfig) -> tuple[dt.date, ...]:
+        """The kept snapshots whose label window is observed as a whole."""
+        first, last = self._observed(label)
+        return tuple(day for day in self.days if first <= day <= last)
+
+    def _observed(self, label: LabelConfig) -> tuple[dt.date, dt.date]:
+        """Return the first and the last day of snapshots whose label window is observed as a whole."""
+        last = min(self.data_end, label.observed_until or self.data_end)
+        first = dt.date.min if label.observed_from is None else label.observed_from - dt.timedelta(label.gap_days + 1)
+        return first, last - dt.timedelta(label.gap_days + label.horizon_days)
 
     def explode(self, rows: DataFrame, first: Column, last: Column) -> DataFrame:
         """Repeat each row for every kept snapshot t with first ≤ t ≤ last (dates); adds ``snapshot_date``."""
@@ -79,10 +85,10 @@ class Grid:
             else repeated.filter(F.col(SNAPSHOT).isin(list(self.days)))
         )
 
-    def is_labelled(self) -> Column:
-        """Whether the row's label window lies inside the data."""
-        end = self.start + dt.timedelta(days=self.every * (self.labelled - 1))
-        return F.col(SNAPSHOT) <= F.lit(end) if self.labelled else F.lit(False)
+    def is_labelled(self, label: LabelConfig) -> Column:
+        """Whether the row's label window is observed as a whole."""
+        first, last = self._observed(label)
+        return F.col(SNAPSHOT).between(F.lit(max(first, min(self.days))), F.lit(last))
 
 
 def make_grid(config: Snapshots, label: LabelConfig, first_event: dt.date, last_event: dt.date) -> Grid:
@@ -99,7 +105,7 @@ def make_grid(config: Snapshots, label: LabelConfig, first_event: dt.date, last_
             f" {first_event} to {last_event}); give an earlier start or fewer history_days"
         )
     count = (end - start).days // config.every_days + 1
-    room = (data_end - start).days - label.gap_days - label.horizon_days
+    room = (min(data_end, label.observed_until or data_end) - start).days - label.gap_days - label.horizon_days
     labelled = min(count, max(0, math.floor(room / config.every_days) + 1))
     if labelled == 0:
         raise InputError(
@@ -108,7 +114,13 @@ def make_grid(config: Snapshots, label: LabelConfig, first_event: dt.date, last_
         )
     steps = [*range(labelled), *_censored(config.censored, labelled, count)]
     days = tuple(start + dt.timedelta(days=config.every_days * step) for step in steps)
-    return Grid(start, config.every_days, count, labelled, days)
+    grid = Grid(start, config.every_days, count, data_end, days)
+    if not grid.labelled_days(label):
+        raise InputError(
+            f"features.label.observed_from: {label.observed_from} leaves no snapshot from {days[0]} to {days[-1]}"
+            " with an observed label window; give an earlier day"
+        )
+    return grid
 
 
 def _censored(keep: str, labelled: int, count: int) -> range:

@@ -20,8 +20,9 @@ from remedi_spark.features.event_days import calendar_of
 from remedi_spark.features.past_tables import update_past
 from remedi_spark.features.quality import good_rows
 from remedi_spark.features.refresh_stage import refresh
+from remedi_spark.features.reuse import add_columns
 from remedi_spark.features.sources import check_agreement
-from remedi_spark.features.state import State, config_hash, read_state, write_state
+from remedi_spark.features.state import State, read_state, write_state
 from remedi_spark.features.tables import (
     DICTIONARY,
     OWNER_FEATURES,
@@ -40,7 +41,7 @@ from remedi_spark.features.tables import (
     write_partials,
     write_quarantine,
 )
-from remedi_spark.progress import warn
+from remedi_spark.progress import log, warn
 from remedi_spark.spark.side_by_side import side_by_side, together
 from remedi_spark.storage.ledger import Unit
 
@@ -55,8 +56,9 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None,
     """Bring ``owner_features``, ``feature_dictionary`` and ``quarantine`` up to date with the sources.
 
     Nothing is done when neither the sources nor the configuration have changed; only what a change touches is computed
-    when rows were added (see ``docs/features.md``), and everything otherwise. Sources and attributes that come from a
-    Python package are first loaded into Delta tables of their own names; the user's own tables are read where they are.
+    when rows, features or labels were added (see ``docs/features.md``), and everything otherwise. Sources and
+    attributes that come from a Python package are first loaded into Delta tables of their own names; the user's own
+    tables are read where they are.
 
     Args:
         today: The day of the run, for freshness and for event times in the future; None: today in the session's time
@@ -66,7 +68,7 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None,
     Returns:
         ``rows``, ``positives`` (labelled rows with label > 0), ``labelled`` (rows with a label), ``snapshots``,
         ``features``, ``quarantined`` (rows that break the contract), ``quarantine`` (those by table and reason),
-        ``mode`` (``full``, ``refresh`` or ``unchanged``: what was done) and ``seconds``.
+        ``mode`` (``full``, ``refresh``, ``added`` (columns) or ``unchanged``: what was done) and ``seconds``.
 
     Raises:
         InputError: When the configuration does not fit the data, or too many rows break the contract; nothing is
@@ -76,10 +78,9 @@ def run(tables: Tables, config: FeaturesConfig, *, today: dt.date | None = None,
     fingerprints = {
         name: fingerprint_of(tables, declared, f"features.{name}") for name, declared in declared_tables(config).items()
     }
-    hashed = config_hash(config, str(tables.spark.conf.get("spark.sql.session.timeZone")))
-    job = FeatureRun(tables, config, today or _today(tables), fingerprints, hashed)
-    state = None if force else _usable(read_state(tables), job)
-    done = refresh(job, state) if state is not None else None
+    zone = str(tables.spark.conf.get("spark.sql.session.timeZone"))
+    job = FeatureRun(tables, config, today or _today(tables), fingerprints, zone)
+    done = None if force else _brought_up(job)
     done = done or _build_all(job)
     return {**done.summary, "mode": done.mode, "seconds": round(time.monotonic() - started, 1)}
 
@@ -104,17 +105,28 @@ def _today(tables: Tables) -> dt.date:
     return day
 
 
-def _usable(state: State | None, job: FeatureRun) -> State | None:
-    """Return the state if its tables can be brought up to date from what it says."""
-    if state is None or state.config != job.hash or state.pending == {}:
+def _brought_up(job: FeatureRun) -> State | None:
+    """Bring the tables up to date from what the last run left; None: everything has to be computed."""
+    state = read_state(job.tables)
+    if state is None or state.pending == {} or not _stands(job, state):
         return None
+    if state.config == job.hash and not state.adding:
+        return refresh(job, state)
+    added = add_columns(job, state)
+    if isinstance(added, str):
+        log("features", f"rebuild because {added}")
+        return None
+    return refresh(job, added, "added")
+
+
+def _stands(job: FeatureRun, state: State) -> bool:
+    """Whether the tables are there, and nobody else wrote to them since."""
     partials = partial_names(job.config) if job.config.refresh == "incremental" else []
     if not all(job.tables.exists(name) for name in (OWNER_FEATURES, DICTIONARY, *partials)):
-        return None
-    # Someone else wrote to the table since.
-    if state.pending is None and state.version != job.tables.version(OWNER_FEATURES):
-        return None
-    return state
+        return False
+    if state.adding:  # killed before or after the one commit
+        return state.version is not None and job.tables.version(OWNER_FEATURES) - state.version in (0, 1)
+    return state.pending is not None or state.version == job.tables.version(OWNER_FEATURES)
 
 
 def _build_all(job: FeatureRun) -> State:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from remedi_spark.features.build import Lookups
 from remedi_spark.features.custom import source_hash
 from remedi_spark.features.event_days import Bounds
+from remedi_spark.features.expressions import digest
 from remedi_spark.features.levels import LabelEvents, ResolvedGroup
 from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.version import __version__
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from remedi_spark.storage.tables import Tables
 
 STATE = "feature_state"
-FORMAT = 2
+FORMAT = 3
 """Raise it when partials mean something else than before: stored ones are then computed anew."""
 
 
@@ -60,14 +61,20 @@ class State:
 
     config: str
     """Hash of the configuration and of the code's format."""
+    base: Mapping[str, str]
+    """Hashes of what all columns depend on: see :func:`base_hashes`."""
+    columns: Mapping[str, str]
+    """Definitions of the columns of ``owner_features`` that are sound, by name."""
+    cells: Mapping[str, list[str]]
+    """By source: names of the cells and label totals of its partials that are sound; others are left from before."""
     today: str
     fingerprints: Mapping[str, Any]
     bounds: tuple[str, str]
     lookups: Mapping[str, Any]
     snapshots: list[str]
     """Days of the snapshots in ``owner_features``."""
-    labelled: list[str]
-    """Those of them whose label window is over."""
+    labelled: Mapping[str, list[str]]
+    """By label: those of them whose label window is observed as a whole."""
     findings: Mapping[str, Any]
     """By table: rows, failed rows and reasons, of all runs since the last full one."""
     version: int | None = None
@@ -81,6 +88,8 @@ class State:
     """``full``, ``refresh`` or ``unchanged``: what the last run did."""
     pending: Mapping[str, Any] | None = None
     """What the run that is under way touches; ``{}`` stands for everything."""
+    adding: bool = False
+    """Whether columns are being added: ``owner_features`` may have been written once more."""
 
     @property
     def event_bounds(self) -> Bounds:
@@ -90,15 +99,29 @@ class State:
     def restored_lookups(self) -> Lookups:
         """Return the lookups as they were."""
         label = LabelEvents(**self.lookups["label"])
-        return Lookups(label, tuple(ResolvedGroup(**group) for group in self.lookups["groups"]))
+        further = {name: LabelEvents(**found) for name, found in self.lookups["further"].items()}
+        return Lookups(label, tuple(ResolvedGroup(**group) for group in self.lookups["groups"]), further)
 
 
 def config_hash(config: FeaturesConfig, zone: str = "") -> str:
     """Return the hash under which results are kept: what is declared, the code, and the zone that days are in."""
     declared = config.model_dump(mode="json", exclude={"refresh"})
     code = {name: source_hash(custom.factory) for name, custom in config.custom.items()}
-    text = json.dumps([FORMAT, __version__, declared, zone, code], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest([FORMAT, __version__, declared, zone, code])
+
+
+OF_COLUMNS = {"windows", "groups", "ratios", "calendar", "custom", "label", "labels"}
+"""Settings that define columns one by one; everything else decides about all rows."""
+
+
+def base_hashes(config: FeaturesConfig, zone: str) -> dict[str, str]:
+    """Return by setting the hashes of what every column depends on: sources, snapshots, eligibility, code, zone."""
+    declared = config.model_dump(mode="json", exclude={"refresh", *OF_COLUMNS})
+    found = {f"features.{name}": digest(value) for name, value in declared.items()}
+    return found | {
+        "the session's time zone": digest(zone),
+        "the version of the package": digest([FORMAT, __version__]),
+    }
 
 
 def run_id(config: str, fingerprints: Mapping[str, Any]) -> str:

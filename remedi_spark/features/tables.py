@@ -12,12 +12,13 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import LABEL, SNAPSHOT
 from remedi_spark.features.build import Blueprint, Lookups, read_tables
 from remedi_spark.features.changes import Fingerprint, fingerprint
+from remedi_spark.features.definitions import definitions, partial_columns
 from remedi_spark.features.dictionary import with_comments
 from remedi_spark.features.event_days import Bounds
 from remedi_spark.features.expressions import sql_literal, word
 from remedi_spark.features.quality import Findings, checked, find, quarantined, refuse, refuse_stale
 from remedi_spark.features.sources import KNOWN
-from remedi_spark.features.state import State, run_id, write_state
+from remedi_spark.features.state import State, base_hashes, config_hash, run_id, write_state
 from remedi_spark.features.windows import Partials
 from remedi_spark.progress import warn
 from remedi_spark.spark.names import quoted
@@ -47,7 +48,13 @@ class FeatureRun:
     config: FeaturesConfig
     today: dt.date
     fingerprints: Mapping[str, Fingerprint]
-    hash: str
+    zone: str
+    """Time zone of the session."""
+
+    @property
+    def hash(self) -> str:
+        """Hash of the configuration."""
+        return config_hash(self.config, self.zone)
 
     @property
     def declared(self) -> dict[str, Source | Attributes]:
@@ -123,8 +130,19 @@ def write_partials(tables: Tables, source: str, partials: Partials, days: list[s
         if frame is None:
             continue
         where = None if days is None else _on_days(KNOWN, days)
-        dated = frame.withColumn(MONTH, F.date_format(KNOWN, "yyyy-MM")).repartition(MONTH)
-        tables.overwrite(dated, f"{word(source)}_{suffix}", where=where, partition_by=(MONTH,))
+        tables.overwrite(_dated(frame), f"{word(source)}_{suffix}", where=where, partition_by=(MONTH,))
+
+
+def add_partials(tables: Tables, source: str, days: DataFrame | None, values: DataFrame | None, where: str) -> None:
+    """Add rows to the daily partials of a source, and put those of its values that ``where`` selects in place."""
+    if days is not None:
+        tables.append(_dated(days), f"{word(source)}_daily")
+    if values is not None:
+        tables.overwrite(_dated(values), f"{word(source)}_values", where=where, partition_by=(MONTH,))
+
+
+def _dated(frame: DataFrame) -> DataFrame:
+    return frame.withColumn(MONTH, F.date_format(KNOWN, "yyyy-MM")).repartition(MONTH)
 
 
 def stored_partials(tables: Tables, blueprint: Blueprint) -> dict[str, Partials]:
@@ -178,15 +196,18 @@ def new_state(
     failed = {name: dict(found.reasons) for name, found in findings.items() if found.failed}
     return State(
         config=job.hash,
+        base=base_hashes(job.config, job.zone),
+        columns=definitions(blueprint),
+        cells={source: partial_columns(blueprint, source) for source in job.config.sources},
         today=str(job.today),
         fingerprints=job.fingerprints,
         bounds=(str(bounds[0]), str(bounds[1])),
         lookups=_plain(blueprint.lookups),
         snapshots=[str(day) for day in grid.days],
-        labelled=[str(day) for day in grid.labelled_days],
+        labelled={one.column: [str(day) for day in grid.labelled_days(one.config)] for one in blueprint.labels},
         findings={name: _plain_findings(found) for name, found in findings.items()},
         summary={
-            "features": len(blueprint.entries) - 1,
+            "features": len(blueprint.entries) - len(blueprint.labels),
             "quarantined": sum(found.failed for found in findings.values()),
             "quarantine": failed,
         },
@@ -201,7 +222,7 @@ def finish(job: FeatureRun, state: State, *, unchanged: Counts | None = None) ->
     ``unchanged``: what stood in the snapshots that the run left as they were; only the others are counted.
     """
     left = {day: unchanged[day] for day in state.snapshots if unchanged is not None and day in unchanged}
-    counts = {**left, **_counts(job.tables, [day for day in state.snapshots if day not in left])}
+    counts = {**left, **counted(job.tables, [day for day in state.snapshots if day not in left])}
     totals = {name: sum(of_day[name] for of_day in counts.values()) for name in ("rows", "labelled", "positives")}
     done = replace(
         state, summary={**state.summary, **totals, "snapshots": len(counts)}, counts=counts,
@@ -212,7 +233,7 @@ def finish(job: FeatureRun, state: State, *, unchanged: Counts | None = None) ->
 
 
 def _plain(lookups: Lookups) -> dict[str, Any]:
-    return {"label": asdict(lookups.label), "groups": [asdict(group) for group in lookups.groups]}
+    return asdict(lookups)
 
 
 def _plain_findings(found: Findings) -> dict[str, Any]:
@@ -221,7 +242,7 @@ def _plain_findings(found: Findings) -> dict[str, Any]:
     return {**kept, **ends}
 
 
-def _counts(tables: Tables, days: list[str]) -> dict[str, dict[str, int]]:
+def counted(tables: Tables, days: list[str]) -> dict[str, dict[str, int]]:
     """Return by snapshot what stands in it; a snapshot without rows is left out."""
     if not days:
         return {}

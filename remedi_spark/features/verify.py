@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
+from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
 from remedi_spark.features.build import Blueprint, prepare, read_tables
 from remedi_spark.features.by_hand import Event, by_hand, label_by_hand
@@ -34,6 +34,8 @@ from remedi_spark.storage.own_names import own_names
 if TYPE_CHECKING:
     from remedi_spark.config import Config
     from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.features.label import LabelPlan
+    from remedi_spark.features.snapshots import Grid
     from remedi_spark.storage.tables import Tables
     from remedi_spark.storage.workspace import Workspace
 
@@ -204,12 +206,20 @@ def _expected(
         values = max(held, key=lambda one: one.order).values if held else [None] * len(declared.columns)
         row |= {names[column]: value for column, value in zip(declared.columns, values, strict=True)}
     row |= {f"calendar_{part}": _calendar(day, part) for part in config.calendar}
-    labelled = day in blueprint.grid.labelled_days
-    row[LABEL] = label_by_hand(config.label, events[config.label.source], day) if labelled else None
-    risk = config.label.at_risk_within_days
-    if not row[LABEL] and risk is not None and (day - latest).days >= risk:
-        row[LABEL] = None
+    for label in blueprint.labels:
+        row[label.column] = _label(label, events[label.config.source], day, latest, blueprint.grid)
     return row
+
+
+def _label(label: LabelPlan, events: Sequence[Event], day: dt.date, latest: dt.date, grid: Grid) -> float | None:
+    """Return a label of an owner whose latest known event was on the day ``latest``."""
+    config, value = label.config, label_by_hand(label.config, events, day, label.column)
+    if value and config.partly_observed == "positives":
+        return value
+    if day not in grid.labelled_days(config):
+        return None
+    risk = config.at_risk_within_days
+    return None if not value and risk is not None and (day - latest).days >= risk else value
 
 
 def _pairs(

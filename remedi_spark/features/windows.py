@@ -8,7 +8,7 @@ grows with the owners' days plus the rows of the result, not with days times sna
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from remedi_spark.features.snapshots import Grid
 
 EPOCH = dt.date(1970, 1, 1)
-_SQL_TYPES = {pa.date32(): "date", pa.float64(): "double", pa.int64(): "bigint"}
+_SQL_TYPES = {pa.string(): "string", pa.date32(): "date", pa.float64(): "double", pa.int64(): "bigint"}
 
 
 @dataclass(frozen=True)
@@ -46,27 +46,26 @@ class Partials:
 
 
 def read_snapshots(
-    partials: Mapping[str, Partials], readings: Iterable[Reading], grid: Grid, label: Label | None = None
+    partials: Mapping[str, Partials], readings: Iterable[Reading], grid: Grid, labels: Sequence[Label] = ()
 ) -> DataFrame:
     """Return one row for every snapshot and every owner of whom anything was known by then.
 
     Args:
         partials: The partials of each source.
         readings: What to read; one column each.
-        label: The label's total, to be read too.
+        labels: The totals of labels, to be read too.
     """
     readings = tuple(readings)
-    numbers = _numbers(readings, partials)
     rows = [
         rows_of
         for source, kept in partials.items()
-        for rows_of in _rows(kept, _of_source(readings, source), grid, label, numbers)
+        for rows_of in _rows(kept, _of_source(readings, source), grid, labels)
     ]
     union = reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), rows)
-    wants = tuple(want for reading in readings for want in _wants(reading, numbers))
-    reader = Reader(tuple((day - EPOCH).days for day in grid.days), wants, label)
+    wants = tuple(want for reading in readings for want in _wants(reading))
+    reader = Reader(tuple((day - EPOCH).days for day in grid.days), wants, tuple(labels))
     columns = {want.name: _SQL_TYPES[want.type] for want in wants}
-    columns |= dict.fromkeys(label.columns, "bigint") if label else {}
+    columns |= {name: "bigint" for label in labels for name in label.names}
     schema = ", ".join([f"{OWNER} string", f"{SNAPSHOT} date", *(f"`{name}` {kind}" for name, kind in columns.items())])
     placed = len(rows) == 1 and all(kept.by_owner for kept in partials.values())
     sent = (union if placed else union.repartition(OWNER)).sortWithinPartitions(OWNER)
@@ -79,24 +78,15 @@ def read_snapshots(
     return found.withColumns(together) if together else found
 
 
-def _numbers(readings: Iterable[Reading], sources: Iterable[str]) -> dict[Cell, int]:
-    """Number the cells of distinct counts; those of a source follow each other as `daily_values` numbers them."""
-    cells = dict.fromkeys(reading.cell for reading in readings if reading.view == "distinct")
-    ordered = [cell for source in sources for cell in cells if cell.group.source == source]
-    return {cell: number for number, cell in enumerate(ordered)}
-
-
 def _of_source(readings: tuple[Reading, ...], source: str) -> tuple[Reading, ...]:
-    return tuple(reading for reading in readings if reading.cell.group.source == source)
+    return tuple(reading for reading in readings if reading.cell.source == source)
 
 
-def _rows(
-    kept: Partials, readings: tuple[Reading, ...], grid: Grid, label: Label | None, numbers: Mapping[Cell, int]
-) -> list[DataFrame]:
+def _rows(kept: Partials, readings: tuple[Reading, ...], grid: Grid, labels: Sequence[Label]) -> list[DataFrame]:
     """Return the rows of a source: days, values and, where few snapshots are read, the older history in short."""
     plain = [reading for reading in readings if reading.view != "distinct"]
     cells = dict.fromkeys(reading.cell for reading in plain)
-    totals = [name for name in (label.columns if label is not None else ()) if name in kept.days.columns]
+    totals = [name for name in dict.fromkeys(c for one in labels for c in one.columns) if name in kept.days.columns]
     columns = [column for cell in cells for column in _cell_columns(cell)]
     days = kept.days.select(OWNER, DAY, KNOWN, *columns, *totals)
     rows = [days]
@@ -111,7 +101,7 @@ def _rows(
         rows = [days.filter(~old & ~told), short]
     counted = tuple(reading for reading in readings if reading.view == "distinct")
     if counted and kept.values is not None:
-        rows.append(stretches(kept.values, counted, grid, min(numbers[reading.cell] for reading in counted)))
+        rows.append(stretches(kept.values, counted, grid))
     return rows
 
 
@@ -128,14 +118,14 @@ def _cell_columns(cell: Cell) -> list[Column]:
     return [F.expr(sql).alias(name) for sql, name in zip(taken, cell.parts, strict=True)]
 
 
-def _wants(reading: Reading, numbers: Mapping[Cell, int]) -> list[Want]:
+def _wants(reading: Reading) -> list[Want]:
     window = reading.window or 0
     if reading.view == "distinct":
-        return [Want(reading.name, str(numbers[reading.cell]), reading.view, window)]
+        return [Want(reading.name, str(reading.cell.number), reading.view, window)]
     parts = {"sum": PARTS, "squares": SQUARE_PARTS}.get(reading.cell.partial, ())
     if parts:
         names = (part(reading.name, which) for which in parts)
         return [
             Want(name, column, reading.view, window) for name, column in zip(names, reading.cell.parts, strict=True)
         ]
-    return [Want(reading.name, reading.cell.name, reading.view, window, reading.number or 0.0)]
+    return [Want(reading.name, reading.cell.name, reading.view, window, reading.number or 0.0, reading.cell.text)]

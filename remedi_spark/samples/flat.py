@@ -27,6 +27,8 @@ class FlatTable:
     time: str | None = None
     weight: str | None = None
     test: str | None = None
+    ignored: tuple[str, ...] = ()
+    """Columns that are no features either."""
 
     def roles(self) -> dict[str, str]:
         """Return the column behind each option."""

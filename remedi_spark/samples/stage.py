@@ -65,7 +65,7 @@ def run(
     frame = read_table(spark, source.table, as_text=[source.id], roles=list(source.roles().values()))
     require_roles(frame, source, source.table)
     frame = _since(frame, config.evaluation.train_from, source)
-    features, unusable = infer_features(frame, list(source.roles().values()))
+    features, unusable = infer_features(frame, [*source.roles().values(), *source.ignored])
     if unusable:
         warn("samples", f"columns of unusable type left out: {', '.join(unusable)}")
     contract = FeatureContract(tuple(features), source.id, source.time)
@@ -102,7 +102,9 @@ def from_owner_features(workspace: Workspace, config: Config) -> SamplesSummary:
     tables = workspace.tables
     tables.read("owner_features")  # says which stage to run when it is not there
     said = phrases(tables.read("feature_dictionary")) if tables.exists("feature_dictionary") else {}
-    return run(workspace, FlatTable(tables.location("owner_features"), LABEL, OWNER, SNAPSHOT), config, said)
+    label, others = config.label_columns
+    source = FlatTable(tables.location("owner_features"), label, OWNER, SNAPSHOT, ignored=tuple(others))
+    return run(workspace, source, config, said)
 
 
 def from_table(workspace: Workspace, config: Config, *, source: FlatTable) -> SamplesSummary:

@@ -83,7 +83,7 @@ def test_chunks_hold_whole_owners(monkeypatch: pytest.MonkeyPatch) -> None:
     """One owner has more rows than a chunk, the others end wherever they do; batches of any size give the same."""
     rows = _table([*["a"] * 5, *["b"] * 130, *["c"] * 7, *["d"] * 31, *["e"] * 2])
     wants = tuple(Want(f"{view}_{w}", "amount", view, w) for view in ("total", "newest", "days") for w in (3, 20))
-    reader = Reader((4, 11, 18, 29), wants, Label(("amount",), 0, 7))
+    reader = Reader((4, 11, 18, 29), wants, (Label(("amount",), ("amount",), 0, 7),))
     whole = reader.read(rows)
     monkeypatch.setattr(readings, "CHUNK", 25)
     for size in (1, 10, 26, 1000):

@@ -47,11 +47,31 @@ def test_all_aggregations_equal_plain_python(spark: SparkSession) -> None:
         for name, value in expected.items():
             tolerance = 0.0101 if "about_p25" in name else 1e-9
             checked += value is not None
+            if isinstance(value, str) or isinstance(row[name], str):
+                assert row[name] == value, name
+                continue
             found = np.nan if row[name] is None else row[name]
             np.testing.assert_allclose(
                 found, np.nan if value is None else value, rtol=tolerance, atol=2e-9, err_msg=name
             )
     assert checked > 10_000
+
+
+def test_hours_need_times_and_aggregates_that_add_up(spark: SparkSession) -> None:
+    days = make_events(rows=50).assign(at=lambda frame: frame["at"].dt.strftime("%Y-%m-%d"), arrived=None)
+    tree = {"sources": {"events": {"arrival_time": None}}, "groups": {"total": {"windows": ["6h", 28]}}}
+    plain = {"items": {"windows": [7]}}
+    with pytest.raises(ValueError, match=r"groups.total.measures.items: distinct has no window in hours, found 6h"):
+        FeaturesConfig.model_validate(merge(TREE, tree))
+    declared = FeaturesConfig.model_validate(merge(TREE, merge(tree, {"groups": {"total": {"measures": plain}}})))
+    frame = spark.createDataFrame(days.drop(columns="arrived"))
+    message = r"groups.total: window 6h needs times of the day, but event_time 'at' of source 'events' \(string\) has"
+    with pytest.raises(InputError, match=message):
+        prepare(spark, declared, {"events": frame})
+    for wrong in ("6hours", "0h", "9000h", -6, 0):
+        with pytest.raises(ValueError, match=r"expected days \(28\), hours \(6h, at most 8784h\) or ever"):
+            FeaturesConfig.model_validate(merge(TREE, {"windows": [wrong]}))
+    assert declared.groups["total"].model_dump(mode="json")["windows"] == ["6h", 28]
 
 
 def one_owner(spark: SparkSession, measures: dict[str, Any], values: list[float], **over: Any) -> pd.DataFrame:

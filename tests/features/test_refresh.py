@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from more_aggregates import MORE
-from naive_features import TREE, make_events
+from feature_runs import TODAY, KilledError, declared, result, state
+from naive_features import make_events
 from pyspark.sql import functions as F
 
 from remedi_spark.config.features import FeaturesConfig
-from remedi_spark.config.loading import merge
 from remedi_spark.errors import InputError
 from remedi_spark.features import past_tables as feature_past
 from remedi_spark.features import refresh_stage as feature_refresh
@@ -26,34 +24,7 @@ from remedi_spark.storage.tables import Tables
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-KEY = ["owner_id", "snapshot_date"]
 pytestmark = pytest.mark.slow
-TODAY = dt.date(2024, 6, 30)
-
-
-def declared(path: Path, *, every: bool = False, **over: Any) -> FeaturesConfig:
-    """Return a declaration of some aggregations, or of every one."""
-    measures = {
-        name: measure | ({} if name in ("last", "first") else {"windows": [30]})
-        for name, measure in TREE["groups"]["total"]["measures"].items()
-        if name in ("count", "spend", "std", "max", "items", "days", "last", "first")
-    }
-    tree = TREE | {
-        "sources": {"events": TREE["sources"]["events"] | {"path": str(path)}},
-        "groups": {"total": {"source": "events", "measures": measures}}
-        | ({"more": MORE["more"] | {"windows": [30, "ever"]}} if every else {}),
-        "snapshots": TREE["snapshots"] | {"end": None, "data_end": None},
-    }
-    return FeaturesConfig.model_validate(merge(tree, over))
-
-
-def result(tables: Tables) -> pd.DataFrame:
-    return tables.read("owner_features").toPandas().sort_values(KEY, ignore_index=True)
-
-
-def state(tables: Tables) -> dict[str, Any]:
-    stored: dict[str, Any] = json.loads(tables.read("feature_state").collect()[0]["state"])
-    return stored
 
 
 def files_by_snapshot(tables: Tables) -> dict[str, set[str]]:
@@ -73,10 +44,6 @@ def assert_as_rebuilt(spark: SparkSession, tables: Tables, config: FeaturesConfi
         mine, theirs = (part.read(name) for part in (tables, rebuilt))
         assert mine.exceptAll(theirs).isEmpty()
         assert theirs.exceptAll(mine).isEmpty()
-
-
-class KilledError(Exception):
-    """Stands for the process that dies."""
 
 
 def test_random_late_arrivals_and_a_crash(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +174,7 @@ def test_the_long_past_is_read_in_short(spark: SparkSession, tmp_path: Path, mon
 
 
 def test_what_cannot_be_refreshed_is_rebuilt(spark: SparkSession, tmp_path: Path) -> None:
-    """A folder of parquet files: a new file is a refresh, a rewritten one is not, nor is another configuration."""
+    """A folder of parquet files: a new file is a refresh, a rewritten one is not, nor are other snapshots."""
     source = tmp_path / "events.parquet"
     source.mkdir()
     events = make_events()
@@ -226,5 +193,5 @@ def test_what_cannot_be_refreshed_is_rebuilt(spark: SparkSession, tmp_path: Path
     features.run(tables, config, today=TODAY)
     assert state(tables)["mode"] == "full"
     assert result(tables)["total_spend_30d"].sum() < before["total_spend_30d"].sum() / 2
-    features.run(tables, declared(source, label={"horizon_days": 11}), today=TODAY)
+    features.run(tables, declared(source, snapshots={"every_days": 11}), today=TODAY)
     assert state(tables)["mode"] == "full"

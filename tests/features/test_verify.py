@@ -54,6 +54,18 @@ def declared(folder: Path, **source: Any) -> FeaturesConfig:
             },
             "ratios": {"value": {"over": ["total_spend_7d", "total_count_7d"]}},
             "label": {"source": "events", "filter": "kind = 'a'", "gap_days": 2, "horizon_days": 10},
+            "labels": {
+                "spend": {"source": "events", "kind": "sum", "of": "amount", "horizon_days": 20},
+                "early": {
+                    "source": "events",
+                    "filter": "kind <> 'a'",
+                    "horizon_days": 10,
+                    "observed_from": "2024-03-01",
+                    "observed_until": "2024-04-20",
+                    "partly_observed": "positives",
+                },
+                "risky": {"source": "events", "filter": "item < 3", "at_risk_within_days": 6},
+            },
             "snapshots": {"start": "2024-02-01", "every_days": 12},
             "eligibility": {"active_within_days": 20},
         }
@@ -95,6 +107,10 @@ def test_what_was_built_from_the_sources_is_as_by_hand(tables: Tables, folder: P
     assert found.rows == 36
     assert {one.feature for one in found.verdicts} == {ROW, *tables.read("owner_features").columns[2:]}
     assert min(one.checked for one in found.verdicts) > 20
+    early = tables.read("owner_features").toPandas().set_index("snapshot_date")["label_early"]
+    whole = early[[dt.date(2024, 3, 8) <= day <= dt.date(2024, 4, 1) for day in early.index]]
+    assert {*whole} == {0, 1}, "wholly observed windows"
+    assert {*early[[day not in {*whole.index} for day in early.index]].dropna()} == {1}, "seen already"
 
 
 def test_a_changed_filter_is_found(tables: Tables, folder: Path) -> None:

@@ -88,7 +88,7 @@ def test_labels_are_drawn_from_the_true_probability(spark: SparkSession, world: 
     blueprint = prepare(spark, config, sources(world))
     assert str(blueprint.grid.start) == "2024-03-24"
     truth = world["truth"].toPandas()
-    labelled = {str(day) for day in blueprint.grid.labelled_days}
+    labelled = {str(day) for day in blueprint.grid.labelled_days(config.label)}
     assert set(truth["snapshot_date"].astype(str)) == labelled
     bought = world["purchases"].select("owner_id", F.to_date("purchased_at").alias("day")).toPandas()
     merged = truth.merge(bought, on="owner_id", how="left")

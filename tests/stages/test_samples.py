@@ -14,6 +14,7 @@ from remedi_spark.config import Config, load_config
 from remedi_spark.errors import InputError
 from remedi_spark.samples import stage as samples
 from remedi_spark.samples.flat import FlatTable
+from remedi_spark.storage.own_names import as_stored
 from remedi_spark.storage.tables import Tables
 from remedi_spark.storage.workspace import Workspace
 
@@ -61,6 +62,31 @@ def test_what_has_no_such_day_is_refused(
 def test_a_first_day_after_all_rows_is_refused(spark: Any, source: FlatTable, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="later than every day"):
         _run(spark, source, dt.date(2027, 1, 1), tmp_path)
+
+
+@pytest.mark.parametrize(("chosen", "column"), [(None, "label"), ("big one", "label_big one")])
+def test_the_label_that_is_named_is_learned_and_no_label_is_a_feature(
+    spark: Any, tmp_path: Path, chosen: str | None, column: str
+) -> None:
+    labels = pd.DataFrame({"label": [i % 2 for i in range(40)], "label_big one": [int(i % 4 == 0) for i in range(40)]})
+    frame = labels.assign(
+        owner_id=[f"o{i}" for i in range(40)], snapshot_date=DAYS[0], visits=[i % 7 for i in range(40)]
+    )
+    tables = Tables(spark, str(tmp_path / "tables"))
+    tables.overwrite(as_stored(spark.createDataFrame(frame)), "owner_features")
+    event = {"source": "events", "filter": "true"}
+    features = {
+        "entity": "owner", "sources": {"events": {"path": "unused", "event_time": "at"}}, "label": event,
+        "groups": {"all": {"source": "events", "measures": {"n": {"aggregate": "count"}}}},
+        "labels": {"big one": event},
+    }  # fmt: skip
+    config = load_config(None, ["base_models.folds=2"], features=features, label=chosen)
+    samples.from_owner_features(Workspace(tables, tmp_path / "model", False), config)
+    found = tables.read("samples").toPandas().set_index("owner_id")
+    assert found["label"].to_dict() == frame.set_index("owner_id")[column].to_dict()
+    assert [name for name in found.columns if name.startswith("f")] == ["f0"], "visits alone"
+    with pytest.raises(InputError, match=r"label: found 'bigone', expected a name of features.labels \(big one\)"):
+        load_config(None, features=features, label="bigone")
 
 
 def _flat(tmp_path: Path, name: str = "flat", **columns: Any) -> str:

@@ -19,6 +19,8 @@ from remedi_spark.maths.ranking import ranking_metrics
 from remedi_spark.progress import warn
 from remedi_spark.scoring.monitoring.measures import Measure, Scored, realised_lift
 from remedi_spark.spark.local_rows import local_rows
+from remedi_spark.spark.names import quoted
+from remedi_spark.storage.own_names import own_names
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -121,18 +123,22 @@ def after_training(snapshot: date | None, until: str | None, days: int) -> bool:
     return snapshot >= date.fromisoformat(until[:10]) + timedelta(days=days)
 
 
-def realised(tables: Tables, facts: pd.DataFrame | None, config: MonitoringConfig) -> Iterator[Measure]:
+def realised(
+    tables: Tables, facts: pd.DataFrame | None, config: MonitoringConfig, column: str = LABEL
+) -> Iterator[Measure]:
     """Measure past scores whose labels have become known, each (snapshot, model version) once, and again when revised.
 
     K is the number of rows that were marked ``in_top_k``. Labels count as revised when their number or their sum has
-    changed; that is looked at for the last :data:`LOOKED_AT_AGAIN` snapshots that have been measured.
+    changed; that is looked at for the last :data:`LOOKED_AT_AGAIN` snapshots that have been measured. ``column`` holds
+    the label in ``owner_features``.
     """
     waiting, done = _waiting(facts), _done(facts)
     again = sorted({name.split(" ")[0] for name in done})[-LOOKED_AT_AGAIN:]
     if not waiting and not again:
         return
     days = sorted({date.fromisoformat(snapshot) for snapshot in [*again, *(snapshot for snapshot, _ in waiting)]})
-    labelled = tables.read("owner_features").where(F.col(SNAPSHOT).isin(days) & F.col(LABEL).isNotNull())
+    built = own_names(tables.read("owner_features")).where(F.col(SNAPSHOT).isin(days))
+    labelled = built.select(OWNER, SNAPSHOT, F.col(quoted(column)).alias(LABEL)).where(F.col(LABEL).isNotNull())
     counted = labelled.groupBy(SNAPSHOT).agg(F.count("*"), F.sum(F.col(LABEL).cast("double"))).collect()
     totals = {str(row[0])[:10]: (float(row[1]), float(row[2])) for row in counted}
     revised = [name for name, found in done.items() if found != totals.get(name.split(" ")[0], found)]

@@ -121,7 +121,7 @@ class Monitor:
         """Measure past scores whose labels have become known."""
         if day is None or self._config.task != "classification":
             return []
-        return list(realised(self._tables, self._past, self._config.monitoring))
+        return list(realised(self._tables, self._past, self._config.monitoring, self._config.label_columns[0]))
 
     def done(self, *, past: bool = False) -> None:
         """Keep what was measured of a batch that is written; with ``past``, past scores are measured now as well."""
@@ -147,4 +147,4 @@ class Monitor:
 
 def _label_days(config: Config) -> int:
     """Days from a snapshot to the end of its label window."""
-    return 0 if config.features is None else config.features.label.gap_days + config.features.label.horizon_days
+    return 0 if config.target is None else config.target.gap_days + config.target.horizon_days
