@@ -21,7 +21,7 @@ TREES = 100
 SETTINGS = (
     "base_models.folds=3", "base_models.only=[lightgbm, xgboost]", "student.kind=distilled",
     "evaluation.bootstrap=20", "fuser.max_rows=50000",
-    f"student.models.lightgbm.num_iterations={TREES}",
+    f"student.models.catboost.num_iterations={TREES}",
     *(f"base_models.models.{name}.num_iterations={TREES}" for name in ("lightgbm", "xgboost")),
 )  # fmt: skip
 

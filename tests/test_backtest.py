@@ -21,7 +21,7 @@ SETTINGS = [
     "base_models.folds=2", "evaluation.bootstrap=20", "fuser.steps=20", "fuser.seeds=1",
     "base_models.only=[additive, lightgbm]",
     "base_models.models.lightgbm.num_iterations=20", "base_models.models.additive.iterations=8",
-    "student.models.lightgbm.num_iterations=30",
+    "student.models.catboost.num_iterations=30",
 ]  # fmt: skip
 TASKS = ("classification", "regression")
 

@@ -28,7 +28,7 @@ SETTINGS = [
     )],
     "base_models.models.mlp={kind: mlp, epochs: 6, hidden: [16]}",
     "student.models.mlp={kind: mlp, epochs: 12, hidden: [16]}",
-    "student.models.lightgbm=null",
+    "student.models.catboost=null",
     "regression.fds.enabled=true",
     "fuser.steps=40",
     "evaluation.bootstrap=20",

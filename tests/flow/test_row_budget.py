@@ -19,6 +19,7 @@ ROWS, LIMIT, SPARE = 12_000, 2_000, 1_500
 SETTINGS = (
     f"base_models.max_rows={LIMIT}", f"student.max_spare={SPARE}", "base_models.only=[additive, lightgbm]",
     "student.models.mlp=null",
+    "student.models.catboost=null",
     "student.models.lightgbm={kind: lightgbm, num_leaves: 15, num_iterations: 100, learning_rate: 0.1}",
 )  # fmt: skip
 
