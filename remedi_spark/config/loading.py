@@ -92,10 +92,11 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
         known = _known_keys(model, parents)
         listed = f" (known: {', '.join(sorted(known))})" if known else ""
         return f"unknown key {path!r}{nearest(str(key), known)}{listed}"
+    said = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error" and isinstance(first["input"], dict):  # a check of keys against one another
-        return f"{path}{': ' if path else ''}{first['msg'].removeprefix('Value error, ')}"
+        return f"{path}{': ' if path else ''}{said}"
     found = "nothing" if first["type"] == "missing" else repr(first["input"])[:120]
-    return f"{path or 'top level'}: found {found}, {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return f"{path or 'top level'}: found {found}, {said[:1].lower()}{said[1:]}"
 
 
 def _known_keys(model: type[BaseModel], parents: list[int | str]) -> set[str]:

@@ -25,7 +25,7 @@ def _window(given: object) -> object:
     if hours is not None and int(hours[1]) <= MOST_HOURS:
         return -int(hours[1])
     if isinstance(given, str) or (isinstance(given, int) and given < 1):
-        raise ValueError(f"found {given!r}, expected days (28), hours (6h, at most {MOST_HOURS}h) or ever")
+        raise ValueError(f"expected days (28), hours (6h, at most {MOST_HOURS}h) or ever")
     return given
 
 

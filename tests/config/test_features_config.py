@@ -35,7 +35,7 @@ def test_the_smallest_declaration_is_enough() -> None:
 @pytest.mark.parametrize(
     ("over", "message"),
     [
-        ({"windows": [7, 0]}, r"windows\.1: found 0, input should be greater than or equal to 1"),
+        ({"windows": [7, 0]}, r"windows\.1: found 0, expected days \(28\), hours \(6h, at most 8784h\) or ever"),
         ({"groups": total(windows=[0])}, r"found 0"),
         ({"label": {"gap_days": -3}}, "overlap"),
         ({"label": {"source": "event"}}, "no source 'event'; did you mean 'events'"),
