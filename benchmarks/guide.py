@@ -20,7 +20,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 
-from remedi_spark.features.sources import package_file
+from remedi_spark.features.reading import package_file
 from remedi_spark.guides.blocks import Block, Pairs, Seen, allowed_at, pairs_at
 from remedi_spark.guides.maths.content import similarity
 from remedi_spark.guides.maths.items import Items, item_sums

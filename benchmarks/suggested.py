@@ -37,7 +37,7 @@ RETAIL = "https://archive.ics.uci.edu/dataset/352/online+retail"
 
 def demo(spark: SparkSession, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the hand-made declaration and the suggested one, over one log."""
-    from remedi_spark.features.build import read_tables
+    from remedi_spark.features.reading import read_tables
 
     hand = yaml.safe_load(DEMO.read_text(encoding="utf-8"))["features"]
     log = str(folder / "log.parquet")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
-from remedi_spark.features.sources import package_file, read_location
+from remedi_spark.features.reading import package_file, read_location
 from remedi_spark.progress import log
 from remedi_spark.reading.csv_files import ENDINGS as CSV
 from remedi_spark.reading.parquet_files import AS_WRITTEN, read_parquet

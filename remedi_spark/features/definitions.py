@@ -8,7 +8,7 @@ from remedi_spark.features.custom import source_hash
 from remedi_spark.features.expressions import digest
 
 if TYPE_CHECKING:
-    from remedi_spark.features.build import Blueprint
+    from remedi_spark.features.blueprint import Blueprint
 
 
 def definitions(blueprint: Blueprint) -> dict[str, str]:

@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER
 from remedi_spark.features.amounts import known_value
-from remedi_spark.features.readings import STRETCHES
 from remedi_spark.features.sources import DAY, KNOWN
+from remedi_spark.features.wants import STRETCHES
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

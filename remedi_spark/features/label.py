@@ -13,8 +13,8 @@ from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.features.amounts import PARTS, Amount, combined, exact_sum, part
 from remedi_spark.features.dictionary import Entry
 from remedi_spark.features.expressions import digest, word
-from remedi_spark.features.readings import Label
 from remedi_spark.features.sources import DAY
+from remedi_spark.features.wants import Label
 from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:

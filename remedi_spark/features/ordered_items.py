@@ -14,7 +14,7 @@ from remedi_spark.features.accumulate import Ints, Rows, Values
 from remedi_spark.features.ordered import ORDERED, Floats, Stretches
 
 if TYPE_CHECKING:
-    from remedi_spark.features.readings import Want
+    from remedi_spark.features.wants import Want
 
 
 @dataclass(frozen=True)

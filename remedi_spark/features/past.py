@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER
-from remedi_spark.features.readings import older_column
 from remedi_spark.features.sources import DAY, KNOWN
+from remedi_spark.features.wants import older_column
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -21,7 +21,7 @@ from remedi_spark.features.sources import KNOWN
 from remedi_spark.spark.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from remedi_spark.features.build import Blueprint
+    from remedi_spark.features.blueprint import Blueprint
     from remedi_spark.features.state import State, Touched
     from remedi_spark.features.windows import Partials
     from remedi_spark.storage.tables import Tables

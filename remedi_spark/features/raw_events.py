@@ -21,7 +21,7 @@ from remedi_spark.spark.names import quoted
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from remedi_spark.features.build import Blueprint
+    from remedi_spark.features.blueprint import Blueprint
 
 MOST = 2_000_000
 """Events that the driver may hold."""

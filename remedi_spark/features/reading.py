@@ -1,17 +1,106 @@
-"""Which columns of CSV files are read as text: ids and codes whose other side is text keep their zeros."""
+"""The declared tables as they are stored: read, with the columns of their dimensions joined.
+
+CSV files have no types: ids and codes whose other side is text are read as text and keep their zeros.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from remedi_spark.storage.tables import is_csv
+from remedi_spark.errors import InputError
+from remedi_spark.features.expressions import column, require
+from remedi_spark.features.nested import check_json, with_nested
+from remedi_spark.spark.names import quoted
+from remedi_spark.storage.tables import is_csv, read_table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from remedi_spark.config.features import Attributes, FeaturesConfig, Join, Location, Source
+
+
+def read_tables(spark: SparkSession, config: FeaturesConfig, frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
+    """Return all sources and attributes by name, those in ``frames`` as they are."""
+    found = dict(frames)
+    declared: dict[str, Source | Attributes] = {**config.sources, **config.attributes}
+    # CSV files last: their ids are read as those of the other tables are.
+    wanted = [name for name in declared if name not in found]
+    for name in sorted(wanted, key=lambda name: csv_location(declared[name])):
+        table, as_text = declared[name], set[str]()
+        if csv_location(table):
+            typed = {other: frame for other, frame in found.items() if not csv_location(declared[other])}
+            as_text = text_columns(config, name, typed)
+        if name in config.attributes:
+            found[name] = read_location(spark, table, f"features.attributes.{name}", as_text)
+        else:
+            found[name] = read_source(spark, config.sources[name], f"features.sources.{name}", as_text)
+    return {name: found[name] for name in declared}
+
+
+def read_location(spark: SparkSession, location: Location, where: str, as_text: Collection[str] = ()) -> DataFrame:
+    """Read a path, a catalog table or a file of an installed package; ``where`` names the key in errors.
+
+    ``as_text`` are columns that stay text in a CSV file.
+    """
+    if location.package is not None:
+        return read_table(spark, str(package_file(location.package, where)))
+    return read_table(spark, location.table or location.path or "", as_text=as_text)
+
+
+def package_file(resource: str, where: str) -> Path:
+    """Find ``package/folder/file.parquet`` among the installed packages, without importing the package."""
+    package, _, inside = resource.partition("/")
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        hint = package.replace("_", "-")
+        raise InputError(f"{where}.package: package {package!r} is not installed; pip install {hint}")
+    for folder in found.submodule_search_locations:
+        path = Path(folder) / inside
+        if path.resolve().is_relative_to(Path(folder).resolve()) and path.exists():
+            return path
+    raise InputError(f"{where}.package: {inside!r} is not a file of package {package!r}; check the path")
+
+
+def read_source(spark: SparkSession, source: Source, where: str, as_text: Collection[str] = ()) -> DataFrame:
+    """Read an event log with its dimension columns joined and its filter applied."""
+    frame = read_location(spark, source, where, as_text)
+    check_json(frame, source, where)
+    return enrich(spark, frame, source, where)
+
+
+def enrich(spark: SparkSession, frame: DataFrame, source: Source, where: str) -> DataFrame:
+    """Add nested and dimension columns to rows of an event log, and apply its filter."""
+    frame = with_nested(frame, source, where)
+    for name, join in source.joins.items():
+        at = f"{where}.joins.{name}"
+        frame = join_dimension(frame, read_location(spark, join, at, text_keys(join, frame)), join, at)
+    if source.filter is None:
+        return frame
+    return frame.filter(column(frame, source.filter, f"{where}.filter"))
+
+
+def join_dimension(events: DataFrame, dimension: DataFrame, join: Join, where: str) -> DataFrame:
+    """Add the dimension's columns to every event; a key that is not unique would multiply events, so it is an error."""
+    for side, frame in (("events", events), ("dimension", dimension)):
+        require(frame, join.key, f"{where}.key ({side})")
+    for name in join.columns:
+        require(dimension, name, f"{where}.columns")
+    there = {name.casefold() for name in events.columns}
+    if taken := sorted(name for name in join.columns if name.casefold() in there):
+        raise InputError(f"{where}.columns: {taken} are columns of the events already; leave them out")
+    picked = dimension.select(*(F.col(quoted(name)) for name in (join.key, *join.columns)))
+    # A null key joins nothing.
+    keys = picked.select(F.col(quoted(join.key)).alias("key")).filter("key IS NOT NULL")
+    repeated = keys.groupBy("key").count().filter("count > 1").count()
+    if repeated:
+        raise InputError(f"{where}.key: {repeated} values of {join.key} have several rows, expected one row a key")
+    return events.join(picked, join.key, "left")
 
 
 def csv_location(location: Location) -> bool:
@@ -32,12 +121,12 @@ def text_columns(config: FeaturesConfig, name: str, typed: dict[str, DataFrame])
     promised = {column for column, kind in own.contract.columns.items() if kind.strip().lower() != "string"}
     others = [(frame, tables[other].key or config.entity) for other, frame in typed.items()]
     found = set() if any(_is_number(frame, key) for frame, key in others) else {own.key or config.entity}
-    for column, reference in own.contract.references.items():
+    for own_column, reference in own.contract.references.items():
         if not _is_number(typed.get(reference.to), reference.column):
-            found.add(column)
+            found.add(own_column)
     for other, table in tables.items():
-        for column, reference in table.contract.references.items():
-            if reference.to == name and not _is_number(typed.get(other), column):
+        for their_column, reference in table.contract.references.items():
+            if reference.to == name and not _is_number(typed.get(other), their_column):
                 found.add(reference.column)
     found |= {join.key for join in getattr(own, "joins", {}).values() if csv_location(join)}
     return found - promised

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from remedi_spark.features.event_days import GAP
-from remedi_spark.features.sources import DAY, KNOWN, as_attributes, dated, enrich
+from remedi_spark.features.reading import enrich
+from remedi_spark.features.sources import DAY, KNOWN, as_attributes, dated
 from remedi_spark.features.state import State, Touched
 
 if TYPE_CHECKING:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import SNAPSHOT
-from remedi_spark.features.build import Blueprint, assemble, compute_partials, prepare
+from remedi_spark.features.blueprint import Blueprint, prepare
+from remedi_spark.features.build import assemble, compute_partials
 from remedi_spark.features.changes import changed_rows
 from remedi_spark.features.event_days import event_calendar
 from remedi_spark.features.label import relabel
 from remedi_spark.features.past_tables import still_true, update_past, with_past
 from remedi_spark.features.quality import Findings, good_rows, refuse_stale
+from remedi_spark.features.reading import enrich
 from remedi_spark.features.refresh import (
     SnapshotWork,
     needs_everything,
@@ -24,7 +26,7 @@ from remedi_spark.features.refresh import (
     touched_by_events,
 )
 from remedi_spark.features.snapshots import make_grid
-from remedi_spark.features.sources import check_agreement, enrich, in_days
+from remedi_spark.features.sources import check_agreement, in_days
 from remedi_spark.features.state import State, Touched, write_state
 from remedi_spark.features.tables import (
     OWNER_FEATURES,

@@ -16,15 +16,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
-from remedi_spark.features.build import (
-    Blueprint,
-    compute_partials,
-    latest_event,
-    newest,
-    prepare,
-    with_custom,
-    with_ratios,
-)
+from remedi_spark.features.blueprint import Blueprint, latest_event, prepare
+from remedi_spark.features.build import compute_partials, newest, with_custom, with_ratios
 from remedi_spark.features.definitions import definitions, partial_columns
 from remedi_spark.features.dictionary import dictionary_frame
 from remedi_spark.features.distinct import CELL

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -12,18 +10,15 @@ from pyspark.sql import types as T
 
 from remedi_spark.columns import OWNER
 from remedi_spark.errors import InputError
-from remedi_spark.features.expressions import column, require
+from remedi_spark.features.expressions import require
 from remedi_spark.features.ids import id_family, id_text
-from remedi_spark.features.nested import check_json, with_nested
-from remedi_spark.features.reading import text_keys
 from remedi_spark.features.times import day_of, moment_of
 from remedi_spark.spark.names import quoted
-from remedi_spark.storage.tables import read_table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
-    from remedi_spark.config.features import Attributes, FeaturesConfig, Join, Location, Source
+    from remedi_spark.config.features import Attributes, FeaturesConfig, Source
 
 DAY = "__day"
 """Day of the event, in the session's time zone."""
@@ -33,66 +28,6 @@ MOMENT = "__at"
 """Timestamp of the event; midnight of its day where its time is a day."""
 KNOWN = "__known"
 """Day from which the event is known: the later of its own day and the day it arrived."""
-
-
-def read_location(spark: SparkSession, location: Location, where: str, as_text: Collection[str] = ()) -> DataFrame:
-    """Read a path, a catalog table or a file of an installed package; ``where`` names the key in errors.
-
-    ``as_text`` are columns that stay text in a CSV file.
-    """
-    if location.package is not None:
-        return read_table(spark, str(package_file(location.package, where)))
-    return read_table(spark, location.table or location.path or "", as_text=as_text)
-
-
-def package_file(resource: str, where: str) -> Path:
-    """Find ``package/folder/file.parquet`` among the installed packages, without importing the package."""
-    package, _, inside = resource.partition("/")
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        hint = package.replace("_", "-")
-        raise InputError(f"{where}.package: package {package!r} is not installed; pip install {hint}")
-    for folder in found.submodule_search_locations:
-        path = Path(folder) / inside
-        if path.resolve().is_relative_to(Path(folder).resolve()) and path.exists():
-            return path
-    raise InputError(f"{where}.package: {inside!r} is not a file of package {package!r}; check the path")
-
-
-def read_source(spark: SparkSession, source: Source, where: str, as_text: Collection[str] = ()) -> DataFrame:
-    """Read an event log with its dimension columns joined and its filter applied."""
-    frame = read_location(spark, source, where, as_text)
-    check_json(frame, source, where)
-    return enrich(spark, frame, source, where)
-
-
-def enrich(spark: SparkSession, frame: DataFrame, source: Source, where: str) -> DataFrame:
-    """Add nested and dimension columns to rows of an event log, and apply its filter."""
-    frame = with_nested(frame, source, where)
-    for name, join in source.joins.items():
-        at = f"{where}.joins.{name}"
-        frame = join_dimension(frame, read_location(spark, join, at, text_keys(join, frame)), join, at)
-    if source.filter is None:
-        return frame
-    return frame.filter(column(frame, source.filter, f"{where}.filter"))
-
-
-def join_dimension(events: DataFrame, dimension: DataFrame, join: Join, where: str) -> DataFrame:
-    """Add the dimension's columns to every event; a key that is not unique would multiply events, so it is an error."""
-    for side, frame in (("events", events), ("dimension", dimension)):
-        require(frame, join.key, f"{where}.key ({side})")
-    for name in join.columns:
-        require(dimension, name, f"{where}.columns")
-    there = {name.casefold() for name in events.columns}
-    if taken := sorted(name for name in join.columns if name.casefold() in there):
-        raise InputError(f"{where}.columns: {taken} are columns of the events already; leave them out")
-    picked = dimension.select(*(F.col(quoted(name)) for name in (join.key, *join.columns)))
-    # A null key joins nothing.
-    keys = picked.select(F.col(quoted(join.key)).alias("key")).filter("key IS NOT NULL")
-    repeated = keys.groupBy("key").count().filter("count > 1").count()
-    if repeated:
-        raise InputError(f"{where}.key: {repeated} values of {join.key} have several rows, expected one row a key")
-    return events.join(picked, join.key, "left")
 
 
 def as_events(frame: DataFrame, source: Source, entity: str, where: str) -> DataFrame:

@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from remedi_spark.errors import InputError
-from remedi_spark.features.build import assemble, compute_partials, prepare
+from remedi_spark.features.blueprint import prepare
+from remedi_spark.features.build import assemble, compute_partials
 from remedi_spark.features.dictionary import dictionary_frame
 from remedi_spark.features.event_days import calendar_of
 from remedi_spark.features.past_tables import update_past

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from remedi_spark.features.build import Lookups
+from remedi_spark.features.blueprint import Lookups
 from remedi_spark.features.custom import source_hash
 from remedi_spark.features.event_days import Bounds
 from remedi_spark.features.expressions import digest

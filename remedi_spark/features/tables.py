@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, SNAPSHOT
-from remedi_spark.features.build import Blueprint, Lookups, read_tables
+from remedi_spark.features.blueprint import Blueprint, Lookups
 from remedi_spark.features.changes import Fingerprint, fingerprint
 from remedi_spark.features.definitions import definitions, partial_columns
 from remedi_spark.features.dictionary import with_comments
 from remedi_spark.features.event_days import Bounds
 from remedi_spark.features.expressions import sql_literal, word
 from remedi_spark.features.quality import Findings, checked, find, quarantined, refuse, refuse_stale
+from remedi_spark.features.reading import read_tables
 from remedi_spark.features.sources import KNOWN
 from remedi_spark.features.state import State, base_hashes, config_hash, run_id, write_state
 from remedi_spark.features.windows import Partials

@@ -20,11 +20,12 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
-from remedi_spark.features.build import Blueprint, prepare, read_tables
+from remedi_spark.features.blueprint import Blueprint, prepare
 from remedi_spark.features.by_hand import Event, by_hand, label_by_hand
 from remedi_spark.features.ordered import HASHES
 from remedi_spark.features.quality import checked, good_rows
 from remedi_spark.features.raw_events import raw_attributes, raw_events
+from remedi_spark.features.reading import read_tables
 from remedi_spark.features.state import read_state
 from remedi_spark.features.tables import OWNER_FEATURES, declared_tables
 from remedi_spark.progress import log, run_id

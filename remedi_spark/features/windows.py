@@ -20,8 +20,9 @@ from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.features.amounts import MIDDLE, PARTS, SQUARE_PARTS, TOP, combined, part
 from remedi_spark.features.distinct import stretches
 from remedi_spark.features.past import Past, in_short, out_of_reach
-from remedi_spark.features.readings import Label, Reader, Want
+from remedi_spark.features.readings import Reader
 from remedi_spark.features.sources import DAY, KNOWN
+from remedi_spark.features.wants import Label, Want
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

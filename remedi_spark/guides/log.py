@@ -12,8 +12,8 @@ from remedi_spark.columns import OWNER
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.guide import GuideConfig
 from remedi_spark.errors import InputError, nearest
-from remedi_spark.features.build import read_tables
 from remedi_spark.features.expressions import numeric, require
+from remedi_spark.features.reading import read_tables
 from remedi_spark.features.sources import DAY, KNOWN, as_attributes, as_events
 from remedi_spark.progress import warn
 from remedi_spark.spark.local_rows import local_rows

@@ -18,7 +18,7 @@ from remedi_spark.config import Config
 from remedi_spark.config.guide import GuideConfig, Stock
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.features.expressions import require
-from remedi_spark.features.sources import read_location
+from remedi_spark.features.reading import read_location
 from remedi_spark.guides.lists import Plan
 from remedi_spark.guides.log import HISTORY, Vocabulary, as_day
 from remedi_spark.guides.maths.history import BoolArray

@@ -8,7 +8,8 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.errors import InputError, nearest
-from remedi_spark.features.build import build_owner_features, read_tables
+from remedi_spark.features.build import build_owner_features
+from remedi_spark.features.reading import read_tables
 from remedi_spark.features.sources import as_events
 from remedi_spark.progress import log
 from remedi_spark.segments.history import segment_rows

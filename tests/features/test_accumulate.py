@@ -11,8 +11,9 @@ import pytest
 from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.features import readings
 from remedi_spark.features.accumulate import Rows, extremes, first_of_each, so_far, starts, totals
-from remedi_spark.features.readings import Label, Reader, Want
+from remedi_spark.features.readings import Reader
 from remedi_spark.features.sources import DAY, KNOWN
+from remedi_spark.features.wants import Label, Want
 
 OWNERS, SNAPSHOTS, COUNT = 7, 9, 400
 

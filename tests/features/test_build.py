@@ -13,7 +13,8 @@ from naive_features import END, START, TREE, known_day, make_events, naive_featu
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.errors import InputError
-from remedi_spark.features.build import build_owner_features, prepare
+from remedi_spark.features.blueprint import prepare
+from remedi_spark.features.build import build_owner_features
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -15,7 +15,8 @@ from remedi_spark.config.features import Attributes, FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.config.measures import Aggregate
 from remedi_spark.errors import InputError
-from remedi_spark.features.build import assemble, build_owner_features, prepare
+from remedi_spark.features.blueprint import prepare
+from remedi_spark.features.build import assemble, build_owner_features
 from remedi_spark.features.by_hand import by_hand
 from remedi_spark.features.quality import checked, find, refuse
 from remedi_spark.features.raw_events import raw_events

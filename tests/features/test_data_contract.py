@@ -16,7 +16,8 @@ from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.errors import InputError
 from remedi_spark.features import stage as features
-from remedi_spark.features.build import build_owner_features, prepare
+from remedi_spark.features.blueprint import prepare
+from remedi_spark.features.build import build_owner_features
 from remedi_spark.features.quality import checked, find, good_rows, quarantined
 from remedi_spark.storage.tables import Tables
 from tests.interpreted import compiled

@@ -15,7 +15,7 @@ from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.features import past_tables, reuse
 from remedi_spark.features import stage as features
-from remedi_spark.features.build import prepare
+from remedi_spark.features.blueprint import prepare
 from remedi_spark.features.reuse import reusable
 from remedi_spark.storage.tables import Tables
 

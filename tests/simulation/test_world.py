@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.errors import InputError
-from remedi_spark.features.build import prepare
+from remedi_spark.features.blueprint import prepare
 from remedi_spark.features.quality import checked, find
 from remedi_spark.simulation.draws import Draws
 from remedi_spark.simulation.recall import expected_best_recall, recall_share
