@@ -25,7 +25,7 @@ import torch
 from remedi_spark.columns import FOLD, LABEL, OWNER, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config, load_config
 from remedi_spark.features.expressions import slug
-from remedi_spark.maths.ranking import average_precision, ndcg_at_k, recall_at_k
+from remedi_spark.maths.ranking import ranking_metrics
 from remedi_spark.models.nets.inputs import InputStats
 from remedi_spark.models.nets.models import build
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
@@ -91,9 +91,9 @@ class Judged:
                 own = np.zeros(len(y))
             budget = BUDGET * float(weight.sum())
             one = found.setdefault(name, {"ap": [], "ndcg": [], "recall": []})
-            one["ap"].append(average_precision(y, own, weight))
-            one["ndcg"].append(ndcg_at_k(y, own, budget, weight))
-            one["recall"].append(recall_at_k(y, own, budget, weight))
+            measured = ranking_metrics(y, own, budget, weight)
+            for what, metric in (("ap", "ap"), ("ndcg", "ndcg_at_k"), ("recall", "recall_at_k")):
+                one[what].append(measured[metric])
         return {
             what: np.array([np.mean(found[name][what]) for name in sorted(found)]) for what in ("ap", "ndcg", "recall")
         }

@@ -56,7 +56,7 @@ from regression_table import goal_table
 from regression_table import table as table_of
 
 from remedi_spark.config.regression import Weighting
-from remedi_spark.maths.lds import width_edges
+from remedi_spark.maths.label_density import width_edges
 from remedi_spark.maths.regression import shot_metrics, spearman, value_at_k
 from remedi_spark.maths.relevance import Relevance, sera
 from remedi_spark.models.nets.training import Rows, train

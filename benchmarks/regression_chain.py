@@ -20,8 +20,8 @@ import pandas as pd
 import typer
 
 from remedi_spark.config.spark import SparkConfig
+from remedi_spark.maths.label_density import width_edges
 from remedi_spark.maths.label_scale import LabelScale
-from remedi_spark.maths.lds import width_edges
 from remedi_spark.maths.regression import SMALLEST_ERROR
 from remedi_spark.spark.session import get_session
 from remedi_spark.storage.tables import Tables

@@ -12,9 +12,8 @@ from remedi_spark.config.regression import TRIED, ZERO_INFLATED, Weighting
 from remedi_spark.labels.counts import weigh
 from remedi_spark.labels.weights import NONE, Errors, best_weights
 from remedi_spark.maths.expectile import expectile_gradient, expectile_hessian, expectile_loss
-from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.label_density import LabelDensity, width_edges
 from remedi_spark.maths.label_scale import LabelScale
-from remedi_spark.maths.lds import width_edges
 from remedi_spark.maths.relevance import Relevance
 from remedi_spark.maths.smearing import Smearing
 from remedi_spark.models.nets.models import build

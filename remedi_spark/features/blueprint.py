@@ -23,7 +23,6 @@ from remedi_spark.features.plan import Cell, Feature, Reading, plan_features
 from remedi_spark.features.reading import read_tables
 from remedi_spark.features.snapshots import Grid, make_grid
 from remedi_spark.features.sources import DAY, KNOWN, as_attributes, as_events, check_agreement
-from remedi_spark.progress import warn
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -124,7 +123,7 @@ def prepare(
         for name, declared in config.attributes.items()
     }
     check_agreement(config, tables)
-    grid = make_grid(config.snapshots, config.label, *(bounds or _bounds(events)))
+    grid = make_grid(config.snapshots, config.label, *(bounds or event_calendar(events).told()))
     if lookups is None:
         lookups = look_up(config, events, grid)
         if not eligible:
@@ -159,13 +158,6 @@ def recent_only(config: FeaturesConfig) -> bool:
 def latest_event(source: str) -> Reading:
     """Return the reading of the day of an owner's latest known event of a source."""
     return Reading(Cell(source, "true", "count", None), "last", None)
-
-
-def _bounds(events: Mapping[str, DataFrame]) -> Bounds:
-    calendar = event_calendar(events)
-    for warning in calendar.warnings:
-        warn("features", warning)
-    return calendar.bounds
 
 
 def _require_eligible(config: FeaturesConfig, events: Mapping[str, DataFrame], grid: Grid) -> None:

@@ -9,11 +9,13 @@ changed (rewritten files, an overwritten table) counts as all new.
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import functions as F
 
 from remedi_spark.features.reading import package_file, read_location
@@ -26,10 +28,9 @@ from remedi_spark.spark.capabilities import capabilities
 from remedi_spark.spark.delta import detail, history, path_identifier
 from remedi_spark.spark.files import stat
 from remedi_spark.spark.names import column
-from remedi_spark.spark.plans import analysed
+from remedi_spark.spark.plans import analysed, analysed_plan
 from remedi_spark.storage.catalog_names import quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, TIDYING, last_change, last_listed_change
-from remedi_spark.storage.definitions import definition
 from remedi_spark.storage.tables import is_catalog_name, is_delta
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 Fingerprint = dict[str, Any]
 """JSON that differs when the table does."""
 CHANGE_COLUMNS = ("_change_type", "_commit_version", "_commit_timestamp")
+_EXPRESSION_ID = re.compile(r"#\d+")
 _CDF = "delta.enableChangeDataFeed"
 _SAME_FILES = TIDYING - {"OPTIMIZE", "REORG"}
 
@@ -70,7 +72,7 @@ def fingerprint(spark: SparkSession, location: Location, where: str) -> Fingerpr
         return {"files": {}, "unknown": uuid.uuid4().hex}
     if not _is_named(name):
         return {"files": files}
-    view = definition(spark, name)
+    view = _definition(spark, name)
     return {"files": files} | ({} if view is None else {"view": hashlib.sha256(view.encode()).hexdigest()})
 
 
@@ -166,3 +168,19 @@ def _identifier(name: str) -> str:
 def _file_stat(spark: SparkSession, file: str) -> list[int]:
     found = stat(spark, file)
     return [found.size, found.modified]
+
+
+def _definition(spark: SparkSession, name: str) -> str | None:
+    """Return the plan of a view, whole and the same in every session; None for what is no view of the catalog.
+
+    A view may change while the files below it stay as they are; those of views of views are resolved in it.
+    """
+    with suppress(PySparkException):
+        if spark.catalog.getTable(name).tableType in ("VIEW", "TEMPORARY"):
+            return _plan_of(spark.table(name))
+    return None
+
+
+def _plan_of(frame: DataFrame) -> str:
+    known: dict[str, str] = {}
+    return _EXPRESSION_ID.sub(lambda found: known.setdefault(found[0], f"#{len(known)}"), analysed_plan(frame))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from remedi_spark.errors import InputError
 from remedi_spark.features.sources import DAY
+from remedi_spark.progress import warn
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,6 +34,12 @@ class Calendar:
     bounds: Bounds
     apart: tuple[Bounds, ...] = ()
     """Stretches of days, by their ends, that lie more than a year away from all others."""
+
+    def told(self) -> Bounds:
+        """Warn of what was left out; return the bounds."""
+        for warning in self.warnings:
+            warn("features", warning)
+        return self.bounds
 
     @property
     def warnings(self) -> list[str]:

@@ -43,7 +43,7 @@ from remedi_spark.features.tables import (
     write_quarantine,
 )
 from remedi_spark.features.windows import Partials
-from remedi_spark.progress import log, warn
+from remedi_spark.progress import log
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.storage.own_names import own_names
 
@@ -107,10 +107,7 @@ def _apply(job: FeatureRun, state: State, changed: Mapping[str, DataFrame], touc
 
     side_by_side(write_days, list(touched.known))
     kept = stored_partials(tables, before)
-    calendar = event_calendar({source: part.days for source, part in kept.items()}, job.today)
-    bounds = calendar.bounds
-    for warning in calendar.warnings:
-        warn("features", warning)
+    bounds = event_calendar({source: part.days for source, part in kept.items()}, job.today).told()
     blueprint = replace(before, grid=make_grid(config.snapshots, config.label, *bounds))
     if blueprint.grid.start != before.grid.start:
         return None

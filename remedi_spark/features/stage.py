@@ -42,7 +42,7 @@ from remedi_spark.features.tables import (
     write_partials,
     write_quarantine,
 )
-from remedi_spark.progress import log, warn
+from remedi_spark.progress import log
 from remedi_spark.spark.side_by_side import side_by_side, together
 from remedi_spark.storage.ledger import Unit
 
@@ -138,12 +138,11 @@ def _build_all(job: FeatureRun) -> State:
     findings = find_all(job, checked)
     refuse_bad(job, findings, findings)
     calendar = calendar_of((day for found in findings.values() for day in found.days), job.today)
-    for warning in calendar.warnings if calendar else ():
-        warn("features", warning)
+    bounds = calendar.told() if calendar else None
     good = {name: good_rows(rows) for name, rows in checked.items()}
-    blueprint = prepare(tables.spark, config, good, bounds=calendar.bounds if calendar else None)
-    assert calendar is not None  # without any event there is no blueprint
-    state = new_state(job, blueprint, findings, calendar.bounds, "full", {})
+    blueprint = prepare(tables.spark, config, good, bounds=bounds)
+    assert bounds is not None  # without any event there is no blueprint
+    state = new_state(job, blueprint, findings, bounds, "full", {})
     write_state(tables, replace(state, pending={}))
     partials = {source: compute_partials(blueprint, source) for source in config.sources}
     if config.refresh == "incremental":

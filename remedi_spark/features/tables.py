@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import LABEL, SNAPSHOT
-from remedi_spark.features.blueprint import Blueprint, Lookups
+from remedi_spark.features.blueprint import Blueprint
 from remedi_spark.features.changes import Fingerprint, fingerprint
 from remedi_spark.features.definitions import definitions, partial_columns
 from remedi_spark.features.dictionary import with_comments
@@ -203,7 +203,7 @@ def new_state(
         today=str(job.today),
         fingerprints=job.fingerprints,
         bounds=(str(bounds[0]), str(bounds[1])),
-        lookups=_plain(blueprint.lookups),
+        lookups=asdict(blueprint.lookups),
         snapshots=[str(day) for day in grid.days],
         labelled={one.column: [str(day) for day in grid.labelled_days(one.config)] for one in blueprint.labels},
         findings={name: _plain_findings(found) for name, found in findings.items()},
@@ -231,10 +231,6 @@ def finish(job: FeatureRun, state: State, *, unchanged: Counts | None = None) ->
     )  # fmt: skip
     write_state(job.tables, done)
     return done
-
-
-def _plain(lookups: Lookups) -> dict[str, Any]:
-    return asdict(lookups)
 
 
 def _plain_findings(found: Findings) -> dict[str, Any]:

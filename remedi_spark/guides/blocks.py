@@ -105,7 +105,7 @@ class Pairs:
 
 def pairs_at(
     block: Block, seen: Seen, scene: Scene, horizon: int, each: int, allowed: BoolArray,
-    also: BoolArray | None = None, chosen: BoolArray | None = None,
+    chosen: BoolArray | None = None,
 ) -> Pairs:  # fmt: skip
     """Return the candidates of a block with their features.
 
@@ -116,14 +116,11 @@ def pairs_at(
         horizon: in days.
         each: candidates of each cheap score.
         allowed: (n, I): pairs that may be candidates.
-        also: (n, I): allowed pairs that are taken besides.
         chosen: (n, I): of the candidates only these; None: all.
     """
     readings = seen.read(block, horizon)
     scores = cheap_scores(readings, scene)
     mask = candidates(readings, scene, scores, each, allowed)
-    if also is not None:
-        mask |= also & allowed
     if chosen is not None:
         mask &= chosen
     owner, item = np.nonzero(mask)

@@ -12,9 +12,8 @@ from remedi_spark.columns import LABEL
 from remedi_spark.config.regression import LDSConfig, RegressionConfig, Weighting
 from remedi_spark.errors import InputError
 from remedi_spark.maths.checks import FloatArray
-from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.label_density import LabelDensity, width_edges
 from remedi_spark.maths.label_scale import LARGEST_ANGLE, LabelScale
-from remedi_spark.maths.lds import width_edges
 from remedi_spark.maths.relevance import Relevance, fences
 from remedi_spark.maths.smearing import LARGEST_RESIDUAL, Smearing
 from remedi_spark.spark.quantiles import quantiles

@@ -1,4 +1,4 @@
-"""Whether a score can be read as a probability: errors, and the reliability table behind the plot.
+"""Whether a score can be read as a probability: the reliability table behind the plot.
 
 Labels are 0 or 1, shape (n,); probabilities are in [0, 1], shape (n,); weights, shape (n,), are 0 or more. What maps
 scores to probabilities is in ``calibrators``.
@@ -13,10 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from remedi_spark.maths.checks import FloatArray, at_least, binary_labels, probabilities, row_weights
-from remedi_spark.maths.tied_scores import ECE_BINS, NAN, TiedScores
-
-SMALLEST_PROBABILITY = 1e-15
-"""Log-loss takes probabilities no nearer to 0 or 1 than this, so that one certain mistake does not make it infinite."""
+from remedi_spark.maths.tied_scores import ECE_BINS, TiedScores
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,33 +30,6 @@ class ReliabilityTable:
     """Lower end of the Wilson interval of ``observed``."""
     upper: FloatArray
     """Upper end of the Wilson interval of ``observed``."""
-
-
-def brier(labels: npt.ArrayLike, probs: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-    """Weighted mean of (p − y)², in [0, 1] (Brier, 1950); nan without rows."""
-    labels = binary_labels(labels)
-    probs = probabilities("probs", probs, len(labels))
-    return _mean((probs - labels) ** 2, row_weights(weights, len(labels)))
-
-
-def log_loss(labels: npt.ArrayLike, probs: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-    """Weighted mean of −ln p of the label that came true, 0 or more; nan without rows."""
-    labels = binary_labels(labels)
-    probs = probabilities("probs", probs, len(labels))
-    of_truth = np.where(labels == 1, probs, 1 - probs)
-    return _mean(-np.log(np.maximum(of_truth, SMALLEST_PROBABILITY)), row_weights(weights, len(labels)))
-
-
-def expected_calibration_error(
-    labels: npt.ArrayLike, probs: npt.ArrayLike, bins: int = ECE_BINS, weights: npt.ArrayLike | None = None
-) -> float:
-    """Mean gap between predicted and observed share over bins, weighted by their rows; nan without rows.
-
-    The bins hold equal mass, because at a prior below one in a hundred nearly all rows fall into the first of ten bins
-    of equal width (Nixon et al., 2019, "Measuring Calibration in Deep Learning"). Ties stay in one bin.
-    """
-    at_least("bins", bins, 1)
-    return _sorted(labels, probs, weights).ece(bins)
 
 
 def reliability_table(
@@ -96,8 +66,3 @@ def _sorted(labels: npt.ArrayLike, probs: npt.ArrayLike, weights: npt.ArrayLike 
     labels = binary_labels(labels)
     probs = probabilities("probs", probs, len(labels))
     return TiedScores.of(labels, probs, None if weights is None else row_weights(weights, len(labels)))
-
-
-def _mean(losses: FloatArray, weights: FloatArray) -> float:
-    total = float(weights.sum())
-    return float(losses @ weights) / total if total else NAN

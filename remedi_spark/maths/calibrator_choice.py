@@ -7,7 +7,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from remedi_spark.errors import InputError
-from remedi_spark.maths.calibration import SMALLEST_PROBABILITY
 from remedi_spark.maths.calibrators import (
     BetaCalibrator,
     Calibrator,
@@ -17,6 +16,8 @@ from remedi_spark.maths.calibrators import (
 )
 from remedi_spark.maths.checks import FloatArray, IntArray, at_least, binary_labels, finite_vector, row_weights
 
+SMALLEST_PROBABILITY = 1e-15
+"""Log-loss takes probabilities no nearer to 0 or 1 than this, so that one certain mistake does not make it infinite."""
 FEW_POSITIVES = 200
 """Below so many positives only Platt's two parameters are fitted: a bent map would follow noise."""
 MANY_POSITIVES = 1000

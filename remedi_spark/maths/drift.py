@@ -6,13 +6,11 @@ nothing to see, 0.1 to 0.25 watch, above 0.25 act.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-
 import numpy as np
 import numpy.typing as npt
 
 from remedi_spark.errors import InputError
-from remedi_spark.maths.checks import FloatArray, at_least
+from remedi_spark.maths.checks import FloatArray
 
 SMALLEST_SHARE = 1e-4
 """An empty bin counts as this share: a level that appears or vanishes is a large shift, not an infinite one."""
@@ -58,19 +56,6 @@ def psi_by_chance(
     return float(np.quantile(((a - e) * np.log(a / e)).sum(axis=1), level))
 
 
-def population_stability(reference: npt.ArrayLike, current: npt.ArrayLike, bins: int = 10) -> float:
-    """PSI of a numeric column, shapes (n,) and (m,), over quantile bins of the reference; nulls are a bin of their own.
-
-    Infinite values fall into the outer bins. nan when either side has no rows.
-    """
-    at_least("bins", bins, 2)
-    reference = np.asarray(reference, dtype=np.float64)
-    present = reference[np.isfinite(reference)]
-    quantiles = np.quantile(present, np.linspace(0, 1, bins + 1)) if len(present) else np.zeros(0)
-    edges = stability_edges(quantiles)
-    return psi(histogram(reference, edges), histogram(np.asarray(current, dtype=np.float64), edges))
-
-
 def stability_edges(quantiles: npt.ArrayLike) -> FloatArray:
     """Inner edges of right-closed bins from the quantiles of a column, lowest and highest value included.
 
@@ -80,19 +65,6 @@ def stability_edges(quantiles: npt.ArrayLike) -> FloatArray:
     values, times = np.unique(np.asarray(quantiles, dtype=np.float64), return_counts=True)
     atoms = values[times > 1]
     return np.unique(np.concatenate([values[1:-1], atoms, np.nextafter(atoms, -np.inf)]))
-
-
-def categorical_stability(expected_counts: Mapping[Hashable, float], actual_counts: Mapping[Hashable, float]) -> float:
-    """PSI of a categorical column from its counts by level; a level on one side only counts, null is a level too."""
-    levels = list(dict.fromkeys([*expected_counts, *actual_counts]))
-    return psi([expected_counts.get(v, 0) for v in levels], [actual_counts.get(v, 0) for v in levels])
-
-
-def unseen_share(expected_counts: Mapping[Hashable, float], actual_counts: Mapping[Hashable, float]) -> float:
-    """Share of the current rows whose level training never saw, in [0, 1]; nan without rows."""
-    total = sum(actual_counts.values())
-    unseen = sum(rows for level, rows in actual_counts.items() if not expected_counts.get(level))
-    return unseen / total if total else float("nan")
 
 
 def median_of_bins(edges: npt.ArrayLike, counts: npt.ArrayLike) -> float | None:

@@ -1,4 +1,4 @@
-"""Label distribution smoothing from a histogram: the half of LDS that does not need the rows.
+"""Label distribution smoothing: row weights that make rare continuous labels count (arXiv 2102.09554, section 3.1).
 
 A cluster counts the rows of each bin, the driver turns the counts into one weight a bin, and the cluster looks up the
 weight of each row again.
@@ -14,11 +14,12 @@ import numpy.typing as npt
 from scipy.ndimage import convolve1d
 
 from remedi_spark.errors import InputError, nearest
-from remedi_spark.maths.checks import FloatArray, IntArray, finite_vector, row_weights
+from remedi_spark.maths.checks import FloatArray, IntArray, at_least, finite_vector, row_weights
 from remedi_spark.maths.kernels import Kernel, kernel_window
 
 Reweight = Literal["sqrt_inv", "inverse", "none"]
 
+BINS = 100
 FEWEST, MOST = 5.0, 1000.0
 """``inverse`` counts a bin with fewer or more rows as this many, so that no weight is extreme (reference code)."""
 
@@ -117,6 +118,15 @@ class LabelDensity:
     @classmethod
     def _of(cls, *columns: FloatArray) -> Self:
         return cls(*(tuple(column.tolist()) for column in columns))
+
+
+def width_edges(low: float, high: float, n_bins: int = BINS) -> FloatArray:
+    """Edges of ``n_bins`` bins of equal width from the lowest label to the highest; one bin when these are equal."""
+    at_least("n_bins", n_bins, 1)
+    if low < high:
+        return np.unique(np.linspace(low, high, n_bins + 1))
+    half = max(0.5, abs(low) * 1e-9)  # half a unit vanishes beside a label above 2^53
+    return np.array([low - half, low + half])
 
 
 def _smooth(density: FloatArray, window: FloatArray, reweight: Reweight, room_below: int) -> FloatArray:

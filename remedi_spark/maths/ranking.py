@@ -12,41 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from remedi_spark.errors import InputError
-from remedi_spark.maths.bootstrap import Difference, bootstrap_intervals, paired_bootstrap
 from remedi_spark.maths.checks import FloatArray, at_least, binary_labels, finite_vector, row_weights
 from remedi_spark.maths.tied_scores import RANKING_METRICS, TiedScores
-
-__all__ = [
-    "RANKING_METRICS",
-    "Difference",
-    "average_precision",
-    "bootstrap_intervals",
-    "gains_curve",
-    "ks_statistic",
-    "lift_at_k",
-    "ndcg_at_k",
-    "paired_bootstrap",
-    "precision_at_k",
-    "ranking_metrics",
-    "recall_at_k",
-    "roc_auc",
-]
-
-
-def precision_at_k(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None
-) -> float:
-    """Share of positives in the best ``k`` rows, in [0, 1]."""
-    return _tied(labels, scores, weights).precision_at(_budget(k))
-
-
-def recall_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None) -> float:
-    """Share of all positives that the best ``k`` rows hold, in [0, 1]; nan without positives.
-
-    >>> recall_at_k([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1], k=2)
-    0.5
-    """
-    return _tied(labels, scores, weights).recall_at(_budget(k))
 
 
 def lift_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None) -> float:
@@ -56,14 +23,6 @@ def lift_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: n
     4.0
     """
     return _tied(labels, scores, weights).lift_at(_budget(k))
-
-
-def ndcg_at_k(labels: npt.ArrayLike, scores: npt.ArrayLike, k: float, weights: npt.ArrayLike | None = None) -> float:
-    """Normalised discounted cumulative gain of the best ``k`` rows, in [0, 1]; nan without positives.
-
-    Gains are the labels, discounts 1 / log2(rank + 1); tied rows share their mean gain (McSherry and Najork, 2008).
-    """
-    return _tied(labels, scores, weights).ndcg_at(_budget(k))
 
 
 def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
@@ -96,16 +55,6 @@ def expected_average_precision(
     last = np.searchsorted(falling, falling, side="right") - 1
     precision = (1 + np.cumsum(w * p)[last] - p) / np.cumsum(w)[last]
     return float((w * p) @ precision / (w @ p))
-
-
-def roc_auc(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-    """Area under the ROC curve, in [0, 1]; tied pairs count one half; nan when a class is missing."""
-    return _tied(labels, scores, weights).roc_auc()
-
-
-def ks_statistic(labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
-    """Two-sided Kolmogorov-Smirnov distance of positives and negatives, in [0, 1]; nan when a class is missing."""
-    return _tied(labels, scores, weights).ks()
 
 
 def ranking_metrics(

@@ -97,7 +97,7 @@ class TiedScores:
         return _ratio(self.precision_at(k), _ratio(self.total_positives, self.total_rows))
 
     def ndcg_at(self, k: float) -> float:
-        """NDCG@K with binary gains and log2 discounts; the gain of tied rows is their mean gain."""
+        """NDCG@K with binary gains and log2 discounts; tied rows share their mean gain (McSherry and Najork, 2008)."""
         k = min(k, self.total_rows)
         reached = int(np.searchsorted(self.row_ends, k)) + 1
         ends = np.minimum(self.row_ends[:reached], k)
@@ -131,7 +131,11 @@ class TiedScores:
         return _ratio(float(np.sum(self.rows * p * p + self.positives * (1 - 2 * p))), self.total_rows)
 
     def ece(self, bins: int = ECE_BINS) -> float:
-        """Expected calibration error over ``bins`` bins of equal mass; nan when a score is outside [0, 1]."""
+        """Expected calibration error over ``bins`` bins of equal mass; nan when a score is outside [0, 1].
+
+        Of equal mass, because at a prior below one in a hundred nearly all rows fall into the first of ten bins of
+        equal width (Nixon et al., 2019, "Measuring Calibration in Deep Learning").
+        """
         if not self._are_probabilities() or not self.total_rows:
             return NAN
         predicted, observed, _ = self.in_equal_mass_bins(bins)

@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructField
 
 NAME = "remedi.name"
@@ -36,11 +35,6 @@ def shown(field: StructField) -> str:
 def is_index(field: StructField) -> bool:
     """Whether a column is what is left of the index of a pandas frame."""
     return bool(field.metadata.get(INDEX)) or _UNNAMED_INDEX.match(field.name) is not None
-
-
-def inner_names(frame: DataFrame) -> dict[str, str]:
-    """Return the column of the DataFrame by the user's name."""
-    return {shown(field): field.name for field in frame.schema.fields}
 
 
 def unique_names(names: Sequence[str], keep: Collection[str] = ()) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from remedi_spark import chain
 from remedi_spark.config import Config, load_config
-from remedi_spark.maths.ranking import roc_auc
 from remedi_spark.samples.flat import FlatTable
 from remedi_spark.storage.tables import Tables
 from remedi_spark.storage.workspace import FINAL, Workspace
@@ -76,16 +76,16 @@ def test_a_feature_that_identifies_owners_gains_nothing(runs: list[Workspace]) -
     """Were an owner's other snapshot, or its own label, seen in training, the fingerprint would give AUC near 1."""
     train = _frame(runs[0], "oof_predictions", "train")
     for model in ("lightgbm", "mlp"):
-        assert abs(roc_auc(train["label"], train[model]) - 0.5) < _noise_bound(train["label"]), model
+        assert abs(roc_auc_score(train["label"], train[model]) - 0.5) < _noise_bound(train["label"]), model
     fused = _frame(runs[0], "fused_scores", "train")
-    assert abs(roc_auc(fused["label"], fused["fuser"]) - 0.5) < _noise_bound(fused["label"])
+    assert abs(roc_auc_score(fused["label"], fused["fuser"]) - 0.5) < _noise_bound(fused["label"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("table", "column"), [("fused_scores", "fuser"), ("student_scores", "student")])
 def test_random_labels_teach_nothing(table: str, column: str, runs: list[Workspace]) -> None:
     test = _frame(runs[0], table, "test")
-    assert abs(roc_auc(test["label"], test[column]) - 0.5) < _noise_bound(test["label"])
+    assert abs(roc_auc_score(test["label"], test[column]) - 0.5) < _noise_bound(test["label"])
 
 
 def _noise_bound(labels: pd.Series) -> float:

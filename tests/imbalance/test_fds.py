@@ -229,7 +229,8 @@ def test_bad_batches_are_named(x, y, word):
 
 def test_torch_is_loaded_only_for_fds():
     script = (
-        "import sys; from remedi_spark.maths.lds import lds_weights; lds_weights([1, 2]); "
+        "import sys; from remedi_spark.maths.label_density import LabelDensity, width_edges; "
+        "LabelDensity.from_histogram(width_edges(1, 2, 2), [1, 1]); "
         "assert 'torch' not in sys.modules and 'pyspark' not in sys.modules; "
         "import remedi_spark.models.nets.fds; assert 'torch' in sys.modules"
     )

@@ -9,10 +9,20 @@ from hypothesis import strategies as st
 
 from remedi_spark.errors import InputError
 from remedi_spark.maths.kernels import kernel_window
-from remedi_spark.maths.label_density import LabelDensity
-from remedi_spark.maths.lds import integer_edges, label_density, lds_weights, quantile_edges, width_edges
+from remedi_spark.maths.label_density import LabelDensity, width_edges
 
 AGES = np.repeat([20, 21, 22, 25], [10, 40, 4, 1])
+
+
+def label_density(labels, edges=None, **settings):
+    """Smooth the histogram of labels, in bins of one whole number each where no edges are given, as the paper's."""
+    if edges is None:
+        edges = np.arange(np.floor(min(labels)), np.floor(max(labels)) + 2)
+    return LabelDensity.from_histogram(edges, np.histogram(labels, edges)[0], **settings)
+
+
+def lds_weights(labels, edges=None, **settings):
+    return label_density(labels, edges, **settings).weight_of(labels)
 
 
 def of_each_age(weights):
@@ -45,13 +55,13 @@ def test_equals_the_reference_arithmetic_on_its_121_age_bins(kernel, reweight, e
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60),
-    st.sampled_from(["width", "quantile"]),
     st.sampled_from(["sqrt_inv", "inverse", "none"]),
     st.sampled_from([1, 3, 9]),
     st.integers(1, 40),
 )
-def test_weights_are_positive_with_mean_one(labels, bins, reweight, kernel_size, n_bins):
-    weights = lds_weights(labels, bins=bins, reweight=reweight, kernel_size=kernel_size, n_bins=n_bins)
+def test_weights_are_positive_with_mean_one(labels, reweight, kernel_size, n_bins):
+    edges = width_edges(min(labels), max(labels), n_bins)
+    weights = lds_weights(labels, edges, reweight=reweight, kernel_size=kernel_size)
     assert (weights > 0).all() and np.isfinite(weights).all()
     assert weights.mean() == pytest.approx(1)
 
@@ -63,7 +73,7 @@ def test_without_smoothing_every_bin_weighs_its_inverse_density():
 
 def test_quantile_bins_weigh_by_rows_per_width():
     labels = np.random.default_rng(0).exponential(size=20_000)
-    density = label_density(labels, bins="quantile", n_bins=20, kernel_size=1)
+    density = label_density(labels, np.quantile(labels, np.linspace(0, 1, 21)), kernel_size=1)
     at = np.array([0.1, 1.0, 2.0])
     # The density of Exp(1) is e^(−x), whose inverse root is e^(x / 2).
     relative = density.weight_of(at) / density.weight_of([0.1])
@@ -84,10 +94,9 @@ def test_an_empty_bin_is_smoothed_over_or_takes_its_nearest_neighbour():
 
 
 def test_constant_labels_and_one_bin_weigh_one():
-    for bins in ("integer", "width", "quantile"):
-        assert (lds_weights(np.full(7, 3.5), bins=bins) == 1).all()
-    assert lds_weights([1.0, 2.0, 9.0], bins="width", n_bins=1) == pytest.approx([1, 1, 1])
-    assert (lds_weights(np.full(3, 1e15), bins="width") == 1).all()
+    for constant in (3.5, 1e15):
+        assert (lds_weights(np.full(7, constant), width_edges(constant, constant)) == 1).all()
+    assert lds_weights([1.0, 2.0, 9.0], width_edges(1, 9, 1)) == pytest.approx([1, 1, 1])
 
 
 def test_reweight_none_gives_ones():
@@ -110,38 +119,33 @@ def test_the_two_steps_on_a_cluster_equal_the_one_in_numpy():
     stored = LabelDensity.from_dict(json.loads(json.dumps(density.to_dict())))
     assert stored == density
     weights = np.concatenate([stored.weight_of(part) for part in parts])
-    assert weights == pytest.approx(lds_weights(labels, bins="width", n_bins=40))
+    assert weights == pytest.approx(lds_weights(labels, edges))
 
 
 def test_edges():
-    assert integer_edges(-1.5, 1.2).tolist() == [-2, -1, 0, 1, 2]
     assert width_edges(0, 1, 4).tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert quantile_edges([0, 0, 0, 1, 5]).tolist() == [0, 1, 5]
 
 
 @pytest.mark.parametrize(
-    ("labels", "changed", "word"),
+    ("changed", "word"),
     [
-        ([], {}, "labels: found no rows"),
-        ([1, np.nan], {}, "labels: found nan in row 1"),
-        ([1, np.inf], {}, "labels: found inf in row 1"),
-        ([0, 1e9], {}, "bins: found labels from 0 to 1e.09.*use bins='width'"),
-        ([1e300, 1e300], {}, "bins: found labels from 1e.300"),
-        ([1, 2], {"bins": "quantiles"}, "did you mean 'quantile'"),
-        ([1, 2], {"reweight": "sqrt"}, "reweight: found 'sqrt'.*did you mean 'sqrt_inv'"),
-        ([1, 2], {"kernel_size": 4}, "kernel_size: found 4"),
-        ([1, 2], {"n_bins": 5}, "n_bins: found 5 with bins='integer'"),
-        ([1, 2], {"bins": "width", "n_bins": 0}, "n_bins: found 0"),
+        ({"reweight": "sqrt"}, "reweight: found 'sqrt'.*did you mean 'sqrt_inv'"),
+        ({"kernel_size": 4}, "kernel_size: found 4"),
     ],
 )
-def test_bad_input_is_named(labels, changed, word):
+def test_bad_input_is_named(changed, word):
     with pytest.raises(InputError, match=word):
-        lds_weights(labels, **changed)
+        lds_weights([1, 2], **changed)
 
 
 def test_bad_histogram_is_named():
     with pytest.raises(InputError, match="edges: found 2 for 2 counts"):
         LabelDensity.from_histogram([0, 1], [1, 1])
+    with pytest.raises(InputError, match="n_bins: found 0"):
+        width_edges(0, 1, 0)
+    for label in (np.nan, np.inf):
+        with pytest.raises(InputError, match=f"labels: found {label} in row 1"):
+            label_density(AGES).weight_of([1, label])
     with pytest.raises(InputError, match="counts: found 0 rows"):
         LabelDensity.from_histogram([0, 1, 2], [0, 0])
 
@@ -149,7 +153,7 @@ def test_bad_histogram_is_named():
 def test_a_mixture_of_weights_is_the_mixture_of_two_losses():
     rng = np.random.default_rng(0)
     labels = rng.lognormal(1, 1, 500)
-    density = label_density(labels, bins="width", n_bins=20, reweight="inverse", exact=True)
+    density = label_density(labels, width_edges(labels.min(), labels.max(), 20), reweight="inverse", exact=True)
     weights, mixed = density.weight_of(labels), density.mixed(0.25).weight_of(labels)
     assert mixed.mean() == pytest.approx(1) and mixed.min() >= 0.75
     for constant in (1.0, 5.0, 20.0):  # any model's squared errors

@@ -5,8 +5,9 @@ import pytest
 
 from remedi_spark.errors import InputError
 from remedi_spark.maths import bootstrap
-from remedi_spark.maths.ranking import RANKING_METRICS, bootstrap_intervals, paired_bootstrap, ranking_metrics
-from remedi_spark.maths.tied_scores import TiedScores
+from remedi_spark.maths.bootstrap import bootstrap_intervals, paired_bootstrap
+from remedi_spark.maths.ranking import ranking_metrics
+from remedi_spark.maths.tied_scores import RANKING_METRICS, TiedScores
 
 EXACT = [name for name in RANKING_METRICS if name not in {"brier", "ece"}]
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from remedi_spark.errors import InputError
-from remedi_spark.maths.calibration import log_loss
 from remedi_spark.maths.calibrator_choice import _stratified_folds, best_calibrator
 from remedi_spark.maths.calibrators import (
     BetaCalibrator,

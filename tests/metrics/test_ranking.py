@@ -22,15 +22,16 @@ def rows_with_ties(seed: int, n: int = 500, prior: float = 0.1) -> tuple[np.ndar
 
 
 def test_ties_at_the_edge_count_pro_rata():
-    assert ranking.precision_at_k(TIED_LABELS, TIED_SCORES, 2) * 2 == pytest.approx(4 / 3)
-    assert ranking.recall_at_k(TIED_LABELS, TIED_SCORES, 2) == pytest.approx(4 / 9)
-    assert ranking.lift_at_k(TIED_LABELS, TIED_SCORES, 2) == pytest.approx((2 / 3) / (3 / 5))
+    found = ranking.ranking_metrics(TIED_LABELS, TIED_SCORES, 2)
+    assert found["precision_at_k"] * 2 == pytest.approx(4 / 3)
+    assert found["recall_at_k"] == pytest.approx(4 / 9)
+    assert found["lift_at_k"] == ranking.lift_at_k(TIED_LABELS, TIED_SCORES, 2) == pytest.approx((2 / 3) / (3 / 5))
 
 
 def test_fixture_of_average_precision_and_ndcg():
     labels, scores = [1, 0, 1, 0, 0], [5, 4, 3, 2, 1]
     assert ranking.average_precision(labels, scores) == pytest.approx(0.833333, abs=1e-6)
-    assert ranking.ndcg_at_k(labels, scores, 3) == pytest.approx(0.919721, abs=1e-6)
+    assert ranking.ranking_metrics(labels, scores, 3)["ndcg_at_k"] == pytest.approx(0.919721, abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -63,7 +64,7 @@ def test_top_k_is_the_mean_over_random_orders_of_ties(rows, k):
     # Each row of a tie is equally likely at each place of it: give every row its tie's mean label.
     mean_label = np.array([labels[scores == score].mean() for score in scores[order]])
     expected = mean_label[:k].sum() / min(k, len(labels))
-    assert ranking.precision_at_k(labels, scores, k) == pytest.approx(expected)
+    assert ranking.ranking_metrics(labels, scores, k)["precision_at_k"] == pytest.approx(expected)
 
 
 def test_order_of_rows_does_not_matter():
@@ -74,7 +75,7 @@ def test_order_of_rows_does_not_matter():
 
 
 def test_ks_sees_scores_that_rank_the_wrong_way_round():
-    assert ranking.ks_statistic([1, 1, 0, 0], [1, 2, 3, 4]) == 1
+    assert ranking.ranking_metrics([1, 1, 0, 0], [1, 2, 3, 4], 2)["ks"] == 1
 
 
 def test_one_class_only():
@@ -91,8 +92,8 @@ def test_no_rows_give_nan():
 
 
 def test_k_above_the_rows_is_clipped():
-    assert ranking.precision_at_k([1, 0], [2, 1], 10) == 0.5
-    assert ranking.recall_at_k([1, 0], [2, 1], 10) == 1
+    found = ranking.ranking_metrics([1, 0], [2, 1], 10)
+    assert (found["precision_at_k"], found["recall_at_k"]) == (0.5, 1)
 
 
 def test_scores_outside_zero_and_one_have_no_calibration():
@@ -122,7 +123,8 @@ def test_gains_curve_is_recall_at_every_share():
     share, recall = ranking.gains_curve(labels, scores, points=101)
     assert (share[0], share[-1], recall[0], recall[-1]) == (0, 1, 0, 1)
     for at in (1, 8, 50):
-        assert recall[at] == pytest.approx(ranking.recall_at_k(labels, scores, share[at] * len(labels)))
+        found = ranking.ranking_metrics(labels, scores, share[at] * len(labels))
+        assert recall[at] == pytest.approx(found["recall_at_k"])
 
 
 def test_all_metrics_come_from_one_sort(monkeypatch):

@@ -13,9 +13,8 @@ from remedi_spark.errors import InputError
 from remedi_spark.labels import weights as label_weights
 from remedi_spark.labels.counts import weigh
 from remedi_spark.labels.weights import Errors, best_weights, row_weight, try_weights
-from remedi_spark.maths.label_density import LabelDensity
+from remedi_spark.maths.label_density import LabelDensity, width_edges
 from remedi_spark.maths.label_scale import LabelScale
-from remedi_spark.maths.lds import width_edges
 from remedi_spark.maths.relevance import Relevance
 from remedi_spark.models import cross_fit
 from remedi_spark.models.cross_fit import FoldFits, fit_fold

@@ -70,11 +70,6 @@ class Trained:
     state: dict[str, Tensor]
     curve: list[float]
 
-    @property
-    def best_epoch(self) -> int:
-        """Epoch (from 1) whose weights were kept."""
-        return int(np.argmin(self.curve)) + 1 if self.curve else 0
-
 
 def train(
     spec: dict[str, Any],
