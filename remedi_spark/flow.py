@@ -1,11 +1,9 @@
 """Read this first: the whole chain as data, in the order in which data flows.
 
-A stage may touch only what stands here. Ledger keys, the verbs, what a first run says, the table in the docs, the
-Databricks job and the backtest follow from it: :mod:`remedi_spark.running` says how. The ways through it are in
-:mod:`remedi_spark.chain`.
-
+A stage may touch only what stands here. Ledger keys, verbs, their help, the table in the docs, the Databricks job and
+the backtest follow from it (:mod:`remedi_spark.running`); the ways through it are in :mod:`remedi_spark.chain`.
 Base models, fuser and student are built twice where the metrics need it: in the ``holdout`` phase without the test
-rows, to be judged; in the ``final`` phase from every labelled row, to be shipped.
+rows, to be measured; in the ``final`` phase from every labelled row, to be shipped.
 """
 
 from __future__ import annotations

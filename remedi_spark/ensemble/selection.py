@@ -1,11 +1,10 @@
 """Greedy selection of base models: weights of at least 0 that add up to 1, most of them 0.
 
-One pick after the other is added to a blend, each with the same weight, as in Caruana et al., "Ensemble selection from
-libraries of models" (ICML 2004); the best of these blends is kept. Departures: the next pick is the one along which
-the loss falls fastest (a step of the Frank-Wolfe method), so that one product with the residuals stands for a trial of
-every model; and the loss is the log-loss, which uses every row, where AP follows a few positives. The mean of
-selections from random two thirds of the models ("bagging" in the same source) keeps one lucky model from taking
-everything.
+Picks of equal weight are added to a blend one by one, and the best of these blends is kept (Caruana et al., "Ensemble
+selection from libraries of models", ICML 2004). Departures: the next pick is the one along which the loss falls fastest
+(Frank-Wolfe), so that one product with the residuals tries every model; the loss is the log-loss, which uses every
+row, where AP follows a few positives. The mean over random two thirds of the models ("bagging" in the same source)
+keeps one lucky model from taking everything.
 """
 
 from __future__ import annotations

@@ -1,17 +1,11 @@
 """Stage 5: a student that reads raw features only, instead of a teacher that needs every base model.
 
-Reads ``encoded``, ``fused_scores``, the base models and the fuser. A distilled student is one model on all training
-rows, labelled or not, and on rows made up from them (:mod:`remedi_spark.ensemble.synthetic`): it learns the teacher's
-margins (log-odds) by a weighted MSE. At a prior of 0.5 % the gradients of an MSE on probabilities would be tiny, and
-an unweighted one on margins would spend its trees on rows that nobody contacts; the weight is between the two.
-
-A student cannot always follow: ``student.kind: auto`` ships the greedy selection of base models instead where the
-distilled student keeps too little of the teacher's ranking. That is judged without a label, on the test rows: no metric
-is spoiled by the choice.
-
-The calibration is chosen and fitted on the *teacher's* out-of-fold margins: a distilled student's own are not honest,
-because the teacher's scores of the other folds were learned with this fold's labels. An ensemble is its own teacher.
-Writes ``student_scores``: the columns of ``fused_scores`` and the ``student`` margin, of the test rows.
+A distilled student learns the teacher's margins by a weighted MSE, on all training rows, labelled or not, and on rows
+made up from them. On probabilities the gradients of rare events would be tiny; on margins without weights its trees
+would go to rows that nobody contacts. Where it keeps too little of the teacher's ranking, ``student.kind: auto`` ships
+the greedy selection of base models; that is found without a label, so that no metric is spoiled by the choice.
+The calibration is fitted on the *teacher's* out-of-fold margins: a distilled student's own are not honest, because the
+teacher's scores of the other folds were learned with this fold's labels.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
 """What a day keeps of the values themselves, for aggregates that need more than totals: bounded lists, sorted.
 
-- ``list``: all values of a day, up to :data:`LONGEST`; quantiles and skewness.
-- ``sketch``: the values rounded to 1 %, and how many of each; as bounded as their range, whatever their number.
-- ``top``, ``bottom``: the k largest or smallest; ``head``, ``tail``: the k first or last, with their moments.
-- ``hashes``: the smallest hashes of what occurred, for approximate distinct counts.
-
-A list is sorted by its content, so that it does not depend on the order in which Spark meets the events, and the lists
-of several days together hold all that a window needs.
+``list``: all values, up to :data:`LONGEST`. ``sketch``: the values rounded to 1 %, and how many of each. ``top``,
+``bottom``: the k largest or smallest; ``head``, ``tail``: the k first or last, with their moments. ``hashes``: the
+smallest hashes of what occurred, for approximate distinct counts. A list is sorted by its content, so that it does not
+depend on the order in which Spark meets the events; those of several days together hold all that a window needs.
 """
 
 from __future__ import annotations

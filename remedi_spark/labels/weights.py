@@ -1,11 +1,9 @@
-"""Which weights of rare labels pay on this table: trial fits of one small model, judged on rows it has not seen.
+"""Which weights of rare labels pay on this table: trial fits of one small model, measured on rows it has not seen.
 
-Heavier weights buy smaller errors where labels are rare for larger ones where they are common. How much of each depends
-on whether rare labels can be predicted at all, which no histogram tells. So some weights are tried: shares of the
-inverse density or of its root, the rest 1. They are judged by the overall mean absolute error and by the balanced one
-(the mean over label bins of each bin's own, so that all labels count alike, as in Ren et al., "Balanced MSE for
-Imbalanced Visual Regression", arXiv 2203.16427). The least balanced error wins among those that cost next to nothing
-overall, and no weights at all where it wins little: what trial fits gain by chance is no gain on other rows.
+Heavier weights buy smaller errors where labels are rare for larger ones where they are common; how much depends on
+whether rare labels can be predicted at all. So shares of the inverse density, or of its root, are tried. The least
+balanced error (the mean over label bins of each bin's own, as in Ren et al., arXiv 2203.16427) wins among those that
+cost next to nothing overall, and no weights at all where it wins little: what trial fits gain by chance is no gain.
 """
 
 from __future__ import annotations

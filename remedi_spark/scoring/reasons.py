@@ -1,12 +1,9 @@
 """Why a row got its score: contributions of the features that sum to its score less the score of the usual owner.
 
-The usual owner has the training rows' medians and most frequent levels, which sentences name as usual. LightGBM and
-CatBoost give exact Shapley values of the game between the row and that owner (:mod:`remedi_spark.models.reference`),
-nets integrated gradients (Sundararajan et al., arXiv 1703.01365) from a reference row of their own, much the same;
-XGBoost its own TreeSHAP, whose reference is the mean training row.
-
-Contributions to the margin are scaled to the change of the score. What the fold explained differs from the mean of all
-is spread in proportion to their size, so that contributions add up exactly.
+The usual owner has the training rows' medians and most frequent levels. LightGBM and CatBoost give exact Shapley values
+against that owner (:mod:`remedi_spark.models.reference`), nets integrated gradients (Sundararajan et al., arXiv
+1703.01365), XGBoost its own TreeSHAP, whose reference is the mean training row. Contributions to the margin are scaled
+to the change of the score; where the fold explained differs from the mean of all, the rest is spread by their size.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """A bundle at an address: a working folder of this process that mirrors it.
 
-Whatever reads and writes files of a bundle does so in a folder of this machine. For a bundle that is elsewhere
-(``s3a://bucket/model``) that folder is a temporary one: :meth:`Home.fetch` makes it what is at the address, and
-:meth:`Home.send` the address what is in it. It is sent before the ledger notes what was done, and when a version is
-published, so that a run which is killed, with its machine, goes on elsewhere with all that the ledger knows. Files
-come before the manifests that name them, and what is gone is removed last: readers find one version or the other,
-whole. Tables that a training keeps beside its model are no files here: Spark reads and writes them at the address.
+A bundle elsewhere (``s3a://bucket/model``) is worked on in a temporary folder: :meth:`Home.fetch` makes it what is at
+the address, :meth:`Home.send` the address what is in it, before the ledger notes what was done and when a version is
+published, so that a killed run goes on elsewhere with all that the ledger knows. Files come before the manifests that
+name them, and what is gone is removed last: readers find one version or the other, whole. Tables are no files here:
+Spark reads and writes them at the address.
 """
 
 from __future__ import annotations

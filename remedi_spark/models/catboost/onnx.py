@@ -1,11 +1,9 @@
 """CatBoost models as ONNX: its trees over the numbers, and over categories' statistics looked up in tables.
 
-CatBoost's own exporter, which onnxmltools calls too, would not do: it refuses categories. On models of numbers alone
-the two agree (``tests/exports/test_onnx_peers.py``).
-
-CatBoost replaces a combination of levels (and of conditions on numbers) by a statistic of the training labels, which it
-finds by a hash of the combination. Levels here are codes, so that all combinations can be listed: each statistic is a
-table that ``Gather`` reads. The arithmetic is that of CatBoost's own evaluator (catboost/libs/model, Apache 2.0).
+CatBoost's own exporter, which onnxmltools calls too, refuses categories; on numbers alone the two agree. CatBoost
+replaces a combination of levels (and of conditions on numbers) by a statistic that it finds by a hash. Levels here are
+codes, so that all combinations can be listed: each statistic is a table that ``Gather`` reads. The arithmetic is that
+of CatBoost's own evaluator (catboost/libs/model, Apache 2.0).
 """
 
 from __future__ import annotations

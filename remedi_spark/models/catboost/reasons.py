@@ -1,14 +1,11 @@
 """Baseline Shapley values of a CatBoost model, by a table of its leaves.
 
-A symmetric tree asks one question a level, so that the leaves of a row and of the reference row say in which levels the
-two differ, and a row's contributions depend on its leaf alone. Players are what the levels read: a feature, or the
-several features of a combination, which CatBoost's statistics know only as a whole (its own SHAP values do the same).
-A combination's share goes in equal parts to those of its features that differ from the reference row.
-
-CatBoost's own SHAP values with ``reference_data`` are the same where no split reads a combination
-(``tests/learners/test_shapley_peers.py``) and share combinations more exactly, but took 16 to 50 times as long on 3,000
-rows, and make every slot of the encoded row a player, where here all slots of a feature switch together. ``shap`` takes
-no background row for a CatBoost.
+A symmetric tree asks one question a level: the leaves of a row and of the reference row say in which levels the two
+differ, and a row's contributions depend on its leaf alone. Players are what the levels read, a feature or a combination
+of several; a combination's share goes in equal parts to those of its features that differ from the reference row.
+CatBoost's own SHAP values with ``reference_data`` are the same without combinations
+(``tests/learners/test_shapley_peers.py``), but took 16 to 50 times as long on 3,000 rows, and make every slot of the
+encoded row a player, where here all slots of a feature switch together.
 """
 
 from __future__ import annotations

@@ -1,18 +1,11 @@
-"""Exact baseline Shapley values of a LightGBM model, for many rows at once.
+"""Exact baseline Shapley values of a LightGBM model, for many rows at once, by sparse products over all leaves.
 
-For one leaf, a feature *passes* in a row when the row gives all answers that the way to the leaf demands of it. Let A
-be the features that pass in the row but not in the reference row, and B those that pass in the reference row alone;
-where one passes in neither, no mixture of the two rows reaches the leaf. Otherwise the mixtures do that take all of A
-from the row and all of B from the reference row, and the leaf's value v gives each of A v (a-1)! b! / (a+b)! and each
-of B -v a! (b-1)! / (a+b)!. The reference row is fixed, so that only B is to be counted row by row.
-
-``shap``'s TreeExplainer with one background row would not do, though it computes the same on most rows of a model of
-numbers (``tests/learners/test_shapley_peers.py``): without a word it reads a LightGBM split by a set of codes as one by
-a threshold, sends a null by another branch than LightGBM does where training had none, and so some values that lie on a
-threshold. It also makes every slot of the encoded row a player, where here all slots of a feature switch together.
-
-Many leaves demand the same of a feature. What they demand is looked up once; sparse products count it by leaf, and
-carry the leaves' shares back to it.
+For a leaf of value v, let A be the features of which the row alone gives all answers that lead there, and B those of
+which the reference row alone does; a = |A|, b = |B|. If every other feature passes in both rows, each of A gets
+v (a-1)! b! / (a+b)! and each of B -v a! (b-1)! / (a+b)!; else the leaf is out of reach of any mixture of the two.
+``shap``'s TreeExplainer would not do (``tests/learners/test_shapley_peers.py``): it reads a split by a set of codes as
+one by a threshold, sends some nulls by another branch than LightGBM does, and makes every slot of the encoded row a
+player, where here all slots of a feature switch together.
 """
 
 from __future__ import annotations

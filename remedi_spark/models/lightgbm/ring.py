@@ -1,21 +1,11 @@
 """LightGBM over several workers without SynapseML: the library's own data-parallel ring inside one barrier stage.
 
-The trees are those of one worker on the same rows, to the rounding of sums, as long as ``min_data_in_leaf`` does not
-decide a split: LightGBM's ring takes the rows of a leaf from its sum of hessians (exact for squared errors of equal
-weights). Where it decides, the model is another one as good. What LightGBM would do by itself differs from worker to
-worker, and is done here so that it does not:
-
-- **bins**: LightGBM finds the bins of a feature from the rows of one worker. Here every worker is given the same
-  sample of all rows, as many as one process samples, and finds the same bins of all features from it.
-- **early stopping**: a metric is of a worker's own rows. Here every worker watches the same validation rows, so that
-  all stop at the same tree without a word to each other.
-- **the score that boosting starts from**: LightGBM takes the mean of the workers' own starts, which is not that of all
-  rows. Here it follows from sums over all workers.
-- **a worker without rows**: the ring is of those that have some.
-
-The rows of the sample and the watched ones reach all workers by the shuffle that hands each its own: nothing but ports
-and sums is exchanged by the barrier, which takes a second a call. By absolute error (``l1``) a leaf is the mean of the
-workers' medians, which LightGBM does not let one change; draws of rows (``bagging_fraction``) are of each worker's own.
+The trees are those of one worker, to the rounding of sums, unless ``min_data_in_leaf`` decides a split: the ring takes
+the rows of a leaf from its hessians. By itself LightGBM would differ from worker to worker in the bins of features, in
+the rows that stop it early and in the start: here all workers get the same sample and the same validation rows, by the
+shuffle that hands out their own, and a start from sums over all. A worker without rows takes no part. By absolute
+error (``l1``) a leaf is the mean of the workers' medians, and draws of rows are of each worker's own: nothing to be
+done about it. A barrier call takes a second, so that only ports and sums are exchanged by one.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
 """Feature distribution smoothing (arXiv 2102.09554, section 3.2): neighbouring labels should have like features.
 
-Where the published code differs from the paper, this module follows the paper:
-
-- Statistics are those of one and the same finished epoch. In the code the bucket's own statistics alias the running
-  ones by accident, and are an epoch ahead of the smoothed ones.
-- ``smooth`` returns a new tensor, so ``update`` can be given the features as the network made them. The code smooths in
-  place, and from its second epoch on measures features that it has already moved.
-- A bucket first seen in a later epoch starts from what it has then; the code mixes it with mean 0.
-- Buckets that have never been seen take no part in the smoothing (``skip_empty``); in the code they have mean 0 and
-  variance 1. ``skip_empty=False`` does as the code does.
+Where the published code differs from the paper, this follows the paper: all statistics are of one finished epoch (in
+the code the bucket's own are an epoch ahead of the smoothed ones); ``smooth`` returns a new tensor (the code smooths in
+place, and measures features that it has moved); a bucket first seen later starts from what it has then (the code mixes
+it with mean 0); buckets never seen take no part in the smoothing (in the code they have mean 0 and variance 1;
+``skip_empty=False`` does as the code does).
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """Ways to score one segment, and the evidence on each.
 
-``pooled``: the net of all segments as it is. ``fine_tuned``: that net after plain gradient steps on the support.
-``adapted``: the meta-learned start after its inner loop. ``bayes``: the pooled net plus a linear head on principal
-components of the inputs, at its posterior mode under the prior that the learning segments taught. ``trees``: the same
-with the margin of boosted trees of all segments in place of the net's. A handful of positives tells little about which
-is best, so the evidence of the support (paired differences of cross-validated AP against ``pooled``) is combined with
-what was seen on the meta-validation segments, each weighted by its precision (normal-normal empirical Bayes, Efron and
-Morris, 1975).
+``pooled``: the net of all segments. ``fine_tuned``: after plain gradient steps on the support. ``adapted``: the
+meta-learned start after its inner loop. ``bayes``: the pooled net plus a linear head on principal components, at its
+posterior mode under the prior that the learning segments taught; ``trees``: the same over the margin of boosted trees.
+The support's evidence (paired differences of cross-validated AP against ``pooled``) is combined with that of the
+meta-validation segments, by precision (normal-normal empirical Bayes, Efron and Morris, 1975).
 """
 
 from __future__ import annotations

@@ -1,18 +1,10 @@
-"""The exact focal loss as the objective of a SynapseML LightGBM estimator.
+"""Focal loss as the objective of a SynapseML LightGBM estimator; its maths runs in the JVM (``FocalLoss.java``).
 
-The maths runs in the JVM (``FocalLoss.java``, shipped as ``remedi-focal.jar``), because SynapseML calls the objective
-once a boosting round on every executor. What LightGBM does for a built-in objective it does not do for a custom one:
-
-- **starting score**: there is no ``boost_from_average``, so the objective itself starts from ``base_score`` (use
-  :func:`remedi_spark.maths.focal.best_constant` of the training rows' weighted prior). This equals an
-  ``initScoreCol`` with that constant, without the column. The trees do not contain it: whoever scores adds it.
-- **link**: ``margin = booster.predict(x, raw_score=True) + base_score``; the ``probability`` column of SynapseML is not
-  a probability. ``sigmoid(margin)`` is one, but of a prior that the focal loss has shifted: recalibrate it.
-- **row weights**: native LightGBM leaves them to a custom objective. Ours multiplies them in (``weightCol`` works).
-- **metrics** see the margin without ``base_score`` and without the link. ``auc`` and ``average_precision`` do not care;
-  ``binary_logloss`` is meaningless there and stops training at the first tree.
-- **errors**: SynapseML swallows an exception of the objective and returns the trees so far, perhaps none. Call
-  :func:`check_trees` after every fit.
+A custom objective has no ``boost_from_average``: it starts from ``base_score``, which the trees do not contain. So
+margin = ``booster.predict(x, raw_score=True) + base_score``; SynapseML's ``probability`` is none, and σ(margin) is one
+of a prior that the focal loss has shifted: recalibrate it. Row weights are multiplied in here. Metrics see the margin
+without ``base_score`` and link: ``binary_logloss`` is meaningless and stops at the first tree. SynapseML swallows an
+exception of the objective and returns the trees so far, perhaps none: call :func:`check_trees` after every fit.
 """
 
 from __future__ import annotations
