@@ -13,7 +13,7 @@ from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.errors import InputError
 from remedi_spark.features import stage as features
 from remedi_spark.features.dictionary import phrases
-from remedi_spark.report.stage import sources_read
+from remedi_spark.report.queries import sources_read
 from remedi_spark.storage.tables import Tables
 
 if TYPE_CHECKING:
