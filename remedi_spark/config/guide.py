@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from remedi_spark.config.features import Location
 from remedi_spark.config.section import Section
+from remedi_spark.config.sources import Location
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

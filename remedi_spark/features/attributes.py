@@ -20,7 +20,7 @@ from remedi_spark.spark.names import quoted
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from remedi_spark.config.features import Attributes
+    from remedi_spark.config.sources import Attributes
     from remedi_spark.features.snapshots import Grid
 
 

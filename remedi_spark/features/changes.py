@@ -36,7 +36,7 @@ from remedi_spark.storage.tables import is_catalog_name, is_delta
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from remedi_spark.config.features import Location
+    from remedi_spark.config.sources import Location
 
 Fingerprint = dict[str, Any]
 """JSON that differs when the table does."""

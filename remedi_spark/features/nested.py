@@ -15,7 +15,7 @@ from remedi_spark.spark.names import quoted
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from remedi_spark.config.features import Nested, Source
+    from remedi_spark.config.sources import Nested, Source
 
 LOOKED_AT = 1_000
 """Rows in which a JSON path must be found at least once."""

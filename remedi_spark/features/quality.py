@@ -16,7 +16,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from remedi_spark.config.features import Source
+from remedi_spark.config.sources import Source
 from remedi_spark.errors import InputError
 from remedi_spark.features.expressions import column, require
 from remedi_spark.features.ids import beyond_digits, id_text
@@ -28,7 +28,7 @@ from remedi_spark.spark.schemas import data_type
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from remedi_spark.config.features import Attributes, Contract
+    from remedi_spark.config.sources import Attributes, Contract
 
 REASONS = "__reasons"
 _FOUND = "__found_"

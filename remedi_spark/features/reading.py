@@ -22,7 +22,8 @@ from remedi_spark.storage.tables import is_csv, read_table
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from remedi_spark.config.features import Attributes, FeaturesConfig, Join, Location, Source
+    from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.config.sources import Attributes, Join, Location, Source
 
 
 def read_tables(spark: SparkSession, config: FeaturesConfig, frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:

@@ -18,7 +18,8 @@ from remedi_spark.spark.names import quoted
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from remedi_spark.config.features import Attributes, FeaturesConfig, Source
+    from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.config.sources import Attributes, Source
 
 DAY = "__day"
 """Day of the event, in the session's time zone."""
@@ -118,7 +119,7 @@ def in_days(frame: DataFrame, source: Source, days: Iterable[object]) -> DataFra
 
 
 def _times(table: Source | Attributes) -> list[str]:
-    from remedi_spark.config.features import Source
+    from remedi_spark.config.sources import Source
 
     first = table.event_time if isinstance(table, Source) else table.time
     return [time for time in (first, table.arrival_time) if time is not None]

@@ -30,7 +30,8 @@ from remedi_spark.storage.own_names import as_stored, own_names
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from remedi_spark.config.features import Attributes, FeaturesConfig, Source
+    from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.config.sources import Attributes, Source
     from remedi_spark.storage.tables import Tables
 
 OWNER_FEATURES = "owner_features"

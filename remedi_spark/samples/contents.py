@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from remedi_spark.config.features import Location
+from remedi_spark.config.sources import Location
 from remedi_spark.features.changes import fingerprint
 
 if TYPE_CHECKING:

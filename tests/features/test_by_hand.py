@@ -11,9 +11,10 @@ import pytest
 from more_aggregates import MORE
 from naive_features import START, TREE, make_events
 
-from remedi_spark.config.features import Attributes, FeaturesConfig
+from remedi_spark.config.features import FeaturesConfig
 from remedi_spark.config.loading import merge
 from remedi_spark.config.measures import Aggregate
+from remedi_spark.config.sources import Attributes
 from remedi_spark.errors import InputError
 from remedi_spark.features.blueprint import prepare
 from remedi_spark.features.build import assemble, build_owner_features

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from remedi_spark.config.features import Source
+from remedi_spark.config.sources import Source
 from remedi_spark.errors import InputError
 from remedi_spark.features.nested import check_json, with_nested
 

@@ -152,7 +152,7 @@ def test_ids_meet_whatever_their_type(spark: SparkSession) -> None:
 
 
 def test_a_view_is_known_by_its_definition(spark: SparkSession, tmp_path: Path) -> None:
-    from remedi_spark.config.features import Location
+    from remedi_spark.config.sources import Location
 
     pd.DataFrame({f"c{i}": [1, 2] for i in range(40)}).to_parquet(tmp_path / "t.parquet")
     table = spark.read.parquet(str(tmp_path / "t.parquet"))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from remedi_spark.config.features import Attributes, FeaturesConfig, Location
+from remedi_spark.config.features import FeaturesConfig
+from remedi_spark.config.sources import Attributes, Location
 from remedi_spark.features.attributes import attribute_names
 from remedi_spark.features.expressions import slug, word
 from remedi_spark.features.levels import _filled

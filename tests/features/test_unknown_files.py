@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from remedi_spark.config.features import Location
+from remedi_spark.config.sources import Location
 from remedi_spark.features.changes import changed_rows, fingerprint
 
 if TYPE_CHECKING:
