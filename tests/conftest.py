@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a file, of the command line and of adaptation in one process: they share what they train."""
+    """Keep tests of a file, of the command line's bundle and of adaptation in one process: they share a training."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByTraining(LoadScopeScheduling):
@@ -26,7 +26,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.split("::", 1)[0]
             if file.startswith("tests/adaptation/"):
                 return "adaptation"
-            return "command line" if file.startswith(("tests/cli/", "tests/cluster/")) else file
+            trained = ("tests/cli/", "tests/cluster/", "tests/flow/test_synthetic")
+            return "command line" if file.startswith(trained) else file
 
     return ByTraining(config, log)
 

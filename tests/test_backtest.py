@@ -11,9 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from remedi_spark import chain
 from remedi_spark.backtest import Snapshot, choose_origins, summarise
+from remedi_spark.config import Config
 from remedi_spark.errors import InputError
 from remedi_spark.report.page.backtest import MEASURES, TITLES, render_backtest
+from remedi_spark.samples.flat import FlatTable
+from remedi_spark.storage.home import Home
+from remedi_spark.storage.publish import WORK
+from remedi_spark.storage.store import write_json
 from tests.cli.conftest import Command
 from tests.tea import tea_configuration
 
@@ -117,27 +123,57 @@ def test_every_origin_is_honest_and_is_done_once(remedi: Command, spark: Any, tm
     assert not list((bundle / "backtest").glob("*/tables")), "an origin leaves its models and figures only"
 
 
+class _Training:
+    """Takes the place of a training: keeps the rows that it was given, and writes figures of them."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+
+    def __call__(self, spark: Any, source: FlatTable, home: Home, config: Config, *, force: bool) -> None:
+        places = (source.table, source.test)
+        train, test = (spark.read.format("delta").load(place).toPandas() for place in places)
+        self.given.append((train, test))
+        error = float((test["label"] - train["label"].mean()).abs().mean())
+        names = ("lightgbm", "fuser", "student")
+        few = {"rows": 7.0, "mae": 2 * error}
+        metrics = {
+            "task": "regression", "rows": len(test), "total": float(test["label"].sum()), "k": 3,
+            "models": {name: {**dict.fromkeys(MEASURES["regression"], error), "sera": error} for name in names},
+            "intervals": {name: {"mae": [error / 2, 2 * error]} for name in names},
+            "shots": {name: {"few": few} for name in names},
+        }  # fmt: skip
+        (home.folder / "tables").mkdir()
+        write_json(home.folder / "metrics.json", metrics)
+        write_json(home.folder / WORK / "phases.json", {"phases": {"final": {"models": ["lightgbm"]}}})
+
+
 @pytest.mark.slow
-def test_amounts_roll_as_labels_do(remedi: Command, spark: Any, tmp_path: Path) -> None:
+def test_amounts_roll_as_labels_do_and_an_origin_is_its_rows_and_settings(
+    remedi: Command, spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = _Training()
+    monkeypatch.setattr(chain, "train", training)
     configuration = _configuration(tmp_path, spent=True)
-    bundle, tree = _rolled(remedi, _arguments(configuration, SETTINGS), configuration, "MAE")
-    for one in tree["origins"]:
+    bundle, tree = _rolled(remedi, _arguments(configuration, []), configuration, "MAE")
+    assert len(training.given) == len(tree["origins"]) == 2
+    for one, (train, test) in zip(tree["origins"], training.given, strict=True):
         judged, learned_from = _judged(configuration, one["day"], spark)
-        assert (one["rows"], one["trained_on"]) == (len(judged), learned_from)
+        assert sorted(test["owner_id"]) == sorted(judged["owner_id"])
+        assert set(test["snapshot_date"]) == {pd.Timestamp(one["day"]).date()}
+        assert train["snapshot_date"].max() <= pd.Timestamp(one["day"]).date() - timedelta(days=14)
+        assert (one["rows"], one["trained_on"]) == (len(judged), learned_from) == (len(test), len(train))
         assert one["total"] == pytest.approx(judged["label"].sum())
-        metrics = json.loads((bundle / "backtest" / one["day"] / "metrics.json").read_text())
-        assert one["few_rows"] == metrics["shots"]["student"]["few"]["rows"]
-        for name, measures in one["models"].items():
-            assert set(measures) == set(MEASURES["regression"])
-            values = {**metrics["models"][name], "few_mae": metrics["shots"][name]["few"]["mae"]}
-            values.pop("sera")  # a total over an origin's own rows: no origin compares with another
-            assert {measure: found[0] for measure, found in measures.items()} == values
-            for measure, (value, low, high) in measures.items():
-                assert measure == "few_mae" or low <= value <= high, (name, measure)
+        assert (one["few_rows"], one["base_models"]) == (7, ["lightgbm"])
         student = one["models"]["student"]
-        assert student["spearman"][0] > 0.25, "tea drinkers spend on tea"
-        assert student["value_at_k"][0] > 2 * tree["budget"]
+        assert set(student) == set(MEASURES["regression"])
+        error = student["mae"][0]
+        assert student["mae"] == pytest.approx([error, error / 2, 2 * error])
+        assert student["few_mae"] == [pytest.approx(2 * error), None, None]
     assert "of the whole value, between" in (bundle / "backtest.html").read_text()
+
+    training.given.clear()
+    again = remedi(*_arguments(configuration, ["evaluation.bootstrap=7"]))
+    assert (again.code, len(training.given)) == (0, 2), again.err
 
 
 def _tree(task: str, name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import remedi_spark
+from remedi_spark.backtest import _head, _measures
 from remedi_spark.cli import main
 from remedi_spark.config.regression import TRIED, Weighting
 from remedi_spark.labels.weights import Errors, best_weights
@@ -95,6 +96,18 @@ def test_shots_share_out_the_measured_rows(bundle: Trained) -> None:
     report = json.loads((bundle.bundle / "report.json").read_text())
     assert sum(entry["rows"] for entry in report["label_bins"]) == pytest.approx(0.75 * len(bundle.frame), rel=0.05)
     assert "Errors along the label" in (bundle.bundle / "report.html").read_text()
+
+
+def test_a_backtest_finds_its_measures_in_the_file(bundle: Trained) -> None:
+    metrics = json.loads((bundle.bundle / "metrics.json").read_text())
+    assert _head(metrics)["few_rows"] == metrics["shots"]["student"]["few"]["rows"]
+    for name in metrics["models"]:
+        found = _measures(metrics, name)
+        values = {**metrics["models"][name], "few_mae": metrics["shots"][name]["few"]["mae"]}
+        values.pop("sera")  # a total over an origin's own rows: no origin compares with another
+        assert {measure: value for measure, (value, _, _) in found.items()} == values
+        for measure, (value, low, high) in found.items():
+            assert measure == "few_mae" or low <= value <= high, (name, measure)
 
 
 def test_row_weights_are_those_of_the_numpy_reference(bundle: Trained, spark: Any) -> None:

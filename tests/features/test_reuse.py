@@ -103,7 +103,7 @@ def test_features_come_and_go_while_the_sources_move_on(
     assert features.run(tables, second, today=TODAY)["mode"] == "refresh"
     append(2)
     assert features.run(tables, second, today=TODAY)["mode"] == "refresh"
-    assert_as_rebuilt(spark, tables, second, tmp_path / "three")
+    assert_as_rebuilt(spark, tables, second, tmp_path / "rebuilt")
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         # The features are written, and nobody knows.
@@ -112,7 +112,7 @@ def test_features_come_and_go_while_the_sources_move_on(
     assert features.run(tables, first, today=TODAY)["mode"] == "added"
     # What was left in the partials is not believed.
     assert features.run(tables, second, today=TODAY)["mode"] == "added"
-    assert_as_rebuilt(spark, tables, second, tmp_path / "five")
+    assert_as_rebuilt(spark, tables, second, tmp_path / "rebuilt")  # nothing has come since
     assert features.run(tables, second, today=TODAY)["mode"] == "unchanged"
 
 

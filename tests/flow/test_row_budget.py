@@ -1,9 +1,10 @@
-"""A training that learns from a sixth of the rows, among them all positives, is calibrated to all of them."""
+"""A training short of rows and of time: calibrated to all rows, and of the same members in both phases."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from tests.cli.conftest import train_arguments
 pytestmark = pytest.mark.slow
 ROWS, LIMIT, SPARE = 12_000, 2_000, 1_500
 SETTINGS = (
-    f"base_models.max_rows={LIMIT}", f"student.max_spare={SPARE}", "base_models.only=[additive, lightgbm]",
+    f"base_models.max_rows={LIMIT}", f"student.max_spare={SPARE}", "base_models.only=[additive, lightgbm, mlp]",
     "student.models.mlp=null",
     "student.models.catboost=null",
     "student.models.lightgbm={kind: lightgbm, num_leaves: 15, num_iterations: 100, learning_rate: 0.1}",
@@ -46,19 +47,33 @@ def _require_spare_rows(model: Path) -> None:
         assert not set(spare["owner_id"]) & set(learned["owner_id"])
 
 
-def test_scores_of_new_owners_add_up_to_the_base_rate(tmp_path: Path) -> None:
-    frame, _ = _world(3)
-    frame.to_parquet(tmp_path / "owners.parquet")
+@pytest.fixture(scope="module")
+def model(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that has learned from a sixth of the rows, all positives among them, in less time than a fit takes."""
+    folder = tmp_path_factory.mktemp("budget")
+    _world(3)[0].to_parquet(folder / "owners.parquet")
     settings = [word for one in SETTINGS for word in ("--set", one)]
     with pytest.raises(SystemExit) as stop:
-        main(train_arguments(tmp_path / "owners.parquet", tmp_path / "model", *settings))
+        main(train_arguments(folder / "owners.parquet", folder / "model", "--time-limit", "0.01", *settings))
     assert not stop.value.code
-    learned = json.loads((tmp_path / "model" / "metrics.json").read_text())["learned_from"]
+    return folder / "model"
+
+
+def test_scores_of_new_owners_add_up_to_the_base_rate(model: Path) -> None:
+    learned = json.loads((model / "metrics.json").read_text())["learned_from"]
     assert learned["rows_used"] == pytest.approx(LIMIT, rel=0.1)
-    _require_spare_rows(tmp_path / "model")
+    _require_spare_rows(model)
     fresh, truth = _world(4)
-    scores = load(tmp_path / "model").predict(fresh)
+    scores = load(model).predict(fresh)
     # 355 positives: their number has a standard error of 5 %. Among the rows learned from, one in seven is positive.
     assert scores.mean() == pytest.approx(truth.mean(), rel=0.15)
     margin, true_margin = (np.log(p) - np.log1p(-p) for p in (scores, truth))
     assert np.corrcoef(margin, true_margin)[0, 1] > 0.9
+
+
+def test_a_time_limit_leaves_out_the_same_members_of_both_phases(model: Path) -> None:
+    phases = json.loads((model / "work" / "phases.json").read_text())["phases"]
+    assert [phase["models"] for phase in phases.values()] == [["additive", "lightgbm"]] * 2
+    failed = json.loads((model / "metrics.json").read_text())["failed"]
+    assert [(one["model"], one["phase"]) for one in failed] == [("mlp", "holdout")]
+    assert "time_limit was used up" in failed[0]["reason"]

@@ -94,17 +94,3 @@ def test_its_onnx_graph_gives_the_same_scores(ensemble: Path, tmp_path: Path) ->
     session = onnxruntime.InferenceSession(build_model(bundle).SerializeToString())
     found = session.run(["score"], onnx_inputs(bundle.contract, owners))[0]
     np.testing.assert_allclose(found, bundle.predict(owners), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_a_time_limit_leaves_out_the_same_members_of_both_phases(tmp_path: Path) -> None:
-    world().to_parquet(tmp_path / "owners.parquet", coerce_timestamps="us")
-    model, limit = tmp_path / "model", ["--time-limit", "0.01", "--set", "base_models.only=[additive, lightgbm, mlp]"]
-    with pytest.raises(SystemExit) as stop:
-        main(train_arguments(tmp_path / "owners.parquet", model, *limit))
-    assert not stop.value.code
-    phases = json.loads((model / "work" / "phases.json").read_text())["phases"]
-    assert [phase["models"] for phase in phases.values()] == [["additive", "lightgbm"]] * 2
-    failed = json.loads((model / "metrics.json").read_text())["failed"]
-    assert [(one["model"], one["phase"]) for one in failed] == [("mlp", "holdout")]
-    assert "time_limit was used up" in failed[0]["reason"]
