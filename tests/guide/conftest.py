@@ -13,7 +13,7 @@ import yaml
 ITEMS = [f"{kind} {name}" for kind in ("cheese", "bread", "wine", "soap") for name in ("red", "white", "small", "big")]
 FAST = {
     "source": "events", "item": "category", "parent": "aisle", "value": "spend", "candidates": 8,
-    "learning_snapshots": 2, "test_snapshots": 1, "trees": {"trees": 15, "num_leaves": 7, "min_data_in_leaf": 20},
+    "learning_snapshots": 1, "test_snapshots": 1, "trees": {"trees": 15, "num_leaves": 7, "min_data_in_leaf": 20},
     "cold": {"buyers": 3, "share": 0.25, "shown": [0, 5]}, "recommenders": {"neighbours": 10},
 }  # fmt: skip
 
@@ -41,11 +41,14 @@ def log_of(owners: int = 120, days: int = 168, seed: int = 0) -> pd.DataFrame:
 
 
 def settings(events: Path, root: Path, **guide: Any) -> dict[str, Any]:
-    """The configuration of a guide over a log."""
+    """The configuration of a guide over a log, and of a table of owners where one is beside it."""
+    owners = events.with_name("owners.parquet")
+    attributes = {"owners": {"path": str(owners), "columns": ["city"]}} if owners.exists() else {}
     return {
         "root": str(root),
         "features": {
             "entity": "owner", "sources": {"events": {"path": str(events), "event_time": "day"}},
+            "attributes": attributes,
             "groups": {"all": {"source": "events", "measures": {"lines": {"aggregate": "count"}}}},
             "label": {"source": "events", "horizon_days": 28}, "snapshots": {"data_end": "2026-06-17"},
         },

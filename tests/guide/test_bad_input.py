@@ -74,6 +74,7 @@ def test_nulls_are_no_items_and_no_amounts(spark: Any, few: pd.DataFrame, tmp_pa
         ("guide.item=categroy", "guide.item: no column 'categroy' (did you mean 'category'?)"),
         ("guide.value=aisle", "guide.value: '`aisle`' is of type string, expected a number"),
         ("guide.source=event", "guide.source: no source 'event'"),
+        ("guide.top_n=0", "top_n: found 0"),
         ("guide.rates=[0.5, 0.1]", "rates: found [0.5, 0.1], expected the smaller share first"),
         ("guide=null", "no section 'guide'"),
         ("guide.horizon_days=100", "found 0 snapshots with 100 days before and after them"),

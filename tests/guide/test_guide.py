@@ -13,11 +13,14 @@ import pytest
 from tests.cli.conftest import Command
 from tests.guide.conftest import ITEMS, daily_rates, write
 
+STRANGERS = ("nobody", "silent")
+"""Owners without a purchase."""
 pytestmark = pytest.mark.usefixtures("spark")
 
 
 @pytest.fixture(scope="module")
 def made(spark: Any, log: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Two snapshots are all; half of the items have words; one owner has events without an item, another has none."""
     from remedi_spark.config import load_config
     from remedi_spark.guiding import guide
 
@@ -27,7 +30,11 @@ def made(spark: Any, log: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
             "day": pd.Timestamp("2026-02-01"),
         }
     )  # fmt: skip
-    path = write(tmp_path_factory.mktemp("guide"), pd.concat([log, odd]))
+    folder = tmp_path_factory.mktemp("guide")
+    pd.DataFrame({"owner": ["o000", "silent"], "city": ["x", None]}).to_parquet(folder / "owners.parquet")
+    events = pd.concat([log, odd], ignore_index=True)
+    events["words"] = events["category"].where(events["category"].isin(ITEMS[::2]))
+    path = write(folder, events, texts=["words"])
     return path, guide(load_config(path))
 
 
@@ -38,7 +45,7 @@ def lists_of(spark: Any, path: Path) -> pd.DataFrame:
 
 def test_each_owner_gets_ten_items_best_first(spark: Any, made: tuple[Path, dict[str, Any]], log: pd.DataFrame) -> None:
     lists = lists_of(spark, made[0])
-    assert set(lists["owner_id"]) == {*log["owner"], "nobody"}
+    assert set(lists["owner_id"]) == {*log["owner"], *STRANGERS}
     for _, own in lists.groupby("owner_id"):
         assert list(own["rank"]) == list(range(1, 11)) and own["item"].is_unique
         assert own["score"].is_monotonic_decreasing
@@ -51,8 +58,8 @@ def test_each_owner_gets_ten_items_best_first(spark: Any, made: tuple[Path, dict
 
 def test_an_owner_without_purchases_gets_what_others_buy(spark: Any, made: tuple[Path, dict[str, Any]]) -> None:
     lists = lists_of(spark, made[0])
-    own = lists[lists["owner_id"] == "nobody"]
-    assert len(own) == 10 and own["why"].str.startswith("no purchases known yet; ").all() and own["new_to_owner"].all()
+    own = lists[lists["owner_id"].isin(STRANGERS)]
+    assert len(own) == 20 and own["why"].str.startswith("no purchases known yet; ").all() and own["new_to_owner"].all()
 
 
 def test_scores_are_probabilities_and_lists_beat_popularity(
@@ -62,7 +69,7 @@ def test_scores_are_probabilities_and_lists_beat_popularity(
     assert methods["guide"]["ndcg"]["lead"] == 0
     assert methods["popular"]["ndcg"]["lead_low"] > 0
     truth = 1 - (1 - daily_rates()) ** 28
-    own = lists[lists["owner_id"] != "nobody"]
+    own = lists[~lists["owner_id"].isin(STRANGERS)]
     planted = truth[own["owner_id"].str[1:].astype(int), own["item"].map(ITEMS.index)]
     assert abs(own["score"].mean() - planted.mean()) < 0.05
     assert np.corrcoef(own["score"], planted)[0, 1] > 0.8
@@ -130,7 +137,7 @@ def test_the_lists_are_the_same_however_the_rows_arrive(
     catalogue = catalogue_of(Vocabulary.from_dict(facts["vocabulary"]))
     found = []
     for parts in (1, 7):
-        passes = Passes(rows.repartition(parts), catalogue, config.guide, 28, 121)
+        passes = Passes(rows.repartition(parts), catalogue, config.guide, 28, 122)
         seen = passes.seen([View(facts["latest"] - 56, "learn", (0, 5), 0.25)])
         known = passes.known_items(seen)
         pairs = passes.training(seen[0], passes.scenes(seen, known)[0], 0.5).toPandas()
