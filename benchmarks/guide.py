@@ -1,7 +1,8 @@
 """The guide's lists beside simple recommenders, on a public log: NDCG@10, recall, hit rate, coverage, novelty.
 
-    python benchmarks/guide.py                                     # Complete Journey
-    python benchmarks/guide.py --online-retail online_retail.parquet
+    python -m benchmarks.guide                                     # Complete Journey
+    python -m benchmarks.guide --online-retail online_retail.parquet
+    pip install implicit cornac                                    # peers of packages, left out where they are missing
 
 The last two complete snapshots are the test; everything that is chosen, peers' settings included, is chosen on the
 snapshot before them. The arithmetic is the product's (remedi_spark/guides), on one block of all owners without Spark.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 
+from benchmarks import guide_packages
 from remedi_spark.features.reading import package_file
 from remedi_spark.guides.blocks import Block, Pairs, Seen, allowed_at, pairs_at
 from remedi_spark.guides.maths.content import similarity
@@ -137,11 +140,18 @@ def train(log: Log, days: list[int], rows: int, trees: int) -> tuple[lightgbm.Bo
     return lightgbm.train(TREES, data, trees), share
 
 
-def tifu(found: Pairs, alpha: float, half: float, k: int) -> Array:
-    """TIFU-kNN (Hu et al., 2020): an owner's decayed windows, mixed with those of its k nearest owners."""
-    weights = 0.5 ** (np.arange(len(found.readings.windows)) / half)
-    vector = np.tensordot(weights, found.readings.windows, axes=1)
-    vector = vector + 1e-3 * np.log1p(found.readings.long)
+def decayed(found: Pairs, how: float | str) -> Array:
+    """Return what owners buy, mostly lately: by the half-life of windows, or the log of ``long`` or ``short`` lines."""
+    r = found.readings
+    if isinstance(how, str):
+        return np.asarray(np.log1p(getattr(r, how)))
+    windows = np.tensordot(0.5 ** (np.arange(len(r.windows)) / how), r.windows, axes=1)
+    return np.asarray(windows + 1e-3 * np.log1p(r.long))
+
+
+def tifu(found: Pairs, alpha: float, how: float | str, k: int) -> Array:
+    """TIFU-kNN (Hu et al., 2020): what an owner buys, mixed with what its k nearest owners do."""
+    vector = decayed(found, how)
     unit = vector / np.maximum(np.linalg.norm(vector, axis=1, keepdims=True), 1e-12)
     near = unit @ unit.T
     np.fill_diagonal(near, -1)
@@ -151,10 +161,9 @@ def tifu(found: Pairs, alpha: float, half: float, k: int) -> Array:
     return alpha * vector + (1 - alpha) * (chosen @ vector)
 
 
-def ease(found: Pairs, penalty: float, decayed: bool) -> Array:
-    """EASE (Steck, 2019) on what owners have had, or on their decayed windows."""
-    r = found.readings
-    x = np.tensordot(0.5 ** (np.arange(6) / 3), r.windows, axes=1) if decayed else r.ever.astype(float)
+def ease(found: Pairs, penalty: float, how: float | str | None) -> Array:
+    """EASE (Steck, 2019) on what owners have had, or mostly lately."""
+    x = found.readings.ever.astype(float) if how is None else decayed(found, how)
     gram = x.T @ x
     inverse = np.linalg.inv(gram + penalty * np.eye(len(gram)))
     weights = -inverse / np.diag(inverse)
@@ -163,22 +172,23 @@ def ease(found: Pairs, penalty: float, decayed: bool) -> Array:
 
 
 GRID: dict[str, list[tuple[Any, ...]]] = {
-    "popular": [()], "frequency": [(1.0,), (2.0,), (4.0,), (8.0,)],
-    "tifu_knn": [(a, half, k) for a in (0.3, 0.5, 0.7, 0.9) for half in (2.0, 4.0) for k in (100, 300)],
-    "ease": [(p, d) for p in (100.0, 500.0, 2000.0) for d in (True, False)],
+    "popular": [()], "frequency": [(1.0,), (2.0,), (4.0,), (8.0,), ("short",), ("long",)],
+    "tifu_knn": [(a, how, k) for a in (0.3, 0.5, 0.7, 0.9) for how in (2.0, 4.0, "long") for k in (100, 300)],
+    "ease": [(p, how) for p in (100.0, 500.0, 2000.0) for how in (3.0, "long", None)],
     "content_knn": [()], "parent": [()],
 }  # fmt: skip
+Chosen = dict[str, dict[str, tuple[Any, ...]]]
 
 
 def peer(name: str, found: Pairs, scene: Scene, setting: tuple[Any, ...]) -> Array:
     """Return a peer's scores of all pairs."""
     r, member = found.readings, scene.catalogue.parents()
-    if name == "tifu_knn":
-        return tifu(found, *setting)
-    if name == "ease":
-        return ease(found, *setting)
+    if name in guide_packages.GRID:
+        return guide_packages.score(name, r, setting)
+    if name in ("tifu_knn", "ease"):
+        return (tifu if name == "tifu_knn" else ease)(found, *setting)
     if name == "frequency":
-        return np.tensordot(0.5 ** (np.arange(6) / setting[0]), r.windows, axes=1) + 1e-3 * r.long
+        return decayed(found, setting[0])
     if name == "content_knn":
         return found.scores["content"]
     if name == "parent":
@@ -217,14 +227,14 @@ def main() -> None:
         args.out.write_text(json.dumps(summary(results), indent=1))
 
 
-def choose(log: Log, t: int, fine: Array) -> dict[str, dict[str, tuple[Any, ...]]]:
+def choose(log: Log, t: int, fine: Array) -> Chosen:
     """Choose each peer's settings by NDCG@10 at an earlier snapshot, for all items and for discovery apart."""
     seen, scene = look(log, View(t, "test"))
     found = pairs_at(log.block, seen, scene, H, 1, allowed_at(log.block, seen))
     label, mask = log.block.history.bought(t, t + H), allowed_at(log.block, seen) & fine
     parts = {"all": mask, "discovery": mask & ~found.readings.windows.any(axis=0)}
-    best: dict[str, dict[str, tuple[Any, ...]]] = {part: {} for part in parts}
-    for name, grid in GRID.items():
+    best: Chosen = {part: {} for part in parts}
+    for name, grid in (GRID | guide_packages.installed()).items():
         scores = [peer(name, found, scene, setting) for setting in grid]
         for part, allowed in parts.items():
             values = [
@@ -265,7 +275,7 @@ def measure(
             }  # fmt: skip
             for part, mask in parts.items():
                 settings = chosen["all" if part == "cold" else part]
-                scores = {"guide": own} | {name: peer(name, found, scene, settings[name]) for name in GRID}
+                scores = {"guide": own} | {name: peer(name, found, scene, settings[name]) for name in settings}
                 for name, values in scores.items():
                     lists = best_items(values, mask, 10)
                     measured = list_measures(lists, label, mask, share_ever)
@@ -287,7 +297,8 @@ def summary(results: Results) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     rng = np.random.default_rng(0)
     for part, methods in results.items():
-        with np.errstate(all="ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # an owner that bought nothing at any test has no mean
             owners = {name: np.nanmean(np.stack([one for one, _ in tests]), axis=0) for name, tests in methods.items()}
         known = np.isfinite(owners["guide"][0])
         draws = rng.multinomial(known.sum(), np.full(known.sum(), 1 / known.sum()), size=1000) / known.sum()
@@ -319,7 +330,7 @@ def report(results: Results) -> None:
                 "{:+.1%} ({:+.1%} to {:+.1%})".format(*one[f"{what}_lead"]) for what in ("ndcg", "recall")
             )
             figures = f"NDCG {one['ndcg']:.4f}  recall {one['recall']:.4f}  hit {one['hit_rate']:.4f}"
-            print(f"  {name:<12} {figures}  novelty {one['novelty']:.2f}  {last}  {leads}")
+            print(f"  {name:<15} {figures}  novelty {one['novelty']:.2f}  {last}  {leads}")
 
 
 if __name__ == "__main__":
