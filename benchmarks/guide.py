@@ -314,10 +314,21 @@ def summary(results: Results) -> dict[str, Any]:
             extras = [extra for _, extra in methods[name]]
             if part == "cold":
                 one["owner_ap"] = np.nanmean(np.concatenate(extras))
+                one["owner_ap_lead"] = ap_lead([extra for _, extra in methods["guide"]], extras)
             else:
                 one["coverage"] = len(set(np.concatenate(extras).ravel()) - {-1})
             tree[part][name] = {key: np.round(value, 4).tolist() for key, value in one.items()}
     return tree
+
+
+def ap_lead(guide: list[Array], peer: list[Array]) -> list[float]:
+    """Return what the guide's mean AP has over a peer's, and its interval by bootstrap over items."""
+    ours, theirs = np.concatenate(guide), np.concatenate(peer)
+    known = np.isfinite(ours) & np.isfinite(theirs)
+    count = int(known.sum())
+    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=1000)
+    ratio = draws @ ours[known] / (draws @ theirs[known]) - 1
+    return [ours[known].mean() / theirs[known].mean() - 1, *np.quantile(ratio, [0.025, 0.975])]
 
 
 def report(results: Results) -> None:
@@ -325,7 +336,9 @@ def report(results: Results) -> None:
     for part, methods in summary(results).items():
         print(f"\n{part}: {methods.pop('owners')} owners")
         for name, one in methods.items():
-            last = f"AP of owners {one['owner_ap']}" if part == "cold" else f"items {one['coverage']}"
+            last = f"items {one.get('coverage')}"
+            if part == "cold":
+                last = f"AP of owners {one['owner_ap']}" + " {:+.1%} ({:+.1%} to {:+.1%})".format(*one["owner_ap_lead"])
             leads = "  ".join(
                 "{:+.1%} ({:+.1%} to {:+.1%})".format(*one[f"{what}_lead"]) for what in ("ndcg", "recall")
             )
