@@ -24,6 +24,7 @@ from remedi_spark.maths.label_scale import LARGEST_ANGLE, LabelScale
 from remedi_spark.models.onnx_graph import OURS, Graph
 from remedi_spark.models.registry import family_of_fitted, onnx_kinds, onnx_margin, onnx_margins
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder
+from remedi_spark.samples.layout import LARGEST, LEAST
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.scoring.bundle import Bundle
 from remedi_spark.storage.fitted import Fitted
@@ -31,7 +32,7 @@ from remedi_spark.storage.store import write_bytes
 
 if TYPE_CHECKING:
     from remedi_spark.models.registry import OnnxMargins
-    from remedi_spark.samples.layout import Layout
+    from remedi_spark.samples.layout import Layout, Operation
 
 NULL = "<null>"
 """What stands for a null category; ONNX's texts have none."""
@@ -118,6 +119,7 @@ def _encode(graph: Graph, encoder: Encoder, left_out: list[int | None]) -> list[
     fixed = [rows[i] for i in contract.numbers]
     fixed += [graph.add("Cast", rows[i], to=TensorProto.DOUBLE) for i in encoder.coded]
     fixed += [graph.add("Gather", graph.constant(encoder.frequency(i)), rows[i]) for i in contract.categories]
+    fixed += [_made(graph, how, rows[a], rows[b]) for how, a, b in encoder.made]
     encoded = []
     for fold in left_out:
         tables = [(encoder.encodings(i, fold)[:, -1], rows[i]) for i in contract.categories]
@@ -129,6 +131,17 @@ def _encode(graph: Graph, encoder: Encoder, left_out: list[int | None]) -> list[
 
 def _finite(graph: Graph, name: str) -> str:
     return graph.add("Where", graph.add("IsInf", name), graph.number(np.nan), name)
+
+
+def _made(graph: Graph, how: Operation, first: str, second: str) -> str:
+    """Return a difference or a ratio of two numbers; the twin of :meth:`Made.of`."""
+    if how == "difference":
+        found = graph.add("Sub", first, second)
+    else:
+        divides = graph.add("GreaterOrEqual", graph.add("Abs", second), graph.number(LEAST))
+        found = graph.add("Where", divides, graph.add("Div", first, second), graph.number(np.nan))
+    held = graph.add("LessOrEqual", graph.add("Abs", found), graph.number(LARGEST))
+    return graph.add("Where", held, found, graph.number(np.nan))
 
 
 def _positions(graph: Graph, encoder: Encoder, feature: int) -> str:

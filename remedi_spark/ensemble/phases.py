@@ -14,6 +14,7 @@ from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, ROW_HASH, SN
 from remedi_spark.config import Config
 from remedi_spark.ensemble.fit_size import learned_rows, other_rows
 from remedi_spark.labels.kind import task_of
+from remedi_spark.models.combinations import with_combinations
 from remedi_spark.models.row_caps import Shares
 from remedi_spark.models.row_draws import draw, spare
 from remedi_spark.progress import log
@@ -165,6 +166,8 @@ def _prepare(
     learned = train.withColumn(LABEL, task.target())
     late = None if sums["early"] is None else F.unix_date(F.col(SNAPSHOT).cast("date")) > sums["early"]
     encoder = fit_encoder(learned, contract, config.encoding, folds=folds, binary=task.binary, late=late)
+    if task.binary and config.encoding.combine:
+        encoder = _combined(learned, encoder, config, phase, rows=int(sums[0]), positives=int(sums["rare"]))
     inputs = (*CARRIED, BLOCK, *contract.columns)
     task.choose_weights(encode(train.select(*inputs), encoder), encoder.layout, int(sums[0]))
     store = workspace.models(phase)
@@ -193,6 +196,20 @@ def _prepare(
         f"{phase}: {sums[0]} training rows{_said_of_sample(shares, used)}, {rare_owners} {task.rare_owners},"
         f" {encoder.layout.width} inputs",
     )
+
+
+def _combined(
+    learned: DataFrame, encoder: Encoder, config: Config, phase: str, *, rows: int, positives: int
+) -> Encoder:
+    """Return the encoder with the differences and ratios of numbers that are worth a place."""
+    found, tried = with_combinations(
+        learned, encoder, config.encoding.combine, count=rows, positives=positives, seed=config.seed
+    )
+    if found.made:
+        said = ", ".join(found.names_made)
+        fall = 1 - tried.after / tried.before
+        log("base-models", f"{phase}: also made of two numbers: {said}; a trial's log-loss falls by {fall:.1%}")
+    return found
 
 
 def _chosen_rows(marked: DataFrame, shares: Shares, above: float, rare_owner: Column, seed: int) -> DataFrame:

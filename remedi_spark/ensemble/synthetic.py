@@ -132,4 +132,6 @@ def mix(x: Array, targets: Array, layout: Layout, rng: np.random.Generator) -> t
     other = rng.integers(0, len(x), len(x))
     swap = rng.random((len(x), max(features, default=0) + 1)) < SWAPPED
     of_fixed, of_targets = swap[:, features[: layout.fixed]], swap[:, features[layout.fixed :]]
-    return np.where(of_fixed, x[other], x), np.where(of_targets[:, None, :], targets[other], targets)
+    mixed = np.where(of_fixed, x[other], x)
+    layout.make(mixed)
+    return mixed, np.where(of_targets[:, None, :], targets[other], targets)

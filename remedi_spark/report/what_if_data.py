@@ -19,6 +19,8 @@ from remedi_spark.maths.calibrators import ISOTONIC_SLOPE
 from remedi_spark.maths.label_scale import LARGEST_ANGLE
 from remedi_spark.models.registry import page_trees
 from remedi_spark.samples.encoder import NULL_LEVEL
+from remedi_spark.samples.layout import LARGEST as LARGEST_RATIO
+from remedi_spark.samples.layout import LEAST
 from remedi_spark.scoring.usual import usual_values
 
 if TYPE_CHECKING:
@@ -66,8 +68,8 @@ def page_data(bundle: Bundle, models: Sequence[Tree], canonical: pd.DataFrame, n
     features = [_feature(bundle, i, canonical[f"f{i}"]) for i in read]
     calibration = {name: _or_null(value) for name, value in bundle.calibrator.to_dict().items()}
     found: Tree = {
-        "models": [*models], "features": features, "calibration": calibration, "rising": ISOTONIC_SLOPE,
-        "angle": LARGEST_ANGLE, "owners": [],
+        "models": [*models], "features": features, "made": _made(bundle, models), "calibration": calibration,
+        "rising": ISOTONIC_SLOPE, "angle": LARGEST_ANGLE, "least": LEAST, "largest": LARGEST_RATIO, "owners": [],
     }  # fmt: skip
     room = LARGEST - len(compact(found).encode())
     if room < 0:
@@ -102,22 +104,34 @@ def _model(bundle: Bundle, name: str, fold: int, fitted: Fitted) -> Tree:
 
 
 def _read(bundle: Bundle, models: Sequence[Tree]) -> list[int]:
-    """Return the features that any tree reads."""
+    """Return the features that any tree reads, by themselves or in what is made of them."""
+    slots, asked = bundle.encoder.layout.slots, _asked(models)
+    parts = {slot for place in asked if (made := slots[place].made) for slot in made[1:]}
+    return sorted({slots[slot].feature for slot in asked | parts})
+
+
+def _made(bundle: Bundle, models: Sequence[Tree]) -> list[list[Any]]:
+    """Return what is made of two numbers, as far as any tree reads it: slot, operation, and their slots."""
     slots = bundle.encoder.layout.slots
-    asked = {
+    return [[place, *made] for place in sorted(_asked(models)) if (made := slots[place].made)]
+
+
+def _asked(models: Sequence[Tree]) -> set[int]:
+    """Return the slots that any tree asks."""
+    return {
         slot
         for model in models
         for tree in model["trees"]
         for slot, ask in zip(tree["slot"], tree["ask"], strict=True)
         if ask
     }
-    return sorted({slots[slot].feature for slot in asked})
 
 
 def _feature(bundle: Bundle, i: int, values: pd.Series[Any]) -> Tree:
     encoder = bundle.encoder
     feature, usual = encoder.contract.features[i], usual_values(encoder, bundle.parts.distribution)[i]
-    slots = {slot.kind: place for place, slot in enumerate(encoder.layout.slots) if slot.feature == i}
+    slots = {slot.kind: place for place, slot in enumerate(encoder.layout.slots)
+             if slot.feature == i and slot.made is None}  # fmt: skip
     found: Tree = {"name": feature.name, "kind": feature.kind, "slots": slots, "known": usual.known}
     if feature.kind == "category":
         levels = _levels(bundle, i, values)

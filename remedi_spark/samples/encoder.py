@@ -8,7 +8,8 @@ says of a training row without that row's label, and S - S_j would tell it folds
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from remedi_spark.samples.layout import Layout, Slot
+from remedi_spark.samples.layout import Layout, Made, Slot
 from remedi_spark.samples.schema import FeatureContract
 
 Array = npt.NDArray[np.float64]
@@ -59,6 +60,7 @@ class Encoder:
         max_codes: columns with more levels get no ``code`` slot.
         passing: categorical features that are not read because their levels come and go, each with the share of late
             training rows whose levels the earlier ones lack.
+        made: what is made of two numbers each, by the positions of the features. It counts for the first of them.
     """
 
     contract: FeatureContract
@@ -70,6 +72,7 @@ class Encoder:
     smoothing: float
     max_codes: int
     passing: dict[int, float] = field(default_factory=dict)
+    made: tuple[Made, ...] = ()
 
     @cached_property
     def layout(self) -> Layout:
@@ -78,12 +81,24 @@ class Encoder:
         codes = [Slot(i, "code", len(self.levels[i].names) + 1) for i in self.coded]
         frequencies = [Slot(i, "frequency") for i in self.contract.categories]
         targets = [Slot(i, "target") for i in self.contract.categories]
-        return Layout((*numbers, *codes, *frequencies, *targets))
+        place = {i: slot for slot, i in enumerate(self.contract.numbers)}
+        made = [Slot(a, "made", made=Made(how, place[a], place[b])) for how, a, b in self.made]
+        return Layout((*numbers, *codes, *frequencies, *made, *targets))
 
     @property
     def coded(self) -> list[int]:
         """Categorical features with few enough levels for a code of their own."""
         return [i for i in self.contract.categories if len(self.levels[i].names) <= self.max_codes]
+
+    def making(self, made: Iterable[Made]) -> Encoder:
+        """Return the encoder that makes this of two features' numbers each."""
+        return replace(self, made=tuple(made))
+
+    @property
+    def names_made(self) -> list[str]:
+        """What is made of two numbers, in the user's names."""
+        names, signs = self.contract.names, {"difference": "-", "ratio": "/"}
+        return [f"{names[a]} {signs[how]} {names[b]}" for how, a, b in self.made]
 
     def positions(self, frame: pd.DataFrame) -> dict[int, npt.NDArray[np.intp]]:
         """Return each categorical value's position among its levels."""
@@ -94,7 +109,8 @@ class Encoder:
         numbers = [frame[f"f{i}"].to_numpy(dtype=np.float64) for i in self.contract.numbers]
         codes = [positions[i].astype(np.float64) for i in self.coded]
         frequencies = [self.frequency(i)[positions[i]] for i in self.contract.categories]
-        columns = [*numbers, *codes, *frequencies]
+        made = [one.of(*(frame[f"f{i}"].to_numpy(dtype=np.float64) for i in one[1:])) for one in self.made]
+        columns = [*numbers, *codes, *frequencies, *made]
         return np.column_stack(columns) if columns else np.empty((len(frame), 0))
 
     def targets(self, positions: dict[int, npt.NDArray[np.intp]], leave_out: int | None, own: Any = None) -> Array:
@@ -125,6 +141,7 @@ class Encoder:
         slots = {slot.kind: place for place, slot in enumerate(self.layout.slots) if slot.feature == feature}
         if feature not in self.levels:
             x[:, slots["number"]] = values
+            self.layout.make(x)
             return
         positions = self.levels[feature].positions(pd.Series(values, dtype=object))
         if "code" in slots:
@@ -166,6 +183,7 @@ class Encoder:
             "smoothing": self.smoothing,
             "max_codes": self.max_codes,
             "passing": {str(i): share for i, share in self.passing.items()},
+            "made": [list(one) for one in self.made],
         }
 
     @classmethod
@@ -186,6 +204,7 @@ class Encoder:
             tree["smoothing"],
             tree["max_codes"],
             {int(i): share for i, share in tree.get("passing", {}).items()},
+            tuple(Made(*one) for one in tree.get("made", ())),
         )
 
 

@@ -55,7 +55,7 @@ class InputStats:
     def measure(cls, x: Array, layout: Layout, n_bins: int) -> InputStats:
         """Measure encoded training rows of shape (rows, layout.width)."""
         numbers, center, scale, edges, missing = [], [], [], [], []
-        for slot in layout.where("number", "frequency", "target"):
+        for slot in layout.where("number", "frequency", "made", "target"):
             values = x[:, slot]
             known = np.clip(values[~np.isnan(values)], -_LARGEST, _LARGEST)
             cuts = _edges(known, n_bins)

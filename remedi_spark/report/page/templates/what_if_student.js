@@ -3,17 +3,18 @@
 // A value is a number or null, of a category the place of a level. Every operation is the one that Python does, on the
 // same float64, so that the scores agree to the last digits.
 const student = (page) => {
-  const { features, models, calibration } = page;
+  const { features, models, calibration, made } = page;
   const folds = 1 + Math.max(...models.map((model) => model.fold));
-  const width = 1 + Math.max(-1, ...features.flatMap((feature) => Object.values(feature.slots)));
+  const width = 1 + Math.max(-1, ...made.map(([slot]) => slot), ...features.flatMap((feature) => Object.values(feature.slots)));
 
   // By feature, the trees that ask about it: when it alone changes, only they have to be asked again.
-  const owner = new Map(features.flatMap(({ slots }, i) => Object.values(slots).map((slot) => [slot, i])));
+  const owner = new Map(features.flatMap(({ slots }, i) => Object.values(slots).map((slot) => [slot, [i]])));
+  for (const [slot, , first, second] of made) owner.set(slot, [...owner.get(first), ...owner.get(second)]);
   const asking = features.map(() => []);
   models.forEach((model, m) => {
     if (model.single) for (const tree of model.trees) tree.value = tree.value.map(Math.fround);
     model.trees.forEach((tree) => {
-      const asked = new Set(tree.slot.filter((_, node) => tree.ask[node] > 0).map((slot) => owner.get(slot)));
+      const asked = new Set(tree.slot.filter((_, node) => tree.ask[node] > 0).flatMap((slot) => owner.get(slot)));
       for (const feature of asked) asking[feature].push([m, tree]);
     });
   });
@@ -57,7 +58,20 @@ const student = (page) => {
         state.double[fold][slot] = number;
         state.single[fold][slot] = number;
       }
+      for (const [slot, how, first, second] of made) {
+        if (first !== slots.number && second !== slots.number) continue;
+        const number = combined(how, state.double[fold][first], state.double[fold][second]);
+        state.double[fold][slot] = number;
+        state.single[fold][slot] = number;
+      }
     }
+  }
+
+  // What is made of two numbers; the twin of remedi_spark.samples.layout.Made.of.
+  function combined(how, first, second) {
+    let found = first - second;
+    if (how === "ratio") found = Math.abs(second) >= page.least ? first / second : NaN;
+    return Math.abs(found) <= page.largest ? found : NaN;
   }
 
   const rowOf = (state, model) => (model.single ? state.single : state.double)[model.fold];
