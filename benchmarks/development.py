@@ -35,6 +35,7 @@ from remedi_spark.labels.alignment import aligned, log_odds
 from remedi_spark.labels.classification import Classification
 from remedi_spark.maths.calibrators import PlattCalibrator
 from remedi_spark.maths.ranking import expected_average_precision
+from remedi_spark.models.combinations import POSITIVES, try_combinations
 from remedi_spark.models.contract import ROW_WEIGHT, TARGET, VALID, TrainingSet, X
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.registry import learner_for
@@ -42,6 +43,7 @@ from remedi_spark.models.table_examples import TableExamples
 from remedi_spark.samples.arrays import lists
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.samples.encoder_fit import passing_features
+from remedi_spark.samples.layout import Made
 from remedi_spark.samples.schema import Feature, FeatureContract
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import ModelStore
@@ -114,11 +116,22 @@ def encode(train: pd.DataFrame, test: pd.DataFrame, config: Config) -> Bed:
         True, config.encoding.smoothing, config.encoding.max_codes,
     )  # fmt: skip
     positions = encoder.positions(rows)
+    encoder = _combined(encoder, encoder.fixed(rows, positions), label, fold, config)
     fixed = encoder.fixed(rows, positions)
     left_out: list[int | None] = [*range(folds), None]
     seen = [np.hstack([fixed, encoder.targets(positions, k, fold)]) if positions else fixed for k in left_out]
     unseen = [encoder.transform(fresh, k) for k in left_out]
     return Bed(encoder, label, fold, block, seen, unseen, test["label"].to_numpy(dtype=np.float64))
+
+
+def _combined(encoder: Encoder, fixed: Array, label: Array, fold: Any, config: Config) -> Encoder:
+    """Return the encoder with the differences and ratios that are worth a place, as the product's fits have it."""
+    layout, most = encoder.layout, config.encoding.combine
+    if not most or label.sum() < POSITIVES:
+        return encoder
+    found = try_combinations(fixed, label, fold, layout.where("number"), (), most, config.seed)
+    feature = [slot.feature for slot in layout.slots]
+    return encoder.making(Made(how, feature[a], feature[b]) for how, a, b in found.made)
 
 
 def _folds(train: pd.DataFrame, folds: int, seed: int) -> tuple[Any, Any]:

@@ -51,7 +51,7 @@ class EncodingConfig(Section):
     """With a time: a category column is not read if its levels come and go, so that this share of the latest quarter of
     the training rows holds levels that the earlier rows lack, beyond what is so by chance. What a level of the past
     says is lost on rows to score, and misleads. 1: read every column."""
-    combine: int = Field(default=8, ge=0, le=12)
+    combine: int = Field(default=12, ge=0, le=24)
     """Of so many numbers that trees gain most from, differences and ratios are tried as further inputs, and kept where
     they lower the log-loss of a trial out of fold (0/1 labels only); 0: never."""
     max_codes: int = Field(default=28, ge=2)

@@ -32,6 +32,7 @@ from remedi_spark.models.catboost.predict import Columns
 from remedi_spark.models.nets.fit import payload
 from remedi_spark.models.nets.training import Recipe, Rows, train
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
+from remedi_spark.samples.layout import Made
 from remedi_spark.samples.schema import Feature, FeatureContract
 from remedi_spark.scoring.bundle import Bundle, BundleParts
 from remedi_spark.storage.fitted import Fitted
@@ -41,6 +42,7 @@ CONTRACT = FeatureContract((
     Feature("spend [EUR]", "number"), Feature("b.r`and", "category"), Feature("größe: {m}", "number"),
     Feature("active", "boolean"), Feature("last seen", "date"), Feature("shop", "category"),
 ))  # fmt: skip
+MADE = (Made("difference", 0, 2), Made("ratio", 0, 2))
 TABM: dict[str, Any] = {
     "kind": "tabm", "embedding_dim": 4, "dropout": 0.1, "members": 3, "blocks": 2, "width": 16
 }  # fmt: skip
@@ -87,7 +89,7 @@ def _encoder(frame: pd.DataFrame, label: Any, fold: Any) -> Encoder:
         levels[i] = Levels(tuple(names), counts.astype(float), sums.astype(float))
     by_fold = [fold == k for k in range(FOLDS)]
     rows, sums = np.array([m.sum() for m in by_fold]), np.array([label[m].sum() for m in by_fold])
-    return Encoder(CONTRACT, levels, rows.astype(float), sums, FOLDS, True, 20.0, 28)
+    return Encoder(CONTRACT, levels, rows.astype(float), sums, FOLDS, True, 20.0, 28, made=MADE)
 
 
 def _fit(kind: str, x: Any, target: Any, encoder: Encoder, seed: int) -> Fitted:

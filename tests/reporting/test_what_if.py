@@ -30,6 +30,7 @@ from remedi_spark.report.page.what_if import WhatIf, render_what_if
 from remedi_spark.report.what_if import what_if, write_what_if
 from remedi_spark.report.what_if_data import compact, page_data, student_trees
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
+from remedi_spark.samples.layout import Made
 from remedi_spark.samples.schema import Feature, FeatureContract
 from remedi_spark.scoring.bundle import Bundle, BundleParts
 from remedi_spark.storage.fitted import Fitted
@@ -47,6 +48,7 @@ CONTRACT = FeatureContract((
     Feature("spend", "number"), Feature("brand", "category"), Feature("visits", "number"), Feature("active", "boolean"),
     Feature("joined", "date"), Feature("seen", "timestamp"), Feature("shop", "category"), Feature("idle", "number"),
 ))  # fmt: skip
+MADE = (Made("ratio", 0, 2), Made("difference", 5, 4), Made("difference", 2, 0))
 PAGE = WhatIf("buys within 28 days", "a1b2c3", "2026-03-01", 1000, 0, 0, "")
 
 
@@ -76,7 +78,7 @@ def encoder_of(frame: pd.DataFrame, label: Any, fold: Any) -> Encoder:
         counts = np.array([[mask.sum() for mask in row] for row in masks], dtype=float)
         levels[i] = Levels(tuple(names), counts, np.array([[label[mask].sum() for mask in row] for row in masks]))
     rows, sums = (np.array([part[fold == k].sum() for k in range(FOLDS)]) for part in (np.ones(len(label)), label))
-    return Encoder(CONTRACT, levels, rows, sums, FOLDS, True, 20.0, 28)
+    return Encoder(CONTRACT, levels, rows, sums, FOLDS, True, 20.0, 28, made=MADE)
 
 
 def fitted(kind: str, x: Any, target: Any, encoder: Encoder, seed: int) -> Fitted:
@@ -105,7 +107,8 @@ def parts() -> BundleParts:
     margin = (
         0.01 * canonical["f0"].fillna(90) + 1.5 * (frame["brand"] == "Köln") + 0.4 * frame["visits"]
         + canonical["f3"].fillna(0.5) + (canonical["f4"].fillna(0) > 20200) + np.sin(canonical["f5"] / 50) - 4
-        + canonical["f6"].str[1:].astype(int) / 20
+        + canonical["f6"].str[1:].astype(int) / 20 + 2 * (canonical["f0"] > 30 * canonical["f2"])
+        + ((canonical["f5"] - canonical["f4"]) > 50)
     ).to_numpy(dtype=float)  # fmt: skip
     label = (rng.random(ROWS) < 1 / (1 + np.exp(-margin))).astype(float)
     encoder = encoder_of(frame, label, np.arange(ROWS) % FOLDS)
