@@ -29,8 +29,9 @@ from remedi_spark.samples.layout import Made, Operation
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-ROWS = 12_000
-"""Rows of the trial at most, the positives first."""
+ROWS, CELLS, FEWEST = 12_000, 6_000_000, 2_000
+"""Of the trial: rows at most, the positives first; numbers at most, on which rows of wide tables depend; but so many
+rows."""
 POSITIVES = 100
 """Fewer tell nothing apart."""
 KEPT = 8
@@ -76,7 +77,7 @@ def with_combinations(
     numbers = layout.where("number")
     kinds = [encoder.contract.features[layout.slots[slot].feature].kind for slot in numbers]
     moments = {slot for slot, kind in zip(numbers, kinds, strict=True) if kind in ("date", "timestamp")}
-    drawn = at_most(rows, ROWS, rows=count, positives=positives)
+    drawn = at_most(rows, max(FEWEST, min(ROWS, CELLS // layout.width)), rows=count, positives=positives)
     examples = SparkExamples(encode(drawn, encoder).withColumnRenamed(LABEL, TARGET))
     work = _trial_function(layout.fixed, numbers, moments, most, seed)
     (ran,) = examples.run(work, (X, TARGET, FOLD), 1)
