@@ -167,7 +167,9 @@ def _out_of_fold(x: Array, label: Array, fold: npt.NDArray[Any], seed: int) -> t
         trees = _trees(x[~mine], label[~mine], _ROUNDS, seed)
         margin = np.zeros(mine.sum())
         for i, rounds in enumerate(looks):
-            margin += trees.predict(x[mine], raw_score=True, start_iteration=rounds - _STEP, num_iteration=_STEP)
+            margin += trees.predict(
+                x[mine], raw_score=True, start_iteration=rounds - _STEP, num_iteration=_STEP, num_threads=1
+            )
             loss[i, mine] = np.logaddexp(0.0, margin) - label[mine] * margin
         gain += trees.feature_importance("gain", iteration=_EARLY)
     best = int(loss.mean(axis=1).argmin())
