@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,7 +43,6 @@ from remedi_spark.models.table_examples import TableExamples
 from remedi_spark.samples.arrays import lists
 from remedi_spark.samples.encoder import NULL_LEVEL, Encoder, Levels
 from remedi_spark.samples.encoder_fit import passing_features
-from remedi_spark.samples.layout import Made
 from remedi_spark.samples.schema import Feature, FeatureContract
 from remedi_spark.storage.fitted import Fitted
 from remedi_spark.storage.store import ModelStore
@@ -126,12 +125,11 @@ def encode(train: pd.DataFrame, test: pd.DataFrame, config: Config) -> Bed:
 
 def _combined(encoder: Encoder, fixed: Array, label: Array, fold: Any, config: Config) -> Encoder:
     """Return the encoder with the differences and ratios that are worth a place, as the product's fits have it."""
-    layout, most = encoder.layout, config.encoding.combine
+    most = config.encoding.combine
     if not most or label.sum() < POSITIVES:
         return encoder
-    found = try_combinations(fixed, label, fold, layout.where("number"), (), most, config.seed)
-    feature = [slot.feature for slot in layout.slots]
-    return encoder.making(Made(how, feature[a], feature[b]) for how, a, b in found.made)
+    found = try_combinations(fixed, label, fold, encoder.layout.where("number"), (), most, config.seed)
+    return replace(encoder, made=found.made)
 
 
 def _folds(train: pd.DataFrame, folds: int, seed: int) -> tuple[Any, Any]:

@@ -119,7 +119,7 @@ def _encode(graph: Graph, encoder: Encoder, left_out: list[int | None]) -> list[
     fixed = [rows[i] for i in contract.numbers]
     fixed += [graph.add("Cast", rows[i], to=TensorProto.DOUBLE) for i in encoder.coded]
     fixed += [graph.add("Gather", graph.constant(encoder.frequency(i)), rows[i]) for i in contract.categories]
-    fixed += [_made(graph, how, rows[a], rows[b]) for how, a, b in encoder.made]
+    fixed += [_made(graph, how, fixed[a], fixed[b]) for how, a, b in encoder.made]
     encoded = []
     for fold in left_out:
         tables = [(encoder.encodings(i, fold)[:, -1], rows[i]) for i in contract.categories]

@@ -31,7 +31,7 @@ from remedi_spark.progress import warn
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.holdout import TEST, TRAIN, Holdout, choose_holdout
 from remedi_spark.samples.schema import FeatureContract
-from remedi_spark.spark.capabilities import dynamic_allocation
+from remedi_spark.spark.capabilities import capabilities
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.partitions import slots
 from remedi_spark.storage.fitted import Fitted
@@ -175,7 +175,7 @@ def _survivors(names: list[str], failures: dict[str, str], on_failure: str) -> l
 
 def _require_barrier(spark: SparkSession, workers: int) -> None:
     """Refuse fits over several tasks where Spark has no barrier stages."""
-    if workers > 1 and dynamic_allocation(spark):
+    if workers > 1 and not capabilities(spark).can_barrier:
         raise InputError(
             f"base_models.workers: a fit takes {workers} tasks at once, which Spark does not do under dynamic"
             " allocation; --conf spark.dynamicAllocation.enabled=false, or --set base_models.workers=1"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,8 +83,7 @@ def with_combinations(
     (ran,) = examples.run(work, (X, TARGET, FOLD), 1)
     found = json.loads(ran.result)
     tried = Tried(tuple(Made(*one) for one in found["made"]), found["before"], found["after"])
-    feature = [slot.feature for slot in layout.slots]
-    return encoder.making([Made(how, feature[a], feature[b]) for how, a, b in tried.made]), tried
+    return replace(encoder, made=tried.made), tried
 
 
 def _trial_function(

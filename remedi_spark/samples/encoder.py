@@ -8,8 +8,7 @@ says of a training row without that row's label, and S - S_j would tell it folds
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -60,7 +59,7 @@ class Encoder:
         max_codes: columns with more levels get no ``code`` slot.
         passing: categorical features that are not read because their levels come and go, each with the share of late
             training rows whose levels the earlier ones lack.
-        made: what is made of two numbers each, by the positions of the features. It counts for the first of them.
+        made: what is made of two numbers each, by their slots. It counts for the feature of the first.
     """
 
     contract: FeatureContract
@@ -81,8 +80,7 @@ class Encoder:
         codes = [Slot(i, "code", len(self.levels[i].names) + 1) for i in self.coded]
         frequencies = [Slot(i, "frequency") for i in self.contract.categories]
         targets = [Slot(i, "target") for i in self.contract.categories]
-        place = {i: slot for slot, i in enumerate(self.contract.numbers)}
-        made = [Slot(a, "made", made=Made(how, place[a], place[b])) for how, a, b in self.made]
+        made = [Slot(self.contract.numbers[one.first], "made", made=one) for one in self.made]
         return Layout((*numbers, *codes, *frequencies, *made, *targets))
 
     @property
@@ -90,14 +88,10 @@ class Encoder:
         """Categorical features with few enough levels for a code of their own."""
         return [i for i in self.contract.categories if len(self.levels[i].names) <= self.max_codes]
 
-    def making(self, made: Iterable[Made]) -> Encoder:
-        """Return the encoder that makes this of two features' numbers each."""
-        return replace(self, made=tuple(made))
-
     @property
     def names_made(self) -> list[str]:
         """What is made of two numbers, in the user's names."""
-        names, signs = self.contract.names, {"difference": "-", "ratio": "/"}
+        names, signs = [self.contract.names[i] for i in self.contract.numbers], {"difference": "-", "ratio": "/"}
         return [f"{names[a]} {signs[how]} {names[b]}" for how, a, b in self.made]
 
     def positions(self, frame: pd.DataFrame) -> dict[int, npt.NDArray[np.intp]]:
@@ -109,7 +103,7 @@ class Encoder:
         numbers = [frame[f"f{i}"].to_numpy(dtype=np.float64) for i in self.contract.numbers]
         codes = [positions[i].astype(np.float64) for i in self.coded]
         frequencies = [self.frequency(i)[positions[i]] for i in self.contract.categories]
-        made = [one.of(*(frame[f"f{i}"].to_numpy(dtype=np.float64) for i in one[1:])) for one in self.made]
+        made = [one.of(numbers[one.first], numbers[one.second]) for one in self.made]
         columns = [*numbers, *codes, *frequencies, *made]
         return np.column_stack(columns) if columns else np.empty((len(frame), 0))
 

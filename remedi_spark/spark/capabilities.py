@@ -23,13 +23,15 @@ class Capabilities:
     """Whether Python reaches the driver's JVM, and with it RDDs, broadcasts and Hadoop's file systems."""
     can_cache: bool
     """Whether rows can be kept between queries."""
+    can_barrier: bool
+    """Whether a stage may start all of its tasks together."""
 
 
 def capabilities(spark: SparkSession) -> Capabilities:
     """Return what a session can do; a session of Spark Connect has no JVM within reach."""
     has_jvm = hasattr(spark, "_jsparkSession")
     # A plain Connect server keeps rows and a serverless one refuses to: scratch files serve both.
-    return Capabilities(has_jvm, can_cache=has_jvm)
+    return Capabilities(has_jvm, can_cache=has_jvm, can_barrier=not dynamic_allocation(spark))
 
 
 def setting(spark: SparkSession, name: str, default: str) -> str:

@@ -42,7 +42,7 @@ CONTRACT = FeatureContract((
     Feature("spend [EUR]", "number"), Feature("b.r`and", "category"), Feature("größe: {m}", "number"),
     Feature("active", "boolean"), Feature("last seen", "date"), Feature("shop", "category"),
 ))  # fmt: skip
-MADE = (Made("difference", 0, 2), Made("ratio", 0, 2))
+MADE = (Made("difference", 0, 1), Made("ratio", 0, 1))
 TABM: dict[str, Any] = {
     "kind": "tabm", "embedding_dim": 4, "dropout": 0.1, "members": 3, "blocks": 2, "width": 16
 }  # fmt: skip

@@ -77,7 +77,7 @@ def test_a_pair_is_null_where_a_part_is_or_nothing_divides() -> None:
 def encoder() -> Encoder:
     features = (Feature("a", "number"), Feature("c", "category"), Feature("b", "number"), Feature("d", "date"))
     levels = {1: Levels(("u", "v"), np.array([[3.0, 2.0], [2.0, 1.0]]), np.ones((2, 2)))}
-    made = (Made("difference", 2, 0), Made("ratio", 0, 2))
+    made = (Made("difference", 1, 0), Made("ratio", 0, 1))
     return Encoder(FeatureContract(features), levels, np.array([5.0, 3.0]), np.ones(2) * 2, 2, True, 5.0, 9, made=made)
 
 

@@ -48,7 +48,7 @@ CONTRACT = FeatureContract((
     Feature("spend", "number"), Feature("brand", "category"), Feature("visits", "number"), Feature("active", "boolean"),
     Feature("joined", "date"), Feature("seen", "timestamp"), Feature("shop", "category"), Feature("idle", "number"),
 ))  # fmt: skip
-MADE = (Made("ratio", 0, 2), Made("difference", 5, 4), Made("difference", 2, 0))
+MADE = (Made("ratio", 0, 1), Made("difference", 4, 3), Made("difference", 1, 0))
 PAGE = WhatIf("buys within 28 days", "a1b2c3", "2026-03-01", 1000, 0, 0, "")
 
 
