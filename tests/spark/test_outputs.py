@@ -33,7 +33,7 @@ def _scores(spark: SparkSession, count: int) -> Any:
 def test_files_that_nobody_could_move_are_refused_before_any_work(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connected = Capabilities(has_jvm=False, can_cache=False)
+    connected = Capabilities(has_jvm=False, can_cache=False, can_barrier=False)
     monkeypatch.setattr("remedi_spark.storage.outputs.capabilities", lambda _: connected)
     with pytest.raises(InputError, match="over Spark Connect this process moves no files there"):
         check_output(spark, "s3a://bucket/scores.parquet", COLUMNS)

@@ -20,7 +20,7 @@ from remedi_spark.storage.tables import Tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-NONE = Capabilities(has_jvm=False, can_cache=False)
+NONE = Capabilities(has_jvm=False, can_cache=False, can_barrier=False)
 
 
 @pytest.fixture
