@@ -38,8 +38,8 @@ BASE_MODELS = Stage(
     writes=("encoded", "oof_predictions", "phases.json", "encoder.json", "training.json",
             "distribution.json", "labels.json", "label_weights.json", "alignment.json", "base_models/*.json"),
     settings=("seed", "task", "regression", "encoding", "evaluation.test_from", "evaluation.test_share",
-              "evaluation.embargo_days", "base_models.folds", "base_models.models", "base_models.max_rows",
-              "base_models.validation_share", "student.max_spare", "spark.task_memory"),
+              "evaluation.max_test_rows", "evaluation.embargo_days", "base_models.folds", "base_models.models",
+              "base_models.max_rows", "base_models.validation_share", "student.max_spare", "spark.task_memory"),
     sees=("student", "base_models", "meta_features.peers"), each_phase=True, resumes=True, unseals=True,
 )  # fmt: skip
 FUSER = Stage(

@@ -30,6 +30,8 @@ class EvaluationConfig(Section):
     time."""
     test_share: Share = 0.25
     """Share of the rows (with a time: the latest ones) or of the owners (without) that is held out."""
+    max_test_rows: int = Field(default=1_000_000, ge=1000)
+    """Test rows that are measured, about: of more, those of owners chosen by hash."""
     embargo_days: int = Field(default=0, ge=0)
     """Training snapshots later than (first test snapshot - embargo) are left out: their labels look into the test
     period. ``remedi run`` sets it to gap + horizon."""

@@ -29,7 +29,7 @@ from remedi_spark.models.registry import family_of
 from remedi_spark.models.row_draws import as_drawn
 from remedi_spark.progress import warn
 from remedi_spark.samples.encoder import Encoder
-from remedi_spark.samples.holdout import TEST, TRAIN, Holdout, choose_holdout
+from remedi_spark.samples.holdout import TEST, TRAIN, Holdout, at_most_tested, choose_holdout
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.spark.capabilities import capabilities
 from remedi_spark.spark.kept import kept
@@ -50,7 +50,8 @@ def run(workspace: Workspace, config: Config) -> dict[str, Any]:
     own_test = bool(samples.where(F.col("source") == TEST).head(1))
     final = Holdout(_final_part(), "the table given by --test, which no stage was trained on")
     measured = final if own_test else _chosen(workspace, config, samples)
-    parts = {FINAL: final.part} if own_test else {HOLDOUT: measured.part, FINAL: final.part}
+    measured = at_most_tested(measured, samples, config.evaluation.max_test_rows, config.seed)
+    parts = {FINAL: measured.part} if own_test else {HOLDOUT: measured.part, FINAL: final.part}
     prepare_all(workspace, config, contract, samples, measured, parts)
     limit, among = config.base_models.time_limit, None
     for name in parts:

@@ -131,8 +131,8 @@ def _prepare_once(
     settings = config.model_dump(
         mode="json",
         include={
-            "encoding": True, "evaluation": {"test_from", "test_share", "embargo_days"}, "seed": True, "task": True,
-            "regression": True, "base_models": {"max_rows"}, "student": {"max_spare"},
+            "encoding": True, "evaluation": {"test_from", "test_share", "max_test_rows", "embargo_days"}, "seed": True,
+            "task": True, "regression": True, "base_models": {"max_rows"}, "student": {"max_spare"},
             "spark": {"task_memory"},
         },
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -13,7 +13,7 @@ from remedi_spark.config.chain import EvaluationConfig
 from remedi_spark.errors import InputError
 from remedi_spark.progress import warn
 from remedi_spark.samples.folds import BLOCK, deal
-from remedi_spark.spark.partitions import row_hash
+from remedi_spark.spark.partitions import row_hash, uniform
 from remedi_spark.spark.quantiles import quantiles
 
 if TYPE_CHECKING:
@@ -65,6 +65,26 @@ def choose_holdout(
     part = F.when(F.col(BUCKET) == 0, F.lit(TEST)).otherwise(F.lit(TRAIN))
     described = f"one owner in {shares}, chosen by hash, that no stage was trained on"
     return Holdout(_labelled_or_not(part), described, buckets)
+
+
+def at_most_tested(holdout: Holdout, samples: DataFrame, most: int, seed: int) -> Holdout:
+    """Drop the test rows of some owners, chosen by hash, so that about ``most`` are left; rows are few: drop none.
+
+    Every model of every fold scores every test row, which says little more of a model than a million of them do.
+    """
+    if samples.count() <= most:
+        return holdout
+    rows = holdout.with_buckets(samples.select(OWNER, SNAPSHOT, LABEL, "source"))
+    found = rows.where(holdout.part == TEST).count()
+    if found <= most:
+        return holdout
+    left = (holdout.part != TEST) | (uniform(OWNER, seed + 2) < most / found)
+    part = F.when(left, holdout.part).otherwise(F.lit(DROPPED))
+    return replace(
+        holdout,
+        part=part,
+        description=f"{holdout.description}; of {found:,} rows about {most:,}, of owners chosen by hash",
+    )
 
 
 def holdout_shares(config: EvaluationConfig) -> int:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.config.chain import EvaluationConfig
 from remedi_spark.errors import InputError
+from remedi_spark.samples.holdout import at_most_tested, choose_holdout
 from tests.splits.parting import split_holdout
 
 if TYPE_CHECKING:
@@ -146,3 +147,27 @@ def test_positives_of_one_moment_alone_are_held_out_by_owner(spark: SparkSession
     found, described = split_holdout(_until(spark, START), EvaluationConfig(test_share=0.25), 0, both=True)
     assert "one owner in 4" in described
     assert set(found.where("label > 0").select("part").distinct().toPandas()["part"]) == {"train", "test"}
+
+
+def test_of_many_test_rows_those_of_some_owners_are_measured(spark: SparkSession) -> None:
+    rows = spark.range(4000).selectExpr(
+        "id % 2000 as owner_id", "cast(null as date) as snapshot_date", "cast(id % 50 = 0 as double) as label",
+        "'train' as source",
+    )  # fmt: skip
+    whole = choose_holdout(rows, EvaluationConfig(test_share=0.25), 0)
+    assert at_most_tested(whole, rows, 1000, 0) is whole
+
+    some = at_most_tested(whole, rows, 400, 0)
+    found = (
+        some.with_buckets(rows)
+        .select("owner_id", whole.part.alias("before"), some.part.alias("after"))
+        .toPandas()
+        .drop_duplicates()
+    )
+    assert len(found) == 2000, "both rows of an owner have one fate"
+    assert set(found.loc[found["before"] == "train", "after"]) == {"train"}
+    tested = found.loc[found["before"] == "test", "after"]
+    assert set(tested) == {"test", "dropped"}
+    # 200 owners are wanted of about 500: a binomial draw's deviation is 11.
+    assert 145 < (tested == "test").sum() < 255
+    assert f"of {2 * len(tested)} rows about 400" in some.description
