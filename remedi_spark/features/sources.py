@@ -34,7 +34,7 @@ KNOWN = "__known"
 def as_events(frame: DataFrame, source: Source, entity: str, where: str) -> DataFrame:
     """Return the source's columns with ``owner_id`` (string), :data:`DAY`, :data:`KNOWN` (dates), :data:`MOMENT`.
 
-    Rows whose owner or event time is null (or no date) are left out: ``contract.py`` quarantines them.
+    Rows whose owner or event time is null (or no date) are left out: ``quality.py`` quarantines them.
     """
     key = source.key or entity
     require(frame, key, f"{where}.key")
