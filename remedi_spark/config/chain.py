@@ -54,8 +54,8 @@ class EncodingConfig(Section):
     the training rows holds levels that the earlier rows lack, beyond what is so by chance. What a level of the past
     says is lost on rows to score, and misleads. 1: read every column."""
     combine: int = Field(default=12, ge=0, le=24)
-    """Of so many numbers that trees gain most from, differences and ratios are tried as further inputs, and kept where
-    they lower the log-loss of a trial out of fold (0/1 labels only); 0: never."""
+    """Of so many numbers that trees gain most from, the strongest differences and ratios become inputs, unless a trial
+    errs more with them out of fold (0/1 labels only); 0: never."""
     max_codes: int = Field(default=28, ge=2)
     """Columns with at most this many levels are also given to the models as categories (SynapseML crashes far above
     it); columns with more are seen through their target encoding and frequency."""

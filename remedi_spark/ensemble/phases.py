@@ -201,14 +201,14 @@ def _prepare(
 def _combined(
     learned: DataFrame, encoder: Encoder, config: Config, phase: str, *, rows: int, positives: int
 ) -> Encoder:
-    """Return the encoder with the differences and ratios of numbers that are worth a place."""
+    """Return the encoder with differences and ratios of numbers, unless a trial errs more with them."""
     found, tried = with_combinations(
         learned, encoder, config.encoding.combine, count=rows, positives=positives, seed=config.seed
     )
     if found.made:
         said = ", ".join(found.names_made)
-        fall = 1 - tried.after / tried.before
-        log("base-models", f"{phase}: also made of two numbers: {said}; a trial's log-loss falls by {fall:.1%}")
+        change = tried.after / tried.before - 1
+        log("base-models", f"{phase}: also made of two numbers: {said}; a trial's log-loss changes by {change:+.1%}")
     return found
 
 

@@ -1,8 +1,9 @@
-"""Which differences and ratios of numbers are worth a place in the row: tried on training rows, out of fold.
+"""Which differences and ratios of numbers get a place in the row: tried on training rows, out of fold.
 
 A tree asks one number at a time, so that what lies between two of them (a rate, a rise, an age at a date) costs it
 many questions. Of the pairs of the numbers that trees gain most from, those columns are taken that trees gain most
-from again, and kept where trees that may ask them err less on folds that they have not seen, beyond chance.
+from again, but for a table where trees that may ask them err more on folds that they have not seen, beyond chance:
+on tables of many kinds they help more often than one such trial can tell.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ KEPT = 8
 """Columns at most: each costs every fit, and what few do not tell, many do not tell either."""
 _DISTINCT = 10
 """Values that a number has at least: of fewer, trees see all combinations."""
-_ERRORS = 2.0
-"""Standard errors by which the log-loss has to fall."""
+_ERRORS = 1.0
+"""Standard errors by which the log-loss may rise."""
 _ROUNDS, _STEP, _EARLY = 100, 10, 30
 """Trees at most, trees between two looks at the loss, trees whose gain tells which numbers are strong."""
 _TREES = {
@@ -61,7 +62,7 @@ class Tried:
 def with_combinations(
     rows: DataFrame, encoder: Encoder, most: int, *, count: int, positives: int, seed: int
 ) -> tuple[Encoder, Tried]:
-    """Return the encoder with what is worth making of two numbers, and what the trial found.
+    """Return the encoder with what is made of two numbers, and what the trial found.
 
     Args:
         rows: training rows ``(f0 … fn, label 0/1, fold, weight, row_hash)``.
@@ -123,9 +124,13 @@ def try_combinations(
     if not made:
         return Tried()
     after, _, _ = _out_of_fold(_beside(x, made), label, fold, seed)
-    fall = before - after
-    worth = fall.mean() > _ERRORS * fall.std() / np.sqrt(len(fall))
-    return Tried(made if worth else (), float(before.mean()), float(after.mean()))
+    return Tried(() if _errs_more(before, after) else made, float(before.mean()), float(after.mean()))
+
+
+def _errs_more(before: Array, after: Array) -> bool:
+    """Tell of losses of the same rows whether the second ones are higher, beyond chance."""
+    rise = after - before
+    return bool(rise.mean() > _ERRORS * rise.std() / np.sqrt(len(rise)))
 
 
 def _operations(first: int, second: int, moments: Collection[int]) -> tuple[Operation, ...]:

@@ -11,7 +11,7 @@ import pytest
 from scipy.special import expit
 
 from remedi_spark.ensemble.synthetic import mix
-from remedi_spark.models.combinations import KEPT, try_combinations
+from remedi_spark.models.combinations import KEPT, _errs_more, try_combinations
 from remedi_spark.samples.encoder import Encoder, Levels
 from remedi_spark.samples.layout import Made
 from remedi_spark.samples.schema import Feature, FeatureContract
@@ -44,15 +44,13 @@ def test_what_is_planted_between_two_numbers_is_found(x: Array, how: str) -> Non
     assert found.after < 0.99 * found.before
 
 
-def test_where_numbers_tell_by_themselves_nothing_is_made(x: Array) -> None:
-    margin = 1.5 * (x[:, 0] > 4) + 1.5 * (x[:, 1] > 3) + (x[:, 2] > 5) - 3
-    assert try_combinations(x, labels(margin), FOLD, NUMBERS, (), 12, 0).made == ()
-
-
-def test_labels_that_nothing_tells_make_nothing(x: Array) -> None:
-    for seed in range(3):
-        label = (np.random.default_rng(seed + 10).random(ROWS) < 0.05).astype(float)
-        assert try_combinations(x, label, FOLD, NUMBERS, (), 12, seed).made == ()
+@pytest.mark.parametrize(("rise", "errs_more"), [(-0.1, False), (0.0, False), (0.5, False), (3.0, True)])
+def test_columns_are_left_out_where_a_trial_errs_more_beyond_chance(rise: float, errs_more: bool) -> None:
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=ROWS)
+    before, change = rng.gamma(1.0, 0.1, ROWS), noise - noise.mean()
+    standard_error = change.std() / np.sqrt(ROWS)
+    assert _errs_more(before, before + change + rise * standard_error) is errs_more
 
 
 def test_points_in_time_have_differences_to_one_another_alone(x: Array) -> None:
