@@ -5,7 +5,8 @@
 Each size is a log of about sixty purchases an owner in 336 days, through the command as people run it, in one process
 and with a driver of 2 GB. Printed as :mod:`benchmarks.scale` measures it: seconds by the clock, of CPU with all
 processes, the most memory that all held together; seconds by stage; NDCG@10 beside the best peer of the page; and the
-exponent of the cost between the smallest and the largest size, 1 being linear in owners.
+exponent of the cost between the smallest and the largest size, 1 being linear in owners. Clock, CPU and memory so far
+are in guide.log.cost.json beside the log while it runs, and stay there when the measuring is stopped.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import math
 import os
 import re
@@ -122,9 +123,12 @@ def _measures(scores: Any, truth: Any) -> tuple[float, float]:
 
 
 def run_measured(command: list[str], log: Path) -> Cost:
-    """Run a command; return its cost with all processes that it started."""
+    """Run a command; return its cost with all processes that it started.
+
+    What has been seen so far is in ``<log>.cost.json`` all the while: it is there also when this process is stopped.
+    """
     started, written, codes = time.monotonic(), 0, {}
-    with log.open("w") as errors, _Watch() as watch:
+    with log.open("w") as errors, _Watch(log.with_name(f"{log.name}.cost.json")) as watch:
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
         with suppress(ChildProcessError):  # until none is left
             while True:
@@ -141,11 +145,14 @@ class _Watch:
     """Looks twice a second at memory and CPU time of all processes that descend from this one, itself left out.
 
     The system's own account of CPU time leaves out processes whose parent ignores that they end, as the daemon of
-    Spark's Python workers does.
+    Spark's Python workers does. What it has seen stands in ``into`` after each look.
     """
 
+    def __init__(self, into: Path) -> None:
+        self._into = into
+
     def __enter__(self) -> _Watch:
-        self.peak, self._end = 0, threading.Event()
+        self.peak, self._end, self._begun = 0, threading.Event(), time.monotonic()
         self._used: dict[tuple[int, str], float] = {}
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -169,6 +176,14 @@ class _Watch:
                     fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
                     ticks = int(fields[_USER_TIME]) + int(fields[_USER_TIME + 1])
                     self._used[process, fields[_STARTED]] = ticks / os.sysconf("SC_CLK_TCK")
+            self._keep()
+
+    def _keep(self) -> None:
+        """Replace the file in one step, so that it is whole whenever this process ends."""
+        seen = {"seconds": time.monotonic() - self._begun, "cpu": self.cpu, "peak": self.peak / 1e9}
+        part = self._into.with_name(f"{self._into.name}.part")
+        part.write_text(json.dumps({name: round(value, 3) for name, value in seen.items()}))
+        part.replace(self._into)
 
 
 def _descendants(process: int) -> list[int]:

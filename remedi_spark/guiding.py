@@ -12,6 +12,7 @@ from remedi_spark.config import Config
 from remedi_spark.errors import InputError
 from remedi_spark.features.changes import fingerprint
 from remedi_spark.flow import GUIDE_LISTS, GUIDE_MODEL
+from remedi_spark.guides.guide_schema import CONTRACT
 from remedi_spark.opening import holding, open_workspace
 from remedi_spark.running import run_stages
 from remedi_spark.storage.home import open_home
@@ -38,10 +39,10 @@ def guide(config: Config, *, force: bool = False) -> dict[str, Any]:
     model = GUIDE_MODEL.given(_sources(workspace.tables.spark, config))
     stock = config.guide.stock
     stocked = None if stock is None else fingerprint(workspace.tables.spark, stock, "guide.stock")
-    lists = GUIDE_LISTS.given([stocked, _fitted(workspace)])
+    lists = GUIDE_LISTS.given([stocked, _fitted(workspace), CONTRACT.version])
     with holding(workspace, config):
         run_stages((model,), (model, lists), workspace, config)
-        lists = lists.given([stocked, _fitted(workspace)])
+        lists = lists.given([stocked, _fitted(workspace), CONTRACT.version])
         run_stages((lists,), (model, lists), workspace, config)
     facts = workspace.models(FINAL).load("guide_facts")
     return {

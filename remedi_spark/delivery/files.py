@@ -1,4 +1,4 @@
-"""Scores as Parquet or CSV files with a manifest, put in place in one step.
+"""Scores or lists as Parquet or CSV files with a manifest, put in place in one step.
 
 ``OUT/manifest.json`` names the folder that holds the rows; it is written last and replaced in one step, so that whoever
 starts from it sees the former export or the new one, whole. The folder of the former export is kept until the next
@@ -26,7 +26,6 @@ from pyspark.sql import functions as F
 from remedi_spark.delivery.selection import Selection, reasons_as_text
 from remedi_spark.errors import InputError
 from remedi_spark.progress import log
-from remedi_spark.scoring import scores_schema as data_contract
 from remedi_spark.spark import files
 from remedi_spark.spark.capabilities import asked_for, capabilities
 from remedi_spark.spark.errors import SPARK_ERRORS
@@ -34,6 +33,7 @@ from remedi_spark.storage.csv_output import CSV_OPTIONS, without_formulas
 from remedi_spark.storage.file_systems import Files, reached
 from remedi_spark.storage.places import local_name
 from remedi_spark.storage.store import as_json
+from remedi_spark.storage.table_contract import TableContract
 from remedi_spark.version import __version__
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ def export_files(
         escape_formulas: CSV only: let no text be one that a spreadsheet would compute.
 
     Raises:
-        InputError: ``out`` is something else, cannot be written (disk full), or is another folder for Spark than for
-            this process; the former export then stands.
+        InputError: ``out`` is something else or an export of another table, cannot be written (disk full), or is
+            another folder for Spark than for this process; the former export then stands.
     """
     there = Files.at(local_name(str(out)), "output")
     with reached(there.address, "output"):
-        _stored(there)
+        _require_same(_stored(there), selection.contract.name, there)
     folder = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     mark = _mark(folder)
     try:
@@ -118,6 +118,15 @@ def _stored(there: Files) -> dict[str, Any]:
     return dict(manifest)
 
 
+def _require_same(stored: dict[str, Any], table: str, there: Files) -> None:
+    """Refuse a former export of another table: its readers would find rows of another form."""
+    former = stored.get("table", "scores")  # the only one that earlier versions could export
+    if stored and former != table:
+        raise InputError(
+            f"output {there.address}: holds an export of {former}, expected a new folder or a former export of {table}"
+        )
+
+
 def _mark(folder: str) -> str:
     """Return the file that says, while an export runs, that its folder is an export's."""
     return f".{folder}.begun"
@@ -162,7 +171,8 @@ def _write(selection: Selection, source: str, out: Files, folder: str, kind: For
         if name == "_SUCCESS" or (name.startswith(".") and name.endswith(".crc")):
             out.remove(one.name)
     return {
-        "contract": data_contract.VERSION,
+        "table": selection.contract.name,
+        "contract": selection.contract.version,
         "remedi_spark": __version__,
         "created_at": datetime.now(UTC).replace(microsecond=0).isoformat(),
         "source": source,
@@ -174,7 +184,7 @@ def _write(selection: Selection, source: str, out: Files, folder: str, kind: For
              "scored_at": _text(one.scored_at), "rows": one.rows}
             for one in selection.slices
         ],
-        "columns": _columns(rows),
+        "columns": _columns(rows, selection.contract),
         "files": files,
     }  # fmt: skip
 
@@ -207,11 +217,10 @@ def _counts(rows: DataFrame, folder: str, kind: Format) -> dict[str, int]:
     return {PurePosixPath(row["file"]).name: row["count"] for row in found}
 
 
-def _columns(rows: DataFrame) -> list[dict[str, Any]]:
-    nullable = {column.name: column.nullable for column in data_contract.SCORES}
+def _columns(rows: DataFrame, contract: TableContract) -> list[dict[str, Any]]:
     return [
-        {"name": field.name, "type": field.dataType.simpleString(), "nullable": nullable[field.name],
-         "comment": data_contract.COMMENTS[field.name]}
+        {"name": field.name, "type": field.dataType.simpleString(), "nullable": contract.nullable[field.name],
+         "comment": contract.comments[field.name]}
         for field in rows.schema.fields
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Scores into PostgreSQL: copied by the executors into a staging table, then brought in by one transaction.
+"""Scores or lists into PostgreSQL: copied by the executors into a staging table, then brought in by one transaction.
 
 Killed at any moment and repeated, it ends in the same state: until the one commit the target is as it was, after it
 all rows are there; a repetition finds them and changes nothing. A session lock keeps two exports to a table apart.
@@ -39,7 +39,7 @@ def export_jdbc(selection: Selection, database: Database, table: str) -> int:
         InputError: the server is down, refuses, or its table has another schema; the target is then as it was.
     """
     _require_one_run(selection)
-    target = Target.of(table, selection.rows, timed=selection.timed)
+    target = Target.of(table, selection.rows, selection.contract, timed=selection.timed)
     connection = connect(database)
     staging = f"_staging_{uuid.uuid4().hex[:8]}"
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from remedi_spark.columns import SNAPSHOT
 from remedi_spark.errors import InputError
-from remedi_spark.scoring import scores_schema as data_contract
+from remedi_spark.storage.table_contract import TableContract
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -31,21 +31,23 @@ _LOADS = ("run_id", SNAPSHOT, "model_version", "scored_at", "rows", "contract", 
 
 @dataclass(frozen=True)
 class Target:
-    """The table that the scores go to.
+    """The table that the rows go to.
 
     Attributes:
         schema, table: its name.
+        contract: what its columns mean.
         types: PostgreSQL type by column, in order.
         timed: whether rows carry a snapshot, which is then part of the key.
     """
 
     schema: str
     table: str
+    contract: TableContract
     types: dict[str, str]
     timed: bool
 
     @classmethod
-    def of(cls, name: str, rows: DataFrame, *, timed: bool) -> Target:
+    def of(cls, name: str, rows: DataFrame, contract: TableContract, *, timed: bool) -> Target:
         """Describe the target of a selection's rows.
 
         Raises:
@@ -60,17 +62,23 @@ class Target:
                     f"--table {name}: {part!r} has {len(part.encode())} bytes, expected at most {longest}, because "
                     f"PostgreSQL cuts names at {LONGEST} and the names beside it are longer; take a shorter name"
                 )
-        return cls(schema or "public", table, {field.name: _type(field) for field in rows.schema.fields}, timed)
+        types = {field.name: _type(field) for field in rows.schema.fields}
+        return cls(schema or "public", table, contract, types, timed)
+
+    @property
+    def slice(self) -> tuple[str, ...]:
+        """The columns that tell a slice from any other."""
+        return ((SNAPSHOT,) if self.timed else ()) + ("model_version",)
 
     @property
     def key(self) -> tuple[str, ...]:
         """The primary key, the columns of a slice first."""
-        return ((SNAPSHOT,) if self.timed else ()) + ("model_version", "owner_id")
+        return self.slice + self.contract.key
 
     @property
     def loads_key(self) -> tuple[str, ...]:
         """The primary key of the table of loads: one run may have scored several snapshots, or with several models."""
-        return (*self.key[:-1], "run_id")
+        return (*self.slice, "run_id")
 
     def name(self, suffix: str = "") -> str:
         """Return the quoted name of the table, or of one beside it."""
@@ -78,17 +86,17 @@ class Target:
 
     def create(self) -> list[str]:
         """Return the statements that make the table, with constraints and comments."""
-        nullable = {column.name: column.nullable for column in data_contract.SCORES}
-        nullable[SNAPSHOT] = not self.timed
+        nullable = {**self.contract.nullable, SNAPSHOT: not self.timed}
         columns = [f'"{name}" {kind}{"" if nullable[name] else " NOT NULL"}' for name, kind in self.types.items()]
-        checks = [f'CONSTRAINT "{self.table}_{c.name}" CHECK ({c.check})' for c in data_contract.SCORES if c.check]
+        checks = [f'CONSTRAINT "{self.table}_{c.name}" CHECK ({c.check})' for c in self.contract.columns if c.check]
         key = f'CONSTRAINT "{self.table}_key" PRIMARY KEY ({_listed(self.key)})'
         comments = [
-            f"COMMENT ON COLUMN {self.name()}.\"{name}\" IS '{_text(data_contract.COMMENTS[name])}'"
+            f"COMMENT ON COLUMN {self.name()}.\"{name}\" IS '{_text(self.contract.comments[name])}'"
             for name in self.types
         ]
         about = (
-            f"Scores by remedi_spark, contract {data_contract.VERSION}; one row a snapshot, model version and owner."
+            f"{self.contract.title} by remedi_spark, contract {self.contract.version}; one row a snapshot, model "
+            f"version and {' and '.join(self.contract.key).replace('_id', '')}."
         )
         return [
             f"CREATE TABLE {self.name()} ({', '.join([*columns, *checks, key])})",
@@ -104,16 +112,16 @@ class Target:
             "rows bigint NOT NULL, contract text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now(), "
             f"PRIMARY KEY ({_listed(self.loads_key)}))",
             f"COMMENT ON TABLE {self.name('_loads')} IS "
-            "'One row a snapshot, model version and scoring run that was handed over, whole.'",
+            "'One row a snapshot, model version and run that was handed over, whole.'",
             f"CREATE OR REPLACE VIEW {self.name('_latest')} AS {self._latest()}",
-            f"COMMENT ON VIEW {self.name('_latest')} IS 'The last scoring run of the last snapshot.'",
+            f"COMMENT ON VIEW {self.name('_latest')} IS 'The last run of the last snapshot.'",
         ]
 
     def _latest(self) -> str:
         columns = ", ".join(f's."{name}"' for name in self.types)
-        same = " AND ".join(f's."{name}" = l."{name}"' for name in self.key[:-1])
+        same = " AND ".join(f's."{name}" = l."{name}"' for name in self.slice)
         return (
-            f"SELECT {columns} FROM {self.name()} s JOIN (SELECT {_listed(self.key[:-1])} FROM {self.name('_loads')} "
+            f"SELECT {columns} FROM {self.name()} s JOIN (SELECT {_listed(self.slice)} FROM {self.name('_loads')} "
             f'ORDER BY {SNAPSHOT} DESC NULLS LAST, scored_at DESC, model_version COLLATE "C" DESC, '
             f'run_id COLLATE "C" DESC LIMIT 1) l ON {same}'
         )
@@ -168,15 +176,15 @@ class Target:
 
     def delete_stale(self, suffix: str) -> str:
         """Return the statement that removes rows of the staged slices that only an earlier run had scored."""
-        runs = f"SELECT DISTINCT {_listed((*self.key[:-1], 'run_id'))} FROM {self.name(suffix)}"
-        same = " AND ".join(f't."{name}" = r."{name}"' for name in self.key[:-1])
+        runs = f"SELECT DISTINCT {_listed((*self.slice, 'run_id'))} FROM {self.name(suffix)}"
+        same = " AND ".join(f't."{name}" = r."{name}"' for name in self.slice)
         kept = "NOT EXISTS (SELECT 1 FROM runs k WHERE k.run_id = t.run_id)"
         return f"WITH runs AS ({runs}) DELETE FROM {self.name()} t USING runs r WHERE {same} AND {kept}"
 
     def count(self, suffix: str) -> str:
         """Return the query for the rows that the staged slices have in the target."""
-        slices = f"SELECT DISTINCT {_listed(self.key[:-1])} FROM {self.name(suffix)}"
-        return f"SELECT count(*) FROM {self.name()} JOIN ({slices}) r USING ({_listed(self.key[:-1])})"
+        slices = f"SELECT DISTINCT {_listed(self.slice)} FROM {self.name(suffix)}"
+        return f"SELECT count(*) FROM {self.name()} JOIN ({slices}) r USING ({_listed(self.slice)})"
 
     def record(self, suffix: str) -> str:
         """Return the statement that notes the staged runs as handed over."""
@@ -185,12 +193,13 @@ class Target:
     def _note(self, rows: str) -> str:
         """Return the statement that notes the runs of some rows; what is noted already, the same, is left alone."""
         snapshot = SNAPSHOT if self.timed else f"NULL::{self.types[SNAPSHOT]}"
+        count = f"count(DISTINCT ({_listed(self.contract.key)}))"
         noted = ("scored_at", "rows", "contract")
         old, new = (", ".join(f'{side}."{name}"' for name in noted) for side in ("l", "excluded"))
         return (
             f"INSERT INTO {self.name('_loads')} AS l (run_id, {SNAPSHOT}, model_version, scored_at, rows, contract) "
-            f"SELECT run_id, {snapshot}, model_version, max(scored_at), count(DISTINCT owner_id), "
-            f"'{data_contract.VERSION}' FROM {rows} GROUP BY 1, 2, 3 ON CONFLICT ({_listed(self.loads_key)}) "
+            f"SELECT run_id, {snapshot}, model_version, max(scored_at), {count}, "
+            f"'{self.contract.version}' FROM {rows} GROUP BY 1, 2, 3 ON CONFLICT ({_listed(self.loads_key)}) "
             f"DO UPDATE SET ({_listed((*noted, 'loaded_at'))}) = ROW({new}, now()) "
             f"WHERE ({old}) IS DISTINCT FROM ({new})"
         )
@@ -248,7 +257,7 @@ class Target:
         for name, kind in self.types.items():
             if name not in found:
                 raise InputError(
-                    f"{where}: no column {name!r} ({kind}), expected contract {data_contract.VERSION}; {advice}"
+                    f"{where}: no column {name!r} ({kind}), expected contract {self.contract.version}; {advice}"
                 )
             if found[name] != kind:
                 raise InputError(f"{where}: column {name!r} is {found[name]}, expected {kind}; {advice}")

@@ -1,4 +1,4 @@
-"""Which rows of a ``scores`` table are handed over."""
+"""Which rows of a published table are handed over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import SNAPSHOT
 from remedi_spark.errors import InputError, nearest
-from remedi_spark.scoring.scores_schema import NAMES, SCORES
+from remedi_spark.storage.table_contract import TableContract
 from remedi_spark.storage.tables import read_table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _FIRST_REASONS = "array<struct<feature:string,value:string,contribution:double>>
 
 @dataclass(frozen=True)
 class Slice:
-    """The rows of one scoring run: one snapshot, one model version."""
+    """The rows of one run: one snapshot, one model version."""
 
     snapshot: Any
     model_version: str
@@ -35,10 +35,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows to hand over, in the contract's columns, and the slices that they are made of."""
+    """Rows to hand over, in the contract's columns, the slices that they are made of, and the contract."""
 
     rows: DataFrame
     slices: list[Slice]
+    contract: TableContract
 
     @property
     def count(self) -> int:
@@ -51,29 +52,42 @@ class Selection:
         return self.slices[0].snapshot is not None
 
 
-def select_scores(spark: SparkSession, table: str, wanted: str = LATEST) -> Selection:
-    """Choose rows of a scores table.
+def select_rows(spark: SparkSession, table: str, contract: TableContract, wanted: str = LATEST) -> Selection:
+    """Choose rows of a published table.
 
     Args:
         spark: the session.
-        table: what ``remedi run``, ``scores`` or ``score`` wrote, by path or catalog name.
-        wanted: ``latest`` (the last scoring run of the last snapshot), ``all``, or ``DAY[..DAY]`` of snapshots.
+        table: path or catalog name.
+        contract: what it is to be.
+        wanted: ``latest`` (the last run of the last snapshot), ``all``, or ``DAY[..DAY]`` of snapshots.
 
     Raises:
-        InputError: not a scores table, or no such rows.
+        InputError: not such a table, or no such rows.
     """
     frame = _with_texts(read_table(spark, table))
-    _require_contract(frame, table)
-    frame = frame.select(*NAMES)
+    _require_contract(frame, table, contract)
+    frame = frame.select(*contract.names)
     slices = _slices(frame)
     if not slices:
-        raise InputError(f"table {table}: no rows; expected scores to hand over")
+        raise InputError(f"table {table}: no rows; expected {contract.name} to hand over")
     chosen = _choose(slices, wanted, table)
     if len({one.snapshot is None for one in chosen}) > 1:
         raise InputError(f"table {table}: {SNAPSHOT} is null in some rows only; hand the two kinds over one by one")
+    _require_slices(chosen, table, contract)
     if len(chosen) == len(slices):
-        return Selection(frame, chosen)
-    return Selection(frame.where(_of(chosen, dict(frame.dtypes)[SNAPSHOT])), chosen)
+        return Selection(frame, chosen, contract)
+    return Selection(frame.where(_of(chosen, dict(frame.dtypes)[SNAPSHOT])), chosen, contract)
+
+
+def _require_slices(chosen: list[Slice], table: str, contract: TableContract) -> None:
+    """Refuse rows whose snapshot, model or run is not known: nothing could tell them from others' in the target."""
+    for name in (SNAPSHOT, "model_version", "run_id", "scored_at"):
+        lacking = [one for one in chosen if getattr(one, name.replace("_date", "")) is None]
+        if lacking and not contract.nullable[name]:
+            raise InputError(
+                f"table {table}: {name} is null in {sum(one.rows for one in lacking)} rows, expected a value in each;"
+                " remove these rows, or choose others with --snapshot"
+            )
 
 
 def _of(slices: list[Slice], kind: str) -> Column:
@@ -103,8 +117,9 @@ def _slices(frame: DataFrame) -> list[Slice]:
 
 
 def _age(one: Slice) -> tuple[Any, ...]:
-    """Order slices from the first to the last; the names decide between two models of one run."""
-    return one.snapshot is not None, one.snapshot or 0, one.scored_at, one.model_version, one.run_id
+    """Order slices from the first to the last, nulls first; the names decide between two models of one run."""
+    parts = (one.snapshot, one.scored_at, one.model_version, one.run_id)
+    return tuple(found for part in parts for found in (part is not None, 0 if part is None else part))
 
 
 def _choose(slices: list[Slice], wanted: str, table: str) -> list[Slice]:
@@ -137,22 +152,23 @@ def _with_texts(frame: DataFrame) -> DataFrame:
     return frame.withColumn("reasons", F.transform("reasons", lambda one: one.withField("text", none)))
 
 
-def _require_contract(frame: DataFrame, table: str) -> None:
+def _require_contract(frame: DataFrame, table: str, contract: TableContract) -> None:
     found = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
-    for column in SCORES:
+    for column in contract.columns:
         if column.name not in found:
             raise InputError(
-                f"table {table}: no column {column.name!r}{nearest(column.name, found)}; expected a table that "
-                "remedi run, scores or score wrote"
+                f"table {table}: no column {column.name!r}{nearest(column.name, found)}; expected {contract.expected}"
             )
         if column.type not in ("any", found[column.name]):
             raise InputError(
-                f"table {table}: column {column.name!r} is {found[column.name]}, expected {column.type}; was it "
-                "written by remedi score (Delta or Parquet)?"
+                f"table {table}: column {column.name!r} is {found[column.name]}, expected {column.type}; is it "
+                f"{contract.expected}, in Delta or Parquet?"
             )
 
 
 def reasons_as_text(frame: DataFrame) -> DataFrame:
-    """Return the frame with ``reasons`` as JSON text, for formats without nested values."""
+    """Return the frame with ``reasons``, where there are any, as JSON text, for formats without nested values."""
+    if "reasons" not in frame.columns:
+        return frame
     text: Column = F.to_json("reasons", {"ignoreNullFields": "false"})
     return frame.withColumn("reasons", text)

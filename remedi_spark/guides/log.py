@@ -16,11 +16,12 @@ from remedi_spark.features.expressions import numeric, require
 from remedi_spark.features.reading import read_tables
 from remedi_spark.features.sources import DAY, KNOWN, as_attributes, as_events
 from remedi_spark.progress import warn
+from remedi_spark.spark.kept import kept
 from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.spark.names import quoted
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
 HISTORY = "guide_history"
 BLOCK, KEY, ITEM = "block", "key", "item"
@@ -92,36 +93,41 @@ def vocabulary(events: DataFrame, guide: GuideConfig) -> Vocabulary:
         InputError: fewer than two items.
     """
     rows = events.where(F.col(ITEM).isNotNull())
-    # countDistinct keeps no more than the items' rows in one place; the texts are cut before they are collected.
-    texts = [F.sort_array(F.collect_set(name)).alias(name) for name in events.columns if name.startswith("text_")]
-    buyers = rows.groupBy(ITEM).agg(F.countDistinct(OWNER).alias("buyers"))
-    top = buyers.orderBy(F.desc("buyers"), ITEM).limit(guide.max_items)
-    parents = rows.groupBy(ITEM, "parent").count()
-    parent = parents.groupBy(ITEM).agg(F.max(F.struct("count", "parent"))["parent"].alias("parent"))
-    found = top.join(parent, ITEM, "left")
-    if texts:
-        kept = rows.join(F.broadcast(top.select(ITEM)), ITEM, "left_semi")
-        words = kept.groupBy(ITEM).agg(*texts)
-        cut = [F.array_join(F.slice(name, 1, WORDS), " ").alias(name) for name in words.columns if name != ITEM]
-        found = found.join(words.select(ITEM, *cut), ITEM, "left")
-    items = sorted(found.collect(), key=lambda row: str(row[ITEM]))
+    # countDistinct keeps no more than the items' rows in one place. Of a million items only the best go on from here.
+    with kept(rows.groupBy(ITEM).agg(F.countDistinct(OWNER).alias("buyers"))) as buyers:
+        top = buyers.orderBy(F.desc("buyers"), ITEM).limit(guide.max_items).select(ITEM).collect()
+        levels = buyers.count() if len(top) == guide.max_items else len(top)
+    items = sorted(_described(rows, [row[ITEM] for row in top]), key=lambda row: str(row[ITEM]))
     if len(items) < 2:
         what = "no item" if not items else f"only {items[0][ITEM]!r}"
         raise InputError(
             f"guide.item: {what} in column {guide.item!r} of source {guide.source!r}, expected at least two items to"
             " choose from; name another column"
         )
-    if len(items) == guide.max_items and (levels := buyers.count()) > len(items):
+    if levels > len(items):
         warn(
             "guide",
             f"{levels} items in column {guide.item!r}: the {len(items)} with the most buyers are looked at, the others"
             " never shown (guide.max_items; a coarser column, such as a category, sees them all)",
         )
-    names = [name for name in found.columns if name.startswith("text_")]
+    names = [name for name in events.columns if name.startswith("text_")]
     return Vocabulary(
         tuple(row[ITEM] for row in items), tuple(row["parent"] or "" for row in items),
         tuple(" ".join([row[ITEM], row["parent"] or "", *(row[name] or "" for name in names)]) for row in items),
     )  # fmt: skip
+
+
+def _described(rows: DataFrame, names: list[str]) -> list[Row]:
+    """Return item, its most frequent parent and its words as ``text_k``, of the items named."""
+    named = local_rows(rows.sparkSession, [{ITEM: name} for name in names], f"{ITEM} string")
+    some = rows.join(F.broadcast(named), ITEM, "left_semi")
+    parents = some.groupBy(ITEM, "parent").count()
+    found = parents.groupBy(ITEM).agg(F.max(F.struct("count", "parent"))["parent"].alias("parent"))
+    texts = [name for name in rows.columns if name.startswith("text_")]
+    if texts:  # cut before they are collected
+        words = [F.array_join(F.slice(F.sort_array(F.collect_set(name)), 1, WORDS), " ").alias(name) for name in texts]
+        found = found.join(some.groupBy(ITEM).agg(*words), ITEM, "left")
+    return found.collect()
 
 
 def history_table(events: DataFrame, owners: DataFrame, items: Vocabulary, blocks: int) -> DataFrame:

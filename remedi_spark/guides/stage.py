@@ -1,13 +1,13 @@
 """Stage ``guide``: the owners' lists at the end of the data, as the warehouse reads them.
 
-Columns: owner_id, snapshot_date, rank (1 = best), item, score (calibrated probability that the owner buys the item
-within the horizon), why (a sentence), new_to_owner, model_version, run_id.
+Columns: those of :mod:`remedi_spark.guides.guide_schema`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from remedi_spark.config.guide import GuideConfig, Stock
 from remedi_spark.errors import InputError, nearest
 from remedi_spark.features.expressions import require
 from remedi_spark.features.reading import read_location
+from remedi_spark.guides.guide_schema import CONTRACT
 from remedi_spark.guides.lists import Plan
 from remedi_spark.guides.log import HISTORY, Vocabulary, as_day
 from remedi_spark.guides.maths.history import BoolArray
@@ -42,6 +43,7 @@ NEW_ITEMS = 500
 
 def run(workspace: Workspace, config: Config) -> None:
     """Write the lists of the last day of the data into ``guide``; only rows of that day and model are replaced."""
+    moment = datetime.now(UTC).replace(microsecond=0)
     guide, tables, store = config.guide, workspace.tables, workspace.models(FINAL)
     assert guide is not None and config.features is not None, "the stage before it asks for them"
     facts = store.load("guide_facts")
@@ -59,11 +61,14 @@ def run(workspace: Workspace, config: Config) -> None:
         rows = passes.lists(seen[0], scenes[0], plan, facts["calibrators"], items.names)
         day = as_day(facts["latest"])
         names = [{"item": place, "name": name} for place, name in enumerate(items.names)]
+        texts = CONTRACT.comments
         numbers = local_rows(tables.spark, names, "item int, name string")
         lists = rows.join(F.broadcast(numbers), "item").select(
             OWNER, F.to_date(F.lit(str(day))).alias(SNAPSHOT), "rank", F.col("name").alias("item"), "score", "why",
             "new_to_owner", F.lit(version).alias("model_version"), F.lit(run_id()).alias("run_id"),
+            F.lit(moment).cast("timestamp").alias("scored_at"),
         )  # fmt: skip
+        lists = lists.select(*(F.col(name).alias(name, metadata={"comment": text}) for name, text in texts.items()))
         where = f"{SNAPSHOT} = '{day}' AND model_version = '{version}'"
         tables.overwrite(lists, GUIDE, where=where, partition_by=(SNAPSHOT,))
     log("guide", f"{owners} owners at {day}, {int(shown.sum())} items to choose from")

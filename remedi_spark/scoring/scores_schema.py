@@ -6,29 +6,9 @@ A minor version adds nullable columns, or fields of a reason; whatever could bre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from remedi_spark.storage.table_contract import Column, TableContract
 
 VERSION = "1.1"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of ``scores``.
-
-    Attributes:
-        name: of the column.
-        type: Spark SQL type; ``any``: the type that the column has in the source.
-        nullable: whether a null may stand there.
-        comment: what it means, unit and range included.
-        check: SQL condition that every row meets, in the words that all engines know; None: none.
-    """
-
-    name: str
-    type: str
-    nullable: bool
-    comment: str
-    check: str | None = None
-
 
 SCORES = (
     Column("owner_id", "any", False, "Whose score; the type is that of the source."),
@@ -61,5 +41,9 @@ SCORES = (
 )  # fmt: skip
 """The columns, in their order."""
 
-NAMES = tuple(column.name for column in SCORES)
-COMMENTS = {column.name: column.comment for column in SCORES}
+CONTRACT = TableContract(
+    "scores", VERSION, SCORES, ("owner_id",), "Scores",
+    "a table that remedi run, scores or score wrote (a table of remedi guide is given by --guide)",
+)  # fmt: skip
+NAMES = CONTRACT.names
+COMMENTS = CONTRACT.comments

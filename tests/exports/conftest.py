@@ -1,4 +1,4 @@
-"""A real PostgreSQL server of the tests' own, and a small table of scores as the scoring stage leaves it."""
+"""A real PostgreSQL server of the tests' own, and small tables as the stages leave them: scores, and lists."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from pyspark.sql import functions as F
 
 from remedi_spark.columns import KEY
 from remedi_spark.delivery.connection import PASSWORD, USER
+from remedi_spark.guides.guide_schema import CONTRACT
 from remedi_spark.scoring.batch import REASONS, published
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SECRET = "s3cret-and-long"
+COMMENTS = CONTRACT.comments
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,23 @@ def make_scores(
     return published(frame, model, datetime.now(UTC).replace(microsecond=0), uuid.uuid4().hex)
 
 
+def make_lists(spark: SparkSession, owners: int, *, day: date = date(2026, 1, 31), top: int = 3) -> DataFrame:
+    """Lists as the guide leaves them, awkward texts included."""
+    rows = spark.range(owners * top).select(
+        F.concat(F.lit("o'\"\\,\t"), F.floor(F.col("id") / top)).alias(KEY[0]),
+        F.lit(day).alias(KEY[1]),
+        (F.col("id") % top + 1).cast("int").alias("rank"),
+        F.concat(F.lit("käse \"x\", "), F.col("id") % 7).alias("item"),
+        (1 / (F.col("id") % top + 2)).alias("score"),
+        F.lit("like 'x', which the owner buys").alias("why"),
+        (F.col("id") % 2 == 0).alias("new_to_owner"),
+        F.lit("m1").alias("model_version"),
+        F.lit("run-0").alias("run_id"),
+        F.lit(datetime(2026, 3, 1)).cast("timestamp").alias("scored_at"),
+    )  # fmt: skip
+    return rows.select(*(F.col(name).alias(name, metadata={"comment": text}) for name, text in COMMENTS.items()))
+
+
 def store(frame: DataFrame, folder: Path, mode: str = "overwrite") -> str:
     """Write scores as the scoring stage does; return the table's name."""
     frame.write.format("delta").mode(mode).save(str(folder))
@@ -143,7 +162,7 @@ def store(frame: DataFrame, folder: Path, mode: str = "overwrite") -> str:
 
 
 def later(frame: DataFrame, days: int) -> DataFrame:
-    """The same scores, of a snapshot some days later."""
+    """The same rows, of a snapshot some days later."""
     moment = F.lit(datetime(2026, 3, 1) + timedelta(days=days)).cast("timestamp")
     shifted = {
         "snapshot_date": F.date_add("snapshot_date", days), "run_id": F.lit(f"run-{days}"), "scored_at": moment,

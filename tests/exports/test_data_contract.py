@@ -1,4 +1,4 @@
-"""The contract of ``scores`` only grows: code, page and table agree, and version 1.0 stays readable."""
+"""The contract of ``scores`` only grows; of ``scores`` and ``guide``, code, page and table agree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from remedi_spark.guides import guide_schema
+from remedi_spark.scoring import scores_schema
 from remedi_spark.scoring.scores_schema import COMMENTS, SCORES, VERSION
+from remedi_spark.storage.table_contract import TableContract
 from tests.exports.conftest import make_scores
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data_contract.md").read_text(encoding="utf-8")
@@ -32,11 +37,14 @@ def test_a_reader_of_version_1_reads_every_version_1() -> None:
     assert (bool(added) or fields != first) == (VERSION != "1.0"), "something was added: raise the minor version"
 
 
-def test_the_page_says_what_the_code_says() -> None:
-    assert f"Version {VERSION}" in PAGE
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (yes|no) \| (.+?) \|$", PAGE, re.MULTILINE)
+@pytest.mark.parametrize("contract", [scores_schema.CONTRACT, guide_schema.CONTRACT], ids=lambda one: one.name)
+def test_the_page_says_what_the_code_says(contract: TableContract) -> None:
+    parts = re.split(r"^#+ .*`(\w+)`$", PAGE, flags=re.MULTILINE)
+    part = dict(zip(parts[1::2], parts[2::2], strict=True))[contract.name]
+    assert f"Version {contract.version}" in part
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (yes|no) \| (.+?) \|$", part, re.MULTILINE)
     described = {name: (kind.strip("`"), null == "yes", comment) for name, kind, null, comment in rows}
-    assert described == {c.name: (c.type, c.nullable, c.comment) for c in SCORES}
+    assert described == {c.name: (c.type, c.nullable, c.comment) for c in contract.columns}
 
 
 def test_what_the_scoring_stage_writes_keeps_the_contract(spark: Any) -> None:

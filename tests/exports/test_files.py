@@ -18,9 +18,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from remedi_spark.delivery import files
-from remedi_spark.delivery.selection import reasons_as_text, select_scores
+from remedi_spark.delivery.selection import reasons_as_text, select_rows
 from remedi_spark.errors import InputError
-from remedi_spark.scoring.scores_schema import COMMENTS, NAMES, VERSION
+from remedi_spark.scoring.scores_schema import COMMENTS, CONTRACT, NAMES, VERSION
 from tests.cli.conftest import Command
 from tests.exports.conftest import later, make_scores, store
 
@@ -194,7 +194,7 @@ def test_a_folder_that_spark_finds_elsewhere_is_refused(
     """As where the default file system is HDFS: what Spark writes there, this process does not see."""
     monkeypatch.setattr(files.Files, "write", lambda *_: None)
     with pytest.raises(InputError, match="which this process does not see"):
-        files.export_files(select_scores(spark, table), table, tmp_path / "out", "parquet")
+        files.export_files(select_rows(spark, table, CONTRACT), table, tmp_path / "out", "parquet")
     assert not any((tmp_path / "out").glob("2*"))
     with pytest.raises(InputError, match="of 900 rows this process finds 0 there"):
         files._require_whole({"part-0.parquet": 900}, set(), files.Files.at(tmp_path, "output"), 900)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from remedi_spark.delivery.selection import select_scores
+from remedi_spark.delivery.selection import select_rows
+from remedi_spark.scoring.scores_schema import CONTRACT
 from tests.exports.conftest import later, make_scores, store
 
 
@@ -29,14 +30,14 @@ def backfilled(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     [("latest", 4), ("all", 26), ("2026-01-31", 10), ("2026-02-01..2026-03-01", 7), ("2026-03-28", 9)],
 )
 def test_a_slice_is_a_snapshot_a_model_and_a_run(spark: Any, backfilled: str, wanted: str, rows: int) -> None:
-    found = select_scores(spark, backfilled, wanted)
+    found = select_rows(spark, backfilled, CONTRACT, wanted)
     assert found.rows.count() == found.count == rows
 
 
 def test_without_a_time(spark: Any, tmp_path: Any) -> None:
     scores = make_scores(spark, 6, day=None).withColumn("run_id", F.lit("one"))
     newer = scores.where("rank <= 2").withColumns({"model_version": F.lit("m2")})
-    found = select_scores(spark, store(scores.unionByName(newer), tmp_path / "flat"))
+    found = select_rows(spark, store(scores.unionByName(newer), tmp_path / "flat"), CONTRACT)
     assert found.rows.count() == found.count == 2
 
 
@@ -47,5 +48,5 @@ def test_moments_without_a_zone(spark: Any, tmp_path: Any) -> None:
     frame = moments[0].unionByName(moments[1])
     folder = tmp_path / "moments.parquet"
     frame.write.parquet(str(folder))
-    found = select_scores(spark, str(folder))
+    found = select_rows(spark, str(folder), CONTRACT)
     assert found.rows.count() == found.count == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from remedi_spark.errors import InputError
 from remedi_spark.guides.log import history_table, read_events, vocabulary
 from remedi_spark.progress import LOGGER
 from tests.cli.conftest import Command
-from tests.guide.conftest import write
+from tests.guide.conftest import ITEMS, log_of, write
 
 
 def events_of(spark: Any, path: Path, *overrides: str) -> Any:
@@ -88,3 +89,24 @@ def test_one_line_says_what_is_wrong(
     last = outcome.err.strip().splitlines()[-1]
     assert said in last or said.split(" (did", maxsplit=1)[0] in last
     assert not (tmp_path / "run" / "guide").exists()
+
+
+@pytest.mark.slow
+def test_two_snapshots_items_hidden_whole_and_parents_of_half_of_the_items(
+    spark: Any, remedi: Command, tmp_path: Path
+) -> None:
+    """One snapshot to learn from and one to measure on; hidden items show no buyer at all (K = 0)."""
+    frame = log_of(owners=60, days=85)
+    path = write(tmp_path, frame.assign(aisle=frame["aisle"].where(frame["category"].isin(ITEMS[::2]))))
+    more = ["guide.cold.shown=[0]", "guide.learning_snapshots=6", "guide.test_snapshots=2"]
+    overrides = [word for one in ("features.snapshots.data_end=2026-03-26", *more) for word in ("--set", one)]
+    done = remedi("guide", "--config", str(path), "--json", *overrides)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["tests"] == ["2026-02-26"] and "cold" in found["methods"]
+    lists = spark.read.format("delta").load(str(tmp_path / "run" / "guide")).toPandas()
+    assert set(lists["owner_id"]) == set(frame["owner"]) and len(lists) == 10 * frame["owner"].nunique()
+    assert lists["score"].between(0, 1).all()
+    assert set(lists["item"]) == set(ITEMS), "items without a parent are shown too"
+    fewer = remedi("guide", "--config", str(path), *overrides, "--set", "features.snapshots.data_end=2026-03-25")
+    assert fewer.code == 2 and "found 1 snapshots with 28 days before and after them" in fewer.message

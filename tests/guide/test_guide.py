@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from remedi_spark.guides.guide_schema import CONTRACT
 from tests.cli.conftest import Command
 from tests.guide.conftest import ITEMS, daily_rates, write
 
@@ -54,6 +55,20 @@ def test_each_owner_gets_ten_items_best_first(spark: Any, made: tuple[Path, dict
     had = set(zip(log["owner"], log["category"], strict=True))
     new = [pair not in had for pair in zip(lists["owner_id"], lists["item"], strict=True)]
     assert lists["new_to_owner"].tolist() == new
+
+
+def test_the_table_keeps_its_contract_and_is_handed_over(
+    spark: Any, made: tuple[Path, dict[str, Any]], remedi: Command, tmp_path: Path
+) -> None:
+    table = str(made[0].parent / "run" / "guide")
+    rows = spark.read.format("delta").load(table)
+    assert [(field.name, field.metadata["comment"]) for field in rows.schema.fields] == list(CONTRACT.comments.items())
+    broken = " OR ".join(f"NOT ({column.check})" for column in CONTRACT.columns if column.check)
+    nulls = " OR ".join(f"{column.name} IS NULL" for column in CONTRACT.columns)
+    assert rows.where(f"{broken} OR {nulls}").count() == 0
+    done = remedi("export", "--guide", table, "--out", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["rows"] == rows.count() > 0
 
 
 def test_an_owner_without_purchases_gets_what_others_buy(spark: Any, made: tuple[Path, dict[str, Any]]) -> None:
