@@ -42,10 +42,10 @@ def test_an_item_column_with_one_level_is_refused(spark: Any, few: pd.DataFrame,
         vocabulary(events, guide)
 
 
-def test_of_a_million_levels_those_with_the_most_buyers_are_looked_at(
+def test_of_many_levels_those_with_the_most_buyers_are_looked_at(
     spark: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    codes = np.repeat(np.arange(4000), 1)
+    codes = np.arange(4000)
     many = pd.DataFrame({"owner": codes.astype(str), "category": [f"code {code}" for code in codes]})
     common = pd.DataFrame({"owner": ["1", "2", "3"] * 2, "category": ["often"] * 3 + ["also"] * 3})
     frame = pd.concat([many, common]).assign(aisle="p", day=pd.Timestamp("2026-01-01"), spend=1.0)

@@ -37,45 +37,20 @@ def write_log(spark: Any, path: Path) -> None:
     rows.write.parquet(str(path))
 
 
-@pytest.fixture(scope="module")
-def events(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path: Path = tmp_path_factory.mktemp("many") / "events.parquet"
-    write_log(spark, path)
-    return path
-
-
-def made(remedi: Command, events: Path, folder: Path) -> dict[str, Any]:
-    """Run the guide over a log; return what it has learned."""
-    (folder / "guide.yaml").write_text(yaml.safe_dump(settings(events, folder / "run", max_items=MOST)))
-    done = remedi("guide", "--config", str(folder / "guide.yaml"))
-    assert done.code == 0, done.err
-    assert f"items in column 'category': the {MOST} with the most buyers are looked at" in done.err
-    facts: dict[str, Any] = json.loads((folder / "run" / "model_guide" / "guide_facts.json").read_text())
-    assert len(facts["vocabulary"]["names"]) == MOST
-    return facts
-
-
 @pytest.mark.slow
-def test_of_a_million_levels_the_lists_have_what_many_buy(
-    spark: Any, remedi: Command, events: Path, tmp_path: Path
-) -> None:
+def test_of_a_million_levels_the_lists_have_what_many_buy(spark: Any, remedi: Command, tmp_path: Path) -> None:
+    events, config = tmp_path / "events.parquet", tmp_path / "guide.yaml"
+    write_log(spark, events)
     found = spark.read.parquet(str(events)).agg(F.approx_count_distinct("category")).first()[0]
     assert found > 0.8 * LEVELS
-    names = made(remedi, events, tmp_path)["vocabulary"]["names"]
-    assert sum(name.startswith("common ") for name in names) == GROUPS
+    config.write_text(yaml.safe_dump(settings(events, tmp_path / "run", max_items=MOST)))
+    done = remedi("guide", "--config", str(config))
+    assert done.code == 0, done.err
+    assert f"items in column 'category': the {MOST} with the most buyers are looked at" in done.err
+    names = json.loads((tmp_path / "run" / "model_guide" / "guide_facts.json").read_text())["vocabulary"]["names"]
+    assert len(names) == MOST and sum(name.startswith("common ") for name in names) == GROUPS
     lists = spark.read.format("delta").load(str(tmp_path / "run" / "guide"))
     assert lists.select("owner_id").distinct().count() == OWNERS and lists.count() == 10 * OWNERS
     assert lists.where("rank <= 5 AND item NOT LIKE 'common %'").count() == 0
     history = spark.read.format("delta").load(str(tmp_path / "run" / "guide_history"))
     assert history.count() < 2 * ROWS // GROUPS, "rows of the other levels go no further"
-
-
-@pytest.mark.slow
-def test_where_no_level_has_more_than_two_buyers_the_lists_promise_little(
-    spark: Any, remedi: Command, events: Path, tmp_path: Path
-) -> None:
-    single = tmp_path / "events.parquet"
-    spark.read.parquet(str(events)).where("category LIKE 'code %'").write.parquet(str(single))
-    made(remedi, single, tmp_path)
-    lists = spark.read.format("delta").load(str(tmp_path / "run" / "guide"))
-    assert lists.count() == 10 * OWNERS and lists.where("score > 0.01").count() == 0
