@@ -39,7 +39,6 @@ from remedi_spark.features.tables import (
 )
 from remedi_spark.features.windows import Partials, read_snapshots
 from remedi_spark.progress import log
-from remedi_spark.spark.capabilities import asked_for
 from remedi_spark.spark.names import quoted
 from remedi_spark.spark.side_by_side import side_by_side
 from remedi_spark.storage.own_names import own_names
@@ -97,10 +96,7 @@ def add_columns(job: FeatureRun, state: State) -> State | str:
     write_state(tables, begun)
     side_by_side(lambda source: _complete(tables, blueprint, source, sound[source]), list(config.sources))
     rows = _with_columns(blueprint, own_names(tables.read(OWNER_FEATURES)), kept, stored_partials(tables, blueprint))
-    custom = any(entry.name not in kept for one in blueprint.custom.values() for entry in one.entries())
-    # Stored rows are moved once, to the task of their snapshot, or not at all where no new column is joined.
-    with asked_for(tables.spark, "spark.sql.requireAllClusterKeysForCoPartition", "false") as granted:
-        write_features(tables, blueprint, rows, None, placed=granted and not custom)
+    write_features(tables, blueprint, rows, None)
     tables.overwrite(dictionary_frame(tables.spark, blueprint.entries), DICTIONARY)
     new = [entry.name for entry in blueprint.entries if entry.name not in kept]
     log("features", f"{len(new)} columns added, {len(kept)} kept" + (f": {', '.join(new[:5])}" if new else ""))
@@ -159,7 +155,7 @@ def _with_columns(
     if sources:
         own = {source: part for source, part in partials.items() if source in sources}
         found = read_snapshots(own, readings, grid, [label.reading for label in labels])
-        rows = rows.repartition(SNAPSHOT).join(found.repartition(SNAPSHOT), [OWNER, SNAPSHOT], "left")
+        rows = rows.join(found, [OWNER, SNAPSHOT], "left")
     rows = rows.select(
         OWNER, SNAPSHOT, *(F.col(quoted(name)) for name in kept),
         *(feature.value.alias(feature.entry.name) for feature in features),

@@ -158,14 +158,11 @@ def stored_partials(tables: Tables, blueprint: Blueprint) -> dict[str, Partials]
     }
 
 
-def write_features(
-    tables: Tables, blueprint: Blueprint, rows: DataFrame, days: tuple[dt.date, ...] | None, *, placed: bool = False
-) -> None:
-    """Write a partition a snapshot: all of them, or only those given; ``placed``: each is in one task already."""
+def write_features(tables: Tables, blueprint: Blueprint, rows: DataFrame, days: tuple[dt.date, ...] | None) -> None:
+    """Write a partition a snapshot: all of them, or only those given."""
     where = None if days is None else _on_days(SNAPSHOT, days)
-    frame = as_stored(with_comments(rows, blueprint.entries))
     # One file a snapshot instead of one a task and snapshot: small files cost more than the shuffle.
-    frame = frame if placed else frame.repartition(SNAPSHOT)
+    frame = as_stored(with_comments(rows, blueprint.entries)).repartition(SNAPSHOT)
     tables.overwrite(frame, OWNER_FEATURES, where=where, partition_by=(SNAPSHOT,))
 
 
