@@ -16,7 +16,7 @@ from remedi_spark.features.blueprint import Blueprint, latest_event, prepare, re
 from remedi_spark.features.custom import join_custom
 from remedi_spark.features.days import daily_partials
 from remedi_spark.features.distinct import daily_values
-from remedi_spark.features.lists import LISTS
+from remedi_spark.features.lists import LISTS, is_sparse
 from remedi_spark.features.plan import NUMERIC_PARTIALS
 from remedi_spark.features.windows import Partials, read_snapshots
 from remedi_spark.spark.names import quoted
@@ -76,7 +76,8 @@ def compute_partials(
     totals = [total for label in labels.values() for total in label.partials(amounts)]
     distinct = [cell for cell in own if cell.partial == "values"]
     values = daily_values(rows, distinct) if distinct else None
-    return Partials(daily_partials(valued, cells, amounts, totals), values, by_owner)
+    sparse = events is None and any(cell.partial in LISTS for cell in cells) and is_sparse(rows)
+    return Partials(daily_partials(valued, cells, amounts, totals, sparse=sparse), values, by_owner)
 
 
 def assemble(

@@ -1,22 +1,28 @@
 """What a day keeps of the values themselves, for aggregates that need more than totals: bounded lists, sorted.
 
-``list``: all values, up to :data:`LONGEST`. ``sketch``: the values rounded to 1 %, and how many of each. ``top``,
-``bottom``: the k largest or smallest; ``head``, ``tail``: the k first or last, with their moments. ``hashes``: the
-smallest hashes of what occurred, for approximate distinct counts. A list is sorted by its content, so that it does not
-depend on the order in which Spark meets the events; those of several days together hold all that a window needs.
+``list``: all values. ``sketch``: the values rounded to 1 %, and how many of each. ``top``, ``bottom``: the k largest or
+smallest; ``head``, ``tail``: the k first or last, with their moments. ``hashes``: the smallest hashes of what occurred,
+for approximate distinct counts. Those of several days together hold all that a window needs.
+
+Where owners mostly have one event a day, a list has one value. Spark then groups by the values too, and keeps them in
+plain columns (:func:`single_rows`); otherwise lists are made in Arrow (:func:`list_rows`). Whoever reads them sees the
+same values either way.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from remedi_spark.features.amounts import Amount, known_value, refusal
+from remedi_spark.columns import OWNER
+from remedi_spark.features.amounts import Amount, known_value
+from remedi_spark.features.list_rows import AT, ListColumn, ListMaker
 from remedi_spark.features.ordered import HASH_BITS, HASHES
-from remedi_spark.features.sources import MOMENT
+from remedi_spark.features.sources import DAY, KNOWN, MOMENT
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -24,59 +30,142 @@ if TYPE_CHECKING:
     from remedi_spark.features.plan import Cell
 
 LISTS = ("list", "sketch", "top", "bottom", "head", "tail", "hashes")
-LONGEST = 10_000
-"""Values that an owner's day may have for exact quantiles."""
 GAMMA = 1.02
 """Two neighbours of a sketch are so far apart: no value is moved by more than 1 % (Masson et al. 2019, DDSketch)."""
 SMALLEST = 1e-9
 """Nearer to zero, a value of a sketch is zero."""
 
 
-def list_partial(events: DataFrame, cell: Cell, amount: Amount | None) -> Column:
-    """Return the aggregate that a cell keeps of a day."""
+OWNERS = 16
+"""One owner in so many is looked at for :func:`is_sparse`."""
+SPARSE = 1.5
+"""Events a day of an owner up to which they are sparse."""
+_MOMENT, _TIMES = "__moment", "__times"
+
+
+@dataclass(frozen=True)
+class Values:
+    """The columns that lists are made of, each once."""
+
+    columns: tuple[Column, ...]
+    lists: tuple[ListColumn, ...]
+
+    @property
+    def dated(self) -> bool:
+        """Whether moments are asked for."""
+        return any(one.dated for one in self.lists)
+
+
+def single(name: str) -> str:
+    """Return the column of a cell for the only value of a row."""
+    return f"{name}__one"
+
+
+def single_at(name: str) -> str:
+    """Return the column of the moment of :func:`single`."""
+    return f"{name}__at"
+
+
+def stored_columns(cell: Cell) -> tuple[str, ...]:
+    """Return the columns that a cell of lists has."""
+    dated = (single_at(cell.name),) if cell.partial in ("head", "tail") else ()
+    return (cell.name, single(cell.name), *dated)
+
+
+def is_sparse(events: DataFrame) -> bool:
+    """Whether owners mostly have one event a day."""
+    some = events.filter(F.pmod(F.xxhash64(OWNER), F.lit(OWNERS)) == 0).groupBy(OWNER, DAY, KNOWN).count()
+    days, rows = some.agg(F.count("*"), F.sum("count")).collect()[0]
+    return bool(days) and rows <= SPARSE * days
+
+
+def single_rows(
+    events: DataFrame, cells: Sequence[Cell], amounts: Mapping[str, Amount], partials: Sequence[Column]
+) -> DataFrame:
+    """Return rows of owner_id, :data:`DAY`, :data:`KNOWN`, ``partials`` and the cells: a row for events that are alike.
+
+    What occurs once is in a column of its own, what occurs several times in a list.
+    """
+    values = list_values(events, cells, amounts)
+    moments = [F.unix_micros(MOMENT).alias(_MOMENT)] if values.dated else []
+    rows = events.groupBy(OWNER, DAY, KNOWN, *moments, *values.columns).agg(F.count("*").alias(_TIMES), *partials)
+    inner = {_MOMENT, _TIMES, *(one.values for one in values.lists)}
+    own = [column for one in values.lists for column in _single(one)]
+    return rows.select(*(f"`{name}`" for name in rows.columns if name not in inner), *own)
+
+
+def _single(column: ListColumn) -> list[Column]:
+    value, times = F.col(column.values), F.col(_TIMES)
+    one = F.struct(F.col(_MOMENT).alias("at"), value.alias("value")) if column.dated else value
+    most = times if column.keep is None else F.least(times, F.lit(column.keep))
+    several = F.array_repeat(one, most.cast("int"))
+    if column.counted:
+        several = F.array(F.struct(value.alias("value"), times.cast("int").alias("n")))
+    alone = (times == 1) | F.lit(column.once)
+    found = [
+        F.when(value.isNotNull() & ~alone, several).alias(column.name),
+        F.when(alone, value).alias(single(column.name)),
+    ]
+    at = F.when(alone & value.isNotNull(), F.col(_MOMENT)).alias(single_at(column.name)) if column.dated else None
+    return found if at is None else [*found, at]
+
+
+def list_rows(events: DataFrame, cells: Sequence[Cell], amounts: Mapping[str, Amount]) -> DataFrame:
+    """Return rows of owner_id, :data:`DAY`, :data:`KNOWN` and one column of lists a cell; null: nothing of the kind."""
+    values = list_values(events, cells, amounts)
+    moments = [F.unix_micros(MOMENT).alias(AT)] if values.dated else []
+    sent = events.select(OWNER, DAY, KNOWN, *moments, *values.columns)
+    kinds = dict(sent.dtypes)
+    listed = (f"`{one.name}` {_type(one, kinds)}" for one in values.lists)
+    rows = sent.mapInArrow(ListMaker(values.lists), f"{OWNER} string, {DAY} date, {KNOWN} date, {', '.join(listed)}")  # type: ignore[arg-type]
+    alone = {single(one.name): kinds[one.values] for one in values.lists}
+    alone |= {single_at(one.name): "bigint" for one in values.lists if one.dated}
+    return rows.withColumns({name: F.lit(None).cast(kind) for name, kind in alone.items()})
+
+
+def list_values(events: DataFrame, cells: Sequence[Cell], amounts: Mapping[str, Amount]) -> Values:
+    """Return what the lists of cells are made of."""
+    names: dict[tuple[str, str | None, str], str] = {}
+    columns, lists = [], []
+    for cell in cells:
+        asked = (cell.where, cell.of, cell.partial if cell.partial in ("sketch", "hashes") else "")
+        if asked not in names:
+            names[asked] = f"__v{len(names)}"
+            columns.append(_values(events, cell, amounts.get(cell.of or "")).alias(names[asked]))
+        lists.append(_column(cell, names[asked]))
+    return Values(tuple(columns), tuple(lists))
+
+
+def _column(cell: Cell, values: str) -> ListColumn:
+    if cell.partial == "hashes":
+        return ListColumn(cell.name, values, once=True, keep=HASHES)
+    return ListColumn(
+        cell.name, values, backwards=cell.partial in ("top", "tail"), dated=cell.partial in ("head", "tail"),
+        counted=cell.partial == "sketch", keep=cell.keep,
+    )  # fmt: skip
+
+
+def _type(column: ListColumn, kinds: Mapping[str, str]) -> str:
+    value = kinds[column.values]
+    if column.dated:
+        return f"array<struct<at: bigint, value: {value}>>"
+    return f"array<struct<value: {value}, n: int>>" if column.counted else f"array<{value}>"
+
+
+def _values(events: DataFrame, cell: Cell, amount: Amount | None) -> Column:
+    """Return what a list is made of, null for events that are not meant."""
     selected = F.expr(cell.where)
+    value = known_value(events, cell.of or "NULL") if amount is None else amount.value
     if cell.partial == "hashes":
         text = known_value(events, cell.of or "NULL").cast("string")
-        hashed = F.shiftrightunsigned(F.xxhash64(text), 64 - HASH_BITS)
-        return F.slice(F.array_sort(F.collect_set(F.when(selected & text.isNotNull(), hashed))), 1, HASHES)
-    if cell.partial in ("head", "tail"):
-        value = known_value(events, cell.of or "NULL") if amount is None else amount.value
-        dated = F.struct(F.unix_micros(MOMENT).alias("at"), value.alias("value"))
-        ordered = F.array_sort(F.collect_list(F.when(selected & value.isNotNull(), dated)))
-        return F.slice(F.reverse(ordered) if cell.partial == "tail" else ordered, 1, cell.keep or 1)
-    assert amount is not None
-    chosen = F.when(selected, amount.value)
-    if cell.partial == "sketch":
-        return _counted(F.array_sort(F.collect_list(_rounded(chosen))))
-    ordered = F.array_sort(F.collect_list(chosen))
-    if cell.partial == "list":
-        what, advice = f"the number of values of {cell.of} on one day of an owner", "use approx_percentile instead"
-        return F.when(F.size(ordered) > LONGEST, refusal(what, LONGEST, ordered, advice)).otherwise(ordered)
-    return F.slice(F.reverse(ordered) if cell.partial == "top" else ordered, 1, cell.keep or 1)
+        value = F.when(text.isNotNull(), F.shiftrightunsigned(F.xxhash64(text), 64 - HASH_BITS))
+    elif cell.partial == "sketch":
+        value = _rounded(value)
+    elif amount is not None:
+        value = value + F.lit(0.0)  # grouping makes -0.0 to 0.0, so that it has to be everywhere
+    return F.when(selected, value)
 
 
 def _rounded(value: Column) -> Column:
     level = F.pow(F.lit(GAMMA), F.ceil(F.log(F.abs(value)) / math.log(GAMMA))) * (2 / (1 + GAMMA))
     return F.when(F.abs(value) < SMALLEST, F.lit(0.0)).otherwise(F.signum(value) * level)
-
-
-def _counted(ordered: Column) -> Column:
-    """Return the values of a sorted list once each, with how often they stand there; in one pass."""
-
-    def begins(every: Column) -> Column:
-        placed = F.transform(every, lambda value, place: F.struct(value.alias("value"), place.alias("place")))
-        return F.filter(placed, lambda one: (one.place == 0) | (F.get(every, one.place - 1) != one.value))
-
-    def counts(every: Column, first: Column) -> Column:
-        def counted(one: Column, place: Column) -> Column:
-            until = F.coalesce(F.get(first, place + 1).place, F.size(every))
-            return F.struct(one.value.alias("value"), (until - one.place).alias("n"))
-
-        return F.transform(first, counted)
-
-    return _once(ordered, lambda every: _once(begins(every), lambda first: counts(every, first)))
-
-
-def _once(value: Column, function: Callable[[Column], Column]) -> Column:
-    """Return a function of a column that is computed once: inside a lambda, it would be for every element."""
-    return F.transform(F.array(value), function)[0]

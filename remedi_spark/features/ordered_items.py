@@ -45,16 +45,28 @@ def day_items(rows: Rows, day: Ints) -> Items:
     return sorted_items(rows, day, day, np.ones(len(day), dtype=np.int64), (day,))
 
 
-def list_items(lists: pa.Array, rows: Rows, day: Ints, *, backwards: bool) -> Items:
-    """Return the elements of lists, one list a row: values, or structs of ``value`` with its ``at`` or its ``n``."""
+def list_items(
+    lists: pa.Array, alone: pa.Array, alone_at: pa.Array | None, rows: Rows, day: Ints, *, backwards: bool
+) -> Items:
+    """Return the values of rows: the elements of lists, and values that are the only ones of their row.
+
+    Lists have values, or structs of ``value`` with its ``at`` (as ``alone_at`` for the others) or its ``n``.
+    """
     inside, parent = pc.list_flatten(lists), pc.list_parent_indices(lists).to_numpy()
     parts, words = {"value": inside}, None
     if pa.types.is_struct(inside.type):
         parts = {inside.type.field(i).name: inside.field(i) for i in range(inside.type.num_fields)}
+    held = np.flatnonzero(alone.is_valid())
+    parent = np.append(parent, held)
+    parts["value"] = pa.concat_arrays([parts["value"], alone.drop_null()])
+    if alone_at is not None:
+        parts["at"] = pa.concat_arrays([parts["at"], alone_at.drop_null()])
     if pa.types.is_string(parts["value"].type):
         parts["value"], words = _numbered(parts["value"])
     columns = {name: _numpy(column) for name, column in parts.items()}
-    weights = columns.get("n", np.ones(len(parent), dtype=np.int64))
+    weights = np.ones(len(parent), dtype=np.int64)
+    if "n" in columns:
+        weights[: len(columns["n"])] = columns["n"]
     keys = [columns[name] for name in ("value", "at") if name in columns]
     ordered = tuple(-key if backwards else key for key in keys)
     return replace(sorted_items(rows.pick(parent), day[parent], columns["value"], weights, ordered), words=words)

@@ -23,10 +23,13 @@ from remedi_spark.features.accumulate import (
     starts,
     totals,
 )
-from remedi_spark.features.ordered_items import day_items, list_items, read_items
+from remedi_spark.features.lists import single, single_at
+from remedi_spark.features.ordered_items import Items, day_items, list_items, read_items
 from remedi_spark.features.sources import DAY, KNOWN
 from remedi_spark.features.wants import STRETCHES, Label, Want, older_column
 
+LONGEST = 10_000
+"""Values that an owner's day may have for exact quantiles."""
 _NEVER = np.iinfo(np.int32).max
 
 
@@ -155,11 +158,29 @@ class Cell:
     def read_ordered(self, wants: list[Want]) -> dict[str, Found]:
         """Read what needs the items themselves, by name."""
         if pa.types.is_list(self.held.type):
-            items = list_items(self.held, self.rows, self.day, backwards=wants[0].view == "item_back")
+            items = self._listed(backwards=wants[0].view == "item_back")
+            if wants[0].view in ("percentile", "skew"):
+                self._require_short(items)
         else:
             items = day_items(self.rows.pick(self.reports), self.day[self.reports])
         found = read_items(items, wants, self.chunk.first_after)
         return {name: Found(values, np.isnan(values), items.words) for name, values in found.items()}
+
+    def _listed(self, *, backwards: bool) -> Items:
+        lists, alone = (self.chunk.table[name].combine_chunks() for name in (self.column, single(self.column)))
+        at = single_at(self.column)
+        moments = self.chunk.table[at].combine_chunks() if at in self.chunk.table.column_names else None
+        return list_items(lists, alone, moments, self.chunk.rows, self.chunk.day, backwards=backwards)
+
+    def _require_short(self, items: Items) -> None:
+        """Refuse what is kept exactly where it does not end."""
+        order = np.lexsort((items.day, items.rows.owner))
+        owner, day = items.rows.owner[order], items.day[order]
+        if np.any((owner[LONGEST:] == owner[:-LONGEST]) & (day[LONGEST:] == day[:-LONGEST])):
+            raise InputError(
+                f"features: the number of values of {self.column} on one day of an owner passes {LONGEST}, more than"
+                " is kept exactly; use approx_percentile instead"
+            )
 
     def _history(self, want: Want) -> Found:
         largest = want.view == "last"

@@ -6,7 +6,7 @@ CSV files have no types: ids and codes whose other side is text are read as text
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from remedi_spark.config.features import FeaturesConfig
     from remedi_spark.config.sources import Attributes, Join, Location, Source
 
+ReadNested = Callable[["DataFrame", "Source", str], "DataFrame"]
+"""Adds nested columns to the rows of a source, as :func:`with_nested` does."""
 
-def read_tables(spark: SparkSession, config: FeaturesConfig, frames: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
-    """Return all sources and attributes by name, those in ``frames`` as they are."""
+
+def read_tables(
+    spark: SparkSession, config: FeaturesConfig, frames: Mapping[str, DataFrame], nested: ReadNested = with_nested
+) -> dict[str, DataFrame]:
+    """Return all sources and attributes by name, those in ``frames`` as they are; ``nested`` adds nested columns."""
     found = dict(frames)
     declared: dict[str, Source | Attributes] = {**config.sources, **config.attributes}
     # CSV files last: their ids are read as those of the other tables are.
@@ -40,7 +45,7 @@ def read_tables(spark: SparkSession, config: FeaturesConfig, frames: Mapping[str
         if name in config.attributes:
             found[name] = read_location(spark, table, f"features.attributes.{name}", as_text)
         else:
-            found[name] = read_source(spark, config.sources[name], f"features.sources.{name}", as_text)
+            found[name] = read_source(spark, config.sources[name], f"features.sources.{name}", as_text, nested)
     return {name: found[name] for name in declared}
 
 
@@ -68,16 +73,24 @@ def package_file(resource: str, where: str) -> Path:
     raise InputError(f"{where}.package: {inside!r} is not a file of package {package!r}; check the path")
 
 
-def read_source(spark: SparkSession, source: Source, where: str, as_text: Collection[str] = ()) -> DataFrame:
+def read_source(
+    spark: SparkSession,
+    source: Source,
+    where: str,
+    as_text: Collection[str] = (),
+    nested: ReadNested = with_nested,
+) -> DataFrame:
     """Read an event log with its dimension columns joined and its filter applied."""
     frame = read_location(spark, source, where, as_text)
     check_json(frame, source, where)
-    return enrich(spark, frame, source, where)
+    return enrich(spark, frame, source, where, nested)
 
 
-def enrich(spark: SparkSession, frame: DataFrame, source: Source, where: str) -> DataFrame:
+def enrich(
+    spark: SparkSession, frame: DataFrame, source: Source, where: str, nested: ReadNested = with_nested
+) -> DataFrame:
     """Add nested and dimension columns to rows of an event log, and apply its filter."""
-    frame = with_nested(frame, source, where)
+    frame = nested(frame, source, where)
     for name, join in source.joins.items():
         at = f"{where}.joins.{name}"
         frame = join_dimension(frame, read_location(spark, join, at, text_keys(join, frame)), join, at)

@@ -13,7 +13,6 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from remedi_spark.columns import LABEL, OWNER, SNAPSHOT
 from remedi_spark.features.blueprint import Blueprint, latest_event, prepare
@@ -135,11 +134,8 @@ def _complete(tables: Tables, blueprint: Blueprint, source: str, sound: Collecti
 
 def _with_something(days: DataFrame) -> DataFrame | None:
     """Return the rows of daily partials that hold anything; None without a column that could."""
-    own = [field for field in days.schema.fields if field.name not in (OWNER, DAY, KNOWN)]
-    if not own:
-        return None
-    held = [F.size(f.name) > 0 if isinstance(f.dataType, T.ArrayType) else F.col(f.name).isNotNull() for f in own]
-    return days.filter(F.greatest(*held, F.lit(False)))
+    own = [name for name in days.columns if name not in (OWNER, DAY, KNOWN)]
+    return days.filter(F.greatest(*(F.col(name).isNotNull() for name in own), F.lit(False))) if own else None
 
 
 def _with_columns(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from remedi_spark.storage.tables import Tables
 
 STATE = "feature_state"
-FORMAT = 3
+FORMAT = 4
 """Raise it when partials mean something else than before: stored ones are then computed anew."""
 
 

@@ -22,10 +22,13 @@ from remedi_spark.columns import OWNER, SNAPSHOT
 from remedi_spark.errors import InputError
 from remedi_spark.features.blueprint import Blueprint, prepare
 from remedi_spark.features.by_hand import Event, by_hand, label_by_hand
+from remedi_spark.features.ids import id_text
+from remedi_spark.features.nested import with_nested
+from remedi_spark.features.nested_by_hand import nested_by_hand
 from remedi_spark.features.ordered import HASHES
 from remedi_spark.features.quality import checked, good_rows
 from remedi_spark.features.raw_events import raw_attributes, raw_events
-from remedi_spark.features.reading import read_tables
+from remedi_spark.features.reading import ReadNested, read_tables
 from remedi_spark.features.state import read_state
 from remedi_spark.features.tables import OWNER_FEATURES, declared_tables
 from remedi_spark.progress import log, run_id
@@ -33,8 +36,11 @@ from remedi_spark.spark.local_rows import local_rows
 from remedi_spark.storage.own_names import own_names
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from remedi_spark.config import Config
     from remedi_spark.config.features import FeaturesConfig
+    from remedi_spark.config.sources import Source
     from remedi_spark.features.label import LabelPlan
     from remedi_spark.features.snapshots import Grid
     from remedi_spark.storage.tables import Tables
@@ -137,7 +143,8 @@ def verify(tables: Tables, config: FeaturesConfig, sample: int, seed: int = 0) -
     blueprint = _blueprint(tables, config)
     owners = _sample(tables, blueprint, sample, seed)
     stored = _stored(tables, owners)
-    events = {source: raw_events(blueprint, source, owners) for source in config.sources}
+    raw = _blueprint(tables, config, _by_hand_of(config, owners)) if _nested(config) else blueprint
+    events = {source: raw_events(raw, source, owners) for source in config.sources}
     attributes = {name: raw_attributes(blueprint, name, owners) for name in config.attributes}
     verdicts: dict[str, Verdict] = {}
     rows, custom = 0, {entry.name for one in blueprint.custom.values() for entry in one.entries()}
@@ -153,11 +160,28 @@ def verify(tables: Tables, config: FeaturesConfig, sample: int, seed: int = 0) -
     return Verification(len(owners), rows, list(verdicts.values()), sorted(custom))
 
 
-def _blueprint(tables: Tables, config: FeaturesConfig) -> Blueprint:
+def _nested(config: FeaturesConfig) -> bool:
+    return any(source.nested for source in config.sources.values())
+
+
+def _by_hand_of(config: FeaturesConfig, owners: Sequence[str]) -> ReadNested:
+    """Return what reads nested columns by hand, of these owners alone where nothing else is asked of the rows."""
+    referred = {one.to for source in config.sources.values() for one in source.contract.references.values()}
+    whole = [source for name, source in config.sources.items() if name in referred or source.contract.unique]
+
+    def read(frame: DataFrame, source: Source, where: str) -> DataFrame:
+        key = source.key or config.entity
+        some = source not in whole and key in frame.columns
+        return nested_by_hand(frame.filter(id_text(frame, key).isin(owners)) if some else frame, source, where)
+
+    return read
+
+
+def _blueprint(tables: Tables, config: FeaturesConfig, nested: ReadNested = with_nested) -> Blueprint:
     state = read_state(tables)
     if state is None or not tables.exists(OWNER_FEATURES):
         raise InputError(f"verify: no table {tables.location(OWNER_FEATURES)}; run remedi features first")
-    frames, today = read_tables(tables.spark, config, {}), dt.date.fromisoformat(state.today)
+    frames, today = read_tables(tables.spark, config, {}, nested), dt.date.fromisoformat(state.today)
     declared = declared_tables(config)
     where = {name: f"features.{'sources' if name in config.sources else 'attributes'}.{name}" for name in declared}
     good = {

@@ -17,8 +17,9 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from remedi_spark.columns import OWNER, SNAPSHOT
-from remedi_spark.features.amounts import MIDDLE, PARTS, SQUARE_PARTS, TOP, combined, part
+from remedi_spark.features.amounts import PARTS, SQUARE_PARTS, combined, part
 from remedi_spark.features.distinct import stretches
+from remedi_spark.features.lists import LISTS, stored_columns
 from remedi_spark.features.past import Past, in_short, out_of_reach
 from remedi_spark.features.readings import Reader
 from remedi_spark.features.sources import DAY, KNOWN
@@ -107,16 +108,7 @@ def _rows(kept: Partials, readings: tuple[Reading, ...], grid: Grid, labels: Seq
 
 
 def _cell_columns(cell: Cell) -> list[Column]:
-    if cell.partial != "squares":
-        return [F.col(name) for name in cell.parts]
-    # Taken apart to whole numbers of 64 bits; `div` of two decimals is one.
-    top, middle = (f"CAST(1e{digits} AS DECIMAL({digits + 1},0))" for digits in (TOP, MIDDLE))
-    taken = (
-        f"`{cell.name}` div {top}",
-        f"(`{cell.name}` % {top}) div {middle}",
-        f"CAST(`{cell.name}` % {middle} AS bigint)",
-    )
-    return [F.expr(sql).alias(name) for sql, name in zip(taken, cell.parts, strict=True)]
+    return [F.col(name) for name in (stored_columns(cell) if cell.partial in LISTS else cell.parts)]
 
 
 def _wants(reading: Reading) -> list[Want]:

@@ -88,7 +88,9 @@ def run(
             rows = rows.unionByName(_test_rows(tests, contract, source, config))
         # The shuffle makes everything downstream the same however the input was partitioned.
         spread = rows.withColumn(ROW_HASH, row_hash()).repartition(OWNER)
-        workspace.tables.replace(spread, "samples")
+        # A label that is added, or a build from the same events, makes a new owner_features and no new samples.
+        if workspace.force or not workspace.tables.holds("samples", spread):
+            workspace.tables.replace(spread, "samples")
     workspace.models(FINAL).save("contract", contract.to_dict())
     workspace.models(FINAL).save("dictionary", said or {})
     workspace.models(FINAL).save(WARNINGS, noted)

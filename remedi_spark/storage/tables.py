@@ -30,6 +30,7 @@ from remedi_spark.storage.catalog_names import CATALOG_NAME, quoted_name
 from remedi_spark.storage.commits import LOOKED_AT, Commit, last_change, last_listed_change
 from remedi_spark.storage.own_names import own_names
 from remedi_spark.storage.plain import is_passed_on, is_plain, read_plain, stamp, write_plain
+from remedi_spark.storage.same_rows import same_rows
 from remedi_spark.storage.scope import Scope
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ class Tables:
             return self.overwrite(frame, name)
         self._require_write(name)
         return write_plain(frame, self._folder(name))
+
+    def holds(self, name: str, frame: DataFrame) -> bool:
+        """Whether the table has just these rows already: leaving it alone, nothing made from it is made again."""
+        return self.exists(name) and same_rows(self.read(name), frame)
 
     def _may_be_plain(self, name: str) -> bool:
         return is_passed_on(name) and not self.in_catalog and not is_remote(self.root)

@@ -16,11 +16,13 @@ from remedi_spark.config.loading import merge
 from remedi_spark.config.measures import Aggregate
 from remedi_spark.config.sources import Attributes
 from remedi_spark.errors import InputError
-from remedi_spark.features.blueprint import prepare
-from remedi_spark.features.build import assemble, build_owner_features
+from remedi_spark.features import build
+from remedi_spark.features.blueprint import Blueprint, prepare
+from remedi_spark.features.build import assemble, build_owner_features, compute_partials
 from remedi_spark.features.by_hand import by_hand
 from remedi_spark.features.quality import checked, find, refuse
 from remedi_spark.features.raw_events import raw_events
+from remedi_spark.features.windows import Partials
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,13 +34,24 @@ def config(**over: Any) -> FeaturesConfig:
     return FeaturesConfig.model_validate(merge(merge(TREE, {"groups": MORE}), over))
 
 
+def partials_of(blueprint: Blueprint, sparse: bool) -> Partials:
+    """Return partials that keep values in plain columns, or all of them in lists."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "is_sparse", lambda _: sparse)
+        return compute_partials(blueprint, "events")
+
+
 def test_all_aggregations_equal_plain_python(spark: SparkSession) -> None:
     declared = config()
     used = {m.aggregate for group in declared.groups.values() for m in group.measures.values()}
     assert used == set(get_args(Aggregate))
     frame = spark.createDataFrame(make_events()).repartition(3)
     blueprint = prepare(spark, declared, {"events": frame})
-    rows = assemble(blueprint).toPandas()
+    rows, other = (
+        assemble(blueprint, {"events": partials_of(blueprint, sparse)}).toPandas().sort_values(KEY, ignore_index=True)
+        for sparse in (True, False)
+    )
+    pd.testing.assert_frame_equal(rows, other, check_exact=True)
     events = raw_events(blueprint, "events", rows["owner_id"].unique())
     checked = 0
     for row in rows.to_dict("records"):

@@ -104,6 +104,18 @@ def test_stages_one_by_one(configuration: Path, remedi: Command, spark: Any) -> 
     np.testing.assert_allclose(merged["score"], merged["score_again"], atol=1e-9)
     assert set(first["run_id"]) != set(again["run_id"])
 
+    # A label that another training will predict comes in: nothing is fitted again for this one.
+    milk = "features.labels={milk: {source: events, filter: \"product = 'MILK'\", horizon_days: 14}}"
+    before = {path: path.stat().st_mtime_ns for path in (root / "model").rglob("*") if "base_models" in str(path)}
+    for stage in ("features", "base-models", "fuser", "student"):
+        done = remedi(stage, *_arguments(configuration), "--set", milk)
+        assert done.code == 0, f"{stage}: {done.err}"
+        assert stage != "features" or "1 columns added" in done.err
+        assert stage not in ("fuser", "student") or f"{stage}: done before, skipped" in done.err, done.err
+    assert "label_milk" in spark.read.format("delta").load(str(root / "owner_features")).columns
+    assert before
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
 
 def test_a_stage_before_its_time_says_what_to_run(configuration: Path, remedi: Command, tmp_path: Path) -> None:
     done = remedi("fuser", *_arguments(configuration), "--root", str(tmp_path / "empty"))
