@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def same_rows(left: DataFrame, right: DataFrame) -> bool:
     """Whether both have the same columns, in their order, and the same rows as often, to the last bit."""
-    return left.dtypes == right.dtypes and _content(left) == _content(right)
+    return left.dtypes == right.dtypes and left.count() == right.count() and _content(left) == _content(right)
 
 
 def _content(frame: DataFrame) -> Any:
