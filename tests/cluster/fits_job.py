@@ -29,6 +29,8 @@ ROWS, WIDTH, SECONDS = 4000, 8, float(sys.argv[1])
 HANGING = 0.1
 """Share of the seconds that SynapseML gets: its ring waits for the lost worker until it is cancelled."""
 LAYOUT = Layout(tuple(Slot(i, "number") for i in range(WIDTH)))
+TRIES = 5
+"""Times that a unit is done to see its tasks run."""
 MODELS: dict[str, Any] = {
     "lightgbm": LightGBMConfig(num_iterations=2000, early_stopping=2000, refit_below=0),
     "ring": LightGBMConfig(engine="native", num_iterations=10000, early_stopping=10000, refit_below=0),
@@ -76,9 +78,21 @@ def _rows(spark: Any, count: int) -> Any:
 
 
 def _disturbed(spark: Any, name: str, work: Callable[[], Any], judge: Callable[[Any], dict[str, Any]]) -> None:
-    """Do the work once more, and tell when its tasks run."""
+    """Do the work once more, and tell when its tasks run; again, where they were over before they were seen."""
+    seen, tries, started = False, 0, time.monotonic()
+    outcome: dict[str, Any] = {}
+    while not seen and tries < TRIES:
+        tries += 1
+        seen, outcome = _watched(spark, name, work, judge)
+    outcome |= {"seconds": round(time.monotonic() - started, 1), "tries": tries}
+    print(f"ended {name} {json.dumps(outcome, default=str)}", flush=True)
+
+
+def _watched(
+    spark: Any, name: str, work: Callable[[], Any], judge: Callable[[Any], dict[str, Any]]
+) -> tuple[bool, dict[str, Any]]:
     before = set(spark.sparkContext.statusTracker().getActiveStageIds())
-    over = threading.Event()
+    over, seen = threading.Event(), threading.Event()
 
     def watch() -> None:
         tracker = spark.sparkContext.statusTracker()
@@ -86,20 +100,19 @@ def _disturbed(spark: Any, name: str, work: Callable[[], Any], judge: Callable[[
             stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds() if stage not in before]
             if any(stage is not None and stage.numActiveTasks for stage in stages):
                 print(f"running {name}", flush=True)
+                seen.set()
                 return
             time.sleep(0.05)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    started = time.monotonic()
     try:
         outcome = {"outcome": "done", **judge(work())}
     except Exception as error:
         outcome = {"outcome": "failed", "why": f"{type(error).__name__}: {error}"[:300]}
     over.set()
     watcher.join()
-    outcome["seconds"] = round(time.monotonic() - started, 1)
-    print(f"ended {name} {json.dumps(outcome, default=str)}", flush=True)
+    return seen.is_set(), outcome
 
 
 if __name__ == "__main__":
