@@ -101,11 +101,11 @@ class FDS(nn.Module):
             labels: bucket numbers, shape (n,) or (n, 1), rounded down; outside the buckets the nearest one counts.
         """
         self._check_shapes(features, labels)
-        if not all(bool(torch.isfinite(part).all()) for part in torch.split(features, _CHUNK)):
+        counts, mean, var = self._epoch_statistics(features.detach(), self._bucket_of(labels))
+        if not torch.isfinite(mean).all():  # of the means: a look at every feature took three times as long as all sums
             raise InputError(
                 "features: found a null or infinite value, expected finite features; has training diverged?"
             )
-        counts, mean, var = self._epoch_statistics(features.detach(), self._bucket_of(labels))
         seen = counts > 0
         kept = torch.where(self.rows_seen > 0, self.momentum, 0.0)[seen].to(self.running_mean)
         self.running_mean[seen] = torch.lerp(mean[seen].to(self.running_mean), self.running_mean[seen], kept[:, None])
