@@ -160,7 +160,7 @@ class Cell:
         if pa.types.is_list(self.held.type):
             items = self._listed(backwards=wants[0].view == "item_back")
             if wants[0].view in ("percentile", "skew"):
-                self._require_short(items)
+                _require_short(items, wants[0].of)
         else:
             items = day_items(self.rows.pick(self.reports), self.day[self.reports])
         found = read_items(items, wants, self.chunk.first_after)
@@ -171,16 +171,6 @@ class Cell:
         at = single_at(self.column)
         moments = self.chunk.table[at].combine_chunks() if at in self.chunk.table.column_names else None
         return list_items(lists, alone, moments, self.chunk.rows, self.chunk.day, backwards=backwards)
-
-    def _require_short(self, items: Items) -> None:
-        """Refuse what is kept exactly where it does not end."""
-        order = np.lexsort((items.day, items.rows.owner))
-        owner, day = items.rows.owner[order], items.day[order]
-        if np.any((owner[LONGEST:] == owner[:-LONGEST]) & (day[LONGEST:] == day[:-LONGEST])):
-            raise InputError(
-                f"features: the number of values of {self.column} on one day of an owner passes {LONGEST}, more than"
-                " is kept exactly; use approx_percentile instead"
-            )
 
     def _history(self, want: Want) -> Found:
         largest = want.view == "last"
@@ -222,3 +212,14 @@ def _require_room(rows: Rows, values: Values, column: str) -> None:
 
 def _dates(column: pa.Array) -> Ints:
     return np.asarray(column.cast(pa.int32()).fill_null(_NEVER).to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def _require_short(items: Items, of: str) -> None:
+    """Refuse what is kept exactly where it does not end."""
+    order = np.lexsort((items.day, items.rows.owner))
+    owner, day = items.rows.owner[order], items.day[order]
+    if np.any((owner[LONGEST:] == owner[:-LONGEST]) & (day[LONGEST:] == day[:-LONGEST])):
+        raise InputError(
+            f"features: the number of values of {of} on one day of an owner passes {LONGEST}, more than is kept"
+            " exactly; use approx_percentile instead"
+        )

@@ -27,6 +27,8 @@ class Want:
     """For views that need one: which quantile, which place."""
     text: bool = False
     """Whether the values are text."""
+    of: str = ""
+    """What is aggregated, as it was declared."""
 
     @property
     def type(self) -> pa.DataType:

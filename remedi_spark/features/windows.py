@@ -121,4 +121,5 @@ def _wants(reading: Reading) -> list[Want]:
         return [
             Want(name, column, reading.view, window) for name, column in zip(names, reading.cell.parts, strict=True)
         ]
-    return [Want(reading.name, reading.cell.name, reading.view, window, reading.number or 0.0, reading.cell.text)]
+    cell = reading.cell
+    return [Want(reading.name, cell.name, reading.view, window, reading.number or 0.0, cell.text, cell.of or "")]

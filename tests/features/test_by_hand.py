@@ -114,7 +114,10 @@ def test_approximations_stay_within_their_error(spark: SparkSession) -> None:
 
 
 def test_exact_quantiles_refuse_what_does_not_end(spark: SparkSession) -> None:
-    with pytest.raises(Exception, match="passes 10000, more than is kept exactly; use approx_percentile instead"):
+    said = (
+        "values of amount on one day of an owner passes 10000, more than is kept exactly; use approx_percentile instead"
+    )
+    with pytest.raises(Exception, match=said):
         one_owner(spark, {"m": {"aggregate": "median", "of": "amount"}}, [float(i) for i in range(10_001)])
 
 

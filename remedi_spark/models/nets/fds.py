@@ -102,7 +102,7 @@ class FDS(nn.Module):
         """
         self._check_shapes(features, labels)
         counts, mean, var = self._epoch_statistics(features.detach(), self._bucket_of(labels))
-        if not torch.isfinite(mean).all():  # of the means: a look at every feature took three times as long as all sums
+        if not torch.isfinite(mean).all():  # of the means: to look at every feature takes as long again
             raise InputError(
                 "features: found a null or infinite value, expected finite features; has training diverged?"
             )
