@@ -2,17 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import convolve1d
-from torch import multiprocessing
 
 from remedi_spark.errors import InputError
 from remedi_spark.maths.kernels import kernel_window
 from remedi_spark.models.nets.fds import FDS
+from tests.in_step import in_step
 
 X = torch.tensor([1.0, 3, 2, 6, 10, 4, 8])[:, None]
 Y = torch.tensor([3, 3, 5, 5, 9, 7, 2])
@@ -176,20 +175,15 @@ def states_after_two_epochs(first: slice, second: slice) -> dict[str, dict[str, 
     return states
 
 
-def one_worker(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+def share(rank: int) -> dict[str, dict[str, torch.Tensor]]:
     # The first worker has no rows in the second epoch: it must take part nevertheless.
     first, second = (slice(0, 900), slice(0, 0)) if rank == 0 else (slice(900, None), slice(None))
-    torch.save(states_after_two_epochs(first, second), Path(folder) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return states_after_two_epochs(first, second)
 
 
-def test_two_workers_equal_one(tmp_path, monkeypatch):
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    multiprocessing.spawn(one_worker, (str(tmp_path),), nprocs=2)
+def test_two_workers_equal_one(tmp_path):
     alone = states_after_two_epochs(slice(None), slice(None))
-    for rank in range(2):
-        states = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+    for states in in_step(share, tmp_path):
         for covariance, state in alone.items():
             for name, value in state.items():
                 assert torch.allclose(states[covariance][name], value, rtol=1e-5, atol=1e-5), (covariance, name)

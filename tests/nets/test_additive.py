@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
-from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from remedi_spark.models.additive.training import fit_path, train_additive
 from remedi_spark.models.nets.inputs import InputStats
 from remedi_spark.models.nets.models import Additive, build
-from remedi_spark.models.nets.training import Rows, margin, tensor_rows
+from remedi_spark.models.nets.training import Rows, Trained, margin, tensor_rows
 from remedi_spark.samples.layout import Layout, Slot
+from tests.in_step import in_step
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "code", 4)))
 PATH: dict[str, Any] = {"n_bins": 4, "penalties": (100.0, 1.0), "iterations": 200}
@@ -96,32 +95,28 @@ def test_a_real_target_is_fitted_by_least_squares() -> None:
     assert np.corrcoef(margin(net, rows.x, pool=False), curve)[0, 1] > 0.95
 
 
-def _worker(number: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
+def _share(number: int) -> Trained:
     rows = _rows(800)
     mine = np.arange(800) < 550 if number == 0 else np.arange(800) >= 550
     part = Rows(rows.x[mine], rows.target[mine], rows.weight[mine], rows.valid[mine])
-    trained = train_additive(part, LAYOUT, loss="logistic", **PATH)
-    torch.save((trained.spec, trained.state, trained.curve), f"{folder}/{number}.pt")
-    dist.destroy_process_group()
+    return train_additive(part, LAYOUT, loss="logistic", **PATH)
 
 
 @pytest.mark.slow
 def test_two_workers_give_the_model_of_one(tmp_path: Path) -> None:
-    mp.spawn(_worker, (str(tmp_path),), nprocs=2)
-    (spec, state, curve), (_, other, _) = (torch.load(tmp_path / f"{i}.pt") for i in (0, 1))
-    assert all(torch.equal(state[name], other[name]) for name in state), "the workers have to agree bit for bit"
-    together = build(spec)
-    together.load_state_dict(state)
+    first, second = in_step(_share, tmp_path)
+    agree = (torch.equal(value, second.state[name]) for name, value in first.state.items())
+    assert all(agree), "the workers have to agree bit for bit"
+    together = build(first.spec)
+    together.load_state_dict(first.state)
     rows = _rows(800)
-    alone = build(spec)  # the same bin edges
+    alone = build(first.spec)  # the same bin edges
     assert isinstance(alone, Additive)
     path = fit_path(
         alone, tensor_rows(rows, ~rows.valid), tensor_rows(rows, rows.valid), PATH["penalties"], loss="logistic",
         iterations=PATH["iterations"],
     )  # fmt: skip
-    np.testing.assert_allclose(curve, path.losses, atol=1e-5)
+    np.testing.assert_allclose(first.curve, path.losses, atol=1e-5)
     np.testing.assert_allclose(margin(together, rows.x), margin(alone, rows.x), atol=1e-2)
 
 

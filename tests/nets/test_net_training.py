@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from remedi_spark.models.nets import training
 from remedi_spark.models.nets.inputs import InputStats
 from remedi_spark.models.nets.models import FieldNet, build
 from remedi_spark.samples.layout import Layout, Slot
+from tests.in_step import in_step
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number"), Slot(2, "code", 4), Slot(2, "target")))
 # All that are trained by steps; the linear term of "with_linear_term" is fitted in closed form.
@@ -65,10 +62,8 @@ def _gradient(net: FieldNet, rows: training.Rows) -> torch.Tensor:
     return torch.cat([p.grad.reshape(-1) for p in net.parameters() if p.grad is not None])
 
 
-def _worker(number: int, folder: str) -> None:
+def _share(number: int) -> dict[str, Any]:
     """One of two workers: gradients of uneven shares of a batch, then training with and without rows of its own."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
     rows = _rows(400)
     mine = np.arange(400) < 250 if number == 0 else np.arange(400) >= 250
     found: dict[str, Any] = {kind: _gradient(_net(kind), _part(rows, mine)) for kind in SPECS}
@@ -76,18 +71,13 @@ def _worker(number: int, folder: str) -> None:
     spec = {**SPECS["tabm"], "dropout": 0.2}
     lonely = training.train(spec, rows if number == 0 else nothing, LAYOUT, _recipe())
     shared = training.train(SPECS["mlp"], _part(rows, mine), LAYOUT, _recipe(epochs=10))
-    found |= {"lonely": lonely.state, "shared": shared.state, "curve": shared.curve}
-    torch.save(found, f"{folder}/{number}.pt")
-    dist.destroy_process_group()
+    return found | {"lonely": lonely.state, "shared": shared.state, "curve": shared.curve}
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Run two workers; return what each of them found."""
-    folder: Path = tmp_path_factory.mktemp("workers")
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    mp.spawn(_worker, args=(str(folder),), nprocs=2)  # type: ignore[attr-defined]
-    return [torch.load(folder / f"{number}.pt") for number in range(2)]
+    return in_step(_share, tmp_path_factory.mktemp("workers"))
 
 
 @pytest.mark.slow

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from remedi_spark.models.nets.fds import FDS
 from remedi_spark.models.nets.models import build
 from remedi_spark.models.nets.smoothing import FeatureSmoothing, Smoother
 from remedi_spark.models.nets.training import Recipe, Rows, margin, train
 from remedi_spark.samples.layout import Layout, Slot
+from tests.in_step import in_step
 
 LAYOUT = Layout((Slot(0, "number"), Slot(1, "number")))
 SPECS: dict[str, dict[str, Any]] = {
@@ -87,24 +85,19 @@ def test_a_kernel_wider_than_the_buckets_is_cut() -> None:
     assert np.isfinite(trained.curve).all()
 
 
-def _worker(number: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
+def _share(number: int) -> dict[str, Any]:
     rows = _rows(400)
     mine = np.arange(400) < 250 if number == 0 else np.arange(400) >= 250
     nothing = Rows(rows.x[:0], rows.target[:0], rows.weight[:0], rows.valid[:0])
     part = Rows(rows.x[mine], rows.target[mine], rows.weight[mine], rows.valid[mine])
     shared = train(SPECS["mlp"], part, LAYOUT, _recipe())
     lonely = train(SPECS["mlp"], rows if number == 0 else nothing, LAYOUT, _recipe())
-    torch.save({"shared": shared.state, "lonely": lonely.state}, f"{folder}/{number}.pt")
-    dist.destroy_process_group()
+    return {"shared": shared.state, "lonely": lonely.state}
 
 
 @pytest.mark.slow
 def test_workers_agree_and_one_without_rows_changes_nothing(tmp_path: Path) -> None:
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)  # type: ignore[attr-defined]
-    found = [torch.load(tmp_path / f"{number}.pt") for number in range(2)]
+    found = in_step(_share, tmp_path)
     alone = train(SPECS["mlp"], _rows(400), LAYOUT, _recipe()).state
     for name, value in alone.items():
         assert torch.equal(found[0]["shared"][name], found[1]["shared"][name])
