@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from remedi_spark.config.chain import EXPERTS
 from remedi_spark.ensemble.fuser_net import Fuser, FuserSpec
 from remedi_spark.ensemble.selection import select
+from remedi_spark.models.nets.adam import Adam
 from remedi_spark.models.nets.workers import sum_over_workers
 
 Array = npt.NDArray[np.float64]
@@ -73,7 +74,7 @@ def train_fuser(rows: FuserRows, recipe: FuserRecipe) -> TrainedFuser:
     net.start_at(torch.tensor(selection)[torch.tensor(spec.fold_of_head)].float())
     start = {name: p.detach().clone() for name, p in net._by_head()}
     data = _Data.of(rows, spec, recipe.folds, recipe.loss)
-    optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
+    optimiser = Adam(net.parameters(), learning_rate=recipe.learning_rate)
     best = copy.deepcopy(net.state_dict())
     waited = 0
     best_loss = torch.full((len(spec.fold_of_head),), torch.inf, dtype=torch.float64)

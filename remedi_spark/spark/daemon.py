@@ -1,8 +1,7 @@
 """Spark's Python daemon with the heavy libraries imported once, before it forks its workers.
 
 Set by ``spark.python.daemon.module``. A worker that Spark forks then starts in milliseconds instead of importing torch
-(about 2.5 s), what its optimisers import when the first one is made (``torch._dynamo``, another 1.5 s) and the boosters
-again. Importing starts no thread pool, so forking afterwards is safe.
+(about 2.5 s) and the boosters again. Importing starts no thread pool, so forking afterwards is safe.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from weakref import WeakKeyDictionary
 from zipimport import zipimporter
 
 LIBRARIES = (
-    "numpy", "pandas", "pyarrow", "torch", "torch._dynamo", "tabm", "lightgbm", "xgboost", "xgboost.spark", "catboost",
+    "numpy", "pandas", "pyarrow", "torch", "tabm", "lightgbm", "xgboost", "xgboost.spark", "catboost",
     "synapse.ml",
 )  # fmt: skip
 

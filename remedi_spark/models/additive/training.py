@@ -11,7 +11,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,7 +26,8 @@ from remedi_spark.samples.layout import Layout
 _CHUNK = 16_384
 _CACHED_CELLS = 200_000_000
 """Cells of the design that are kept in memory (4 bytes each); beyond, it is computed anew in every pass."""
-_TOLERANCE = 1e-7
+_TOLERANCE = 1e-8
+"""Gain of a step, and largest slope, of the mean loss where the solver stops."""
 _SMALLEST_VARIANCE = 1e-8
 _PATIENCE = 2
 """Penalties in a row without a better validation loss after which weaker ones are not tried."""
@@ -75,18 +79,18 @@ def fit_path(
 
 
 def _minimise(design: _Design, start: Tensor, ridge: Tensor, total: float, loss: str, iterations: int) -> Tensor:
-    weights = start.clone().requires_grad_()
-    optimiser = torch.optim.LBFGS(
-        [weights], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe", tolerance_change=_TOLERANCE
-    )
+    def mean_and_gradient(x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        weights = torch.from_numpy(x)
+        value, gradient = design.loss_and_gradient(weights, loss)
+        penalty = 0.5 * float((ridge * weights.square()).sum())
+        return value / total + penalty, (gradient / total + ridge * weights).numpy()
 
-    def closure() -> float:
-        value, gradient = design.loss_and_gradient(weights.detach(), loss)
-        weights.grad = gradient / total + ridge * weights.detach()
-        return value / total + 0.5 * float((ridge * weights.detach().square()).sum())
-
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return weights.detach()
+    # Not torch's: its optimiser classes import ``torch._dynamo``, seconds in every process.
+    found = minimize(
+        mean_and_gradient, start.numpy(), jac=True, method="L-BFGS-B",
+        options={"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20, "ftol": _TOLERANCE, "gtol": _TOLERANCE},
+    )  # fmt: skip
+    return torch.from_numpy(found.x)
 
 
 class _Design:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from remedi_spark.models.nets.adam import Adam
 from remedi_spark.models.nets.inputs import InputStats
 from remedi_spark.models.nets.models import FieldNet, build
 from remedi_spark.models.nets.smoothing import FeatureSmoothing, Smoother
@@ -84,7 +85,7 @@ def train(
     net = build(spec)
     learn, check = tensor_rows(rows, ~rows.valid), tensor_rows(rows, rows.valid)
     _start_at_prior(net, learn, recipe.loss)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = Adam(net.parameters(), learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
     total = int(sum_over_workers(torch.tensor([len(learn.target)], dtype=torch.float64))[0])
     steps = max(1, math.ceil(total / (recipe.batch_size or _batch_size(total))))
     epochs = max(1, min(recipe.epochs, math.ceil(recipe.max_steps / steps)))
@@ -139,7 +140,7 @@ def _pool(logits: Tensor) -> Tensor:
 
 
 def _epoch(
-    net: FieldNet, optimiser: torch.optim.Optimizer, rows: TensorRows, batches: list[Any], recipe: Recipe,
+    net: FieldNet, optimiser: Adam, rows: TensorRows, batches: list[Any], recipe: Recipe,
     smoother: Smoother | None,
 ) -> None:  # fmt: skip
     net.train()
