@@ -131,7 +131,7 @@ class Predictor(Protocol):
         ...
 
     def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
-        """Return what each feature adds to the margin, (n, features), and the margin it is added to, (n,).
+        """Return what each player of the reference adds to the margin, (n, size), and what it is added to, (n,).
 
         That is the reference row's, unless the model explains rows against one of its own.
         """

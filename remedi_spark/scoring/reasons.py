@@ -87,13 +87,14 @@ class Explainer:
         size = np.abs(margins)
         # Where this fold tells no feature apart, the others may: then all that differ share alike.
         silent = ~size.any(axis=1)
-        size[silent] = self._reference.differs(x[silent])
+        size[silent] = self._reference.differs(x[silent])[:, : self._reference.features]
         return _completed(margins * scale[:, None], size, scores - usual)
 
     def _margins(self, x: Array) -> tuple[Array, Array]:
         """Return contributions to the margin, shape (rows, features), and what they are added to, shape (rows,)."""
         parts, starts = zip(*(model.contributions(x, self._reference) for model in self._models), strict=True)
-        return sum(parts) / len(parts), sum(starts) / len(starts) + self._other_folds
+        margins = self._reference.by_feature(x, sum(parts) / len(parts))
+        return margins, sum(starts) / len(starts) + self._other_folds
 
 
 def _completed(contributions: Array, size: Array, change: Array) -> Array:

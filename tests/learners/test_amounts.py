@@ -57,7 +57,7 @@ def test_a_hurdle_is_the_chance_times_the_amount(
 
 def test_contributions_add_up_to_the_margin(hurdle: Fitted, parts: Any) -> None:
     predictor, x = load_predictor(hurdle), parts[0]
-    usual = Reference(np.zeros(3), np.arange(3))
+    usual = Reference(np.zeros(3), np.arange(3), 3)
     contributions, start = predictor.contributions(x, usual)
     np.testing.assert_allclose(start, predictor(usual.row[None])[0], atol=1e-9)
     np.testing.assert_allclose(contributions.sum(1) + start, predictor(x), atol=1e-9)

@@ -22,7 +22,7 @@ from remedi_spark.models.lightgbm import reasons as lightgbm_reasons
 from remedi_spark.models.lightgbm.trees import Question, read_trees
 from remedi_spark.models.predictors import load_predictor
 from remedi_spark.models.reference import Reference
-from remedi_spark.samples.layout import Layout, Slot
+from remedi_spark.samples.layout import Layout, Made, Slot
 from remedi_spark.storage.fitted import Fitted
 
 LAYOUT = Layout((
@@ -147,7 +147,7 @@ def test_a_path_may_be_as_long_as_there_are_features() -> None:
     predictor, ends = load_predictor(Fitted("lightgbm", booster.model_to_string().encode())), np.array([0.0, 1.0])
     for usual in ends:
         rows = np.vstack([np.repeat(ends[:, None], count, axis=1), x])
-        found, start = predictor.contributions(rows, Reference(np.full(count, usual), np.arange(count)))
+        found, start = predictor.contributions(rows, Reference(np.full(count, usual), np.arange(count), count))
         np.testing.assert_allclose(start, predictor(np.full((1, count), usual))[0])
         np.testing.assert_allclose(found.sum(axis=1) + start, predictor(rows), atol=1e-9)
 
@@ -217,3 +217,36 @@ def test_a_scale_seen_through_a_log_keeps_the_reference() -> None:
     scale = LabelScale("asinh", 15.0, 0.4, 1.3, 0.0)
     predictor = load_predictor(Fitted("lightgbm", _lightgbm().payload, {"label_scale": scale.to_dict()}))
     assert _explained(predictor, _odd_rows()).any()
+
+
+def test_what_is_made_of_two_numbers_counts_for_those_that_differ() -> None:
+    slots = (Slot(0, "number"), Slot(1, "number"), Slot(2, "number"), Slot(2, "made", made=Made("ratio", 2, 0)))
+    usual = Reference.of(np.array([2.0, 3.0, 4.0, 2.0]), Layout(slots))
+    assert (usual.features, usual.size) == (3, 4)
+    x = np.array([[1.0, 3.0, 4.0, 4.0], [2.0, 9.0, 2.0, 1.0], [4.0, 3.0, 2.0, 0.5], [2.0, 3.0, np.nan, np.nan]])
+    by_player = usual.by_player(np.tile([1.0, 10.0, 100.0, 1000.0], (4, 1)))
+    found = usual.by_feature(x, by_player)
+    np.testing.assert_allclose(found, [[1001, 10, 100], [1, 10, 1100], [501, 10, 600], [1, 10, 1100]])
+
+
+@pytest.mark.parametrize("kind", ["lightgbm", "catboost"])
+def test_with_what_is_made_the_game_has_one_player_more(kind: str) -> None:
+    x = np.random.default_rng(0).normal(size=(500, 3))
+    x[:, 2] = x[:, 0] - x[:, 1]
+    predictor = load_predictor(_on_three(kind, x, x[:, 2] + x[:, 0]))
+    numbers = Slot(0, "number"), Slot(1, "number")
+    two = Reference.of(x[0], Layout((*numbers, Slot(0, "made", made=Made("difference", 0, 1)))))
+    three, start = predictor.contributions(x, Reference.of(x[0], Layout((*numbers, Slot(2, "number")))))
+    found = two.by_feature(x, predictor.contributions(x, two)[0])
+    assert np.abs(three[:, 2]).max() > 0.1
+    np.testing.assert_allclose(found, three[:, :2] + three[:, 2:] / 2, atol=1e-9)
+    np.testing.assert_allclose(found.sum(axis=1) + start, predictor(x), atol=1e-6)
+
+
+def _on_three(kind: str, x: Array, target: Array) -> Fitted:
+    if kind == "lightgbm":
+        settings = {"num_threads": 1, "verbose": -1, "num_leaves": 8}
+        return Fitted(kind, lightgbm.train(settings, lightgbm.Dataset(x, target), 20).model_to_string().encode())
+    model = CatBoost({"thread_count": 1, "verbose": False, "allow_writing_files": False, "iterations": 20, "depth": 4})
+    model.fit(Columns([0, 1, 2], []).pool(x, target))
+    return Fitted(kind, serialized(model), {"categories": [], "shift": 0.0})

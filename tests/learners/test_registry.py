@@ -59,7 +59,7 @@ class _Predictor:
 
     def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
         by_slot = (x - reference.row) * self._weights
-        return reference.by_feature(by_slot), np.repeat(self(reference.row[None]), len(x))
+        return reference.by_player(by_slot), np.repeat(self(reference.row[None]), len(x))
 
 
 def _margin(graph: Any, fitted: Fitted, layout: Layout, x: str) -> str:

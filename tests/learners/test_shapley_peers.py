@@ -26,7 +26,7 @@ from tests.learners.test_baseline_shapley import (
     _rows,
 )  # fmt: skip
 
-BY_SLOT = Reference(USUAL, np.arange(LAYOUT.width))
+BY_SLOT = Reference(USUAL, np.arange(LAYOUT.width), LAYOUT.width)
 """Every slot a feature of its own, which is all that the libraries know."""
 NULLS = [1, 2]
 """The slots that have nulls in training."""

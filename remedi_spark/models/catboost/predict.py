@@ -77,7 +77,7 @@ class CatBoostPredictor:
         values = self._model.get_feature_importance(columns.pool(x), type="ShapValues", thread_count=1)
         by_slot = np.zeros(x.shape)
         by_slot[:, [*columns.numbers, *columns.categories]] = values[:, :-1]
-        return reference.by_feature(by_slot), np.asarray(values[:, -1], dtype=np.float64)
+        return reference.by_player(by_slot), np.asarray(values[:, -1], dtype=np.float64)
 
     def _leaves(self, columns: Columns, x: Array) -> Any:
         """Return the leaf of each row in each tree, (n, trees)."""

@@ -1,8 +1,8 @@
 """Baseline Shapley values of a CatBoost model, by a table of its leaves.
 
 A symmetric tree asks one question a level: the leaves of a row and of the reference row say in which levels the two
-differ, and a row's contributions depend on its leaf alone. Players are what the levels read, a feature or a combination
-of several; a combination's share goes in equal parts to those of its features that differ from the reference row.
+differ, and a row's contributions depend on its leaf alone. Here players are what the levels read, a player of the
+reference or a combination of several; a combination's share goes in equal parts to those that differ from it.
 CatBoost's own SHAP values with ``reference_data`` are the same without combinations
 (``tests/learners/test_shapley_peers.py``), but took 16 to 50 times as long on 3,000 rows, and make every slot of the
 encoded row a player, where here all slots of a feature switch together.
@@ -31,7 +31,7 @@ Leaves = npt.NDArray[np.integer[Any]]
 
 
 class CatBoostReasons:
-    """Contributions of features given the leaves of rows.
+    """Contributions of the reference's players given the leaves of rows.
 
     Args:
         model: CatBoost's own.
@@ -42,11 +42,11 @@ class CatBoostReasons:
 
     def __init__(self, model: Any, splits: list[list[frozenset[int]]], leaves: Leaves, reference: Reference) -> None:
         self.reference = reference
-        owners = reference.owners.tolist()
-        trees = [[frozenset(owners[slot] for slot in slots) for slots in levels] for levels in splits]
+        of_slot = reference.players.tolist()
+        trees = [[frozenset(of_slot[slot] for slot in slots) for slots in levels] for levels in splits]
         players = {player: i for i, player in enumerate(dict.fromkeys(one for tree in trees for one in tree))}
-        self._members = np.array([[j in player for j in range(reference.features)] for player in players], dtype=float)
-        self._members = self._members.reshape(len(players), reference.features)
+        self._members = np.array([[j in player for j in range(reference.size)] for player in players], dtype=float)
+        self._members = self._members.reshape(len(players), reference.size)
         self._starts = np.cumsum([0, *model.get_tree_leaf_counts()])[:-1].astype(np.int32)
         values = np.split(np.asarray(model.get_leaf_values()) * model.get_scale_and_bias()[0], self._starts[1:])
         tables = [_table(*one, players) for one in zip(values, trees, leaves.tolist(), strict=True)]
@@ -54,7 +54,7 @@ class CatBoostReasons:
         self._table = table.toarray() if len(players) <= _FEW else table
 
     def __call__(self, x: Array, leaves: Leaves) -> Array:
-        """Return contributions, (n, features), of rows, (n, width), with these leaves, (n, trees)."""
+        """Return contributions, (n, reference.size), of rows, (n, width), with these leaves, (n, trees)."""
         parts = np.array_split(leaves, max(1, -(-leaves.size // _NUMBERS)))
         by_player = np.concatenate([self._by_player(part) for part in parts])
         differs = self.reference.differs(x).astype(np.float64)

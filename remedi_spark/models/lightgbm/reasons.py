@@ -39,7 +39,7 @@ class LightGBMReasons:
         self.reference = reference
         trees = read_trees(text)
         self._questions = Questionnaire({question for tree in trees for question in tree.questions})
-        owners = reference.owners[self._questions.slots].tolist()
+        owners = reference.players[self._questions.slots].tolist()
         leaves = [leaf for tree in trees for leaf in tree.leaves(self._questions.places)]
         paths = [_demands(leaf, owners) for leaf in leaves]
         demands = list(dict.fromkeys(one for path in paths for one in path))
@@ -48,12 +48,12 @@ class LightGBMReasons:
         made = _rows_of([[places[one] for one in path] for path in paths], len(demands))
         values, features = np.array([leaf.value for leaf in leaves]), [feature for feature, _ in demands]
         fails = self._fails(reference.row[None])[:, 0]
-        self._shares = _Shares(values, made, features, fails, reference.features)
+        self._shares = _Shares(values, made, features, fails, reference.size)
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
-        """Return contributions, (n, features), and the reference row's sum of trees, (n,)."""
+        """Return contributions of players, (n, reference.size), and the reference row's sum of trees, (n,)."""
         step = max(1, _CELLS // self._shares.leaves)
-        found = np.zeros((len(x), self.reference.features))
+        found = np.zeros((len(x), self.reference.size))
         room = _Room.of(self._shares.leaves, min(step, len(x)))
         for first in range(0, len(x), step):
             fails = self._fails(x[first : first + step])

@@ -35,4 +35,4 @@ class NetPredictor:
         from remedi_spark.models.nets.attribution import integrated_gradients
 
         by_slot, start = integrated_gradients(self._net, x, pool=self._pool)
-        return reference.by_feature(by_slot), start
+        return reference.by_player(by_slot), start

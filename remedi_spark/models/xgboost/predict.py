@@ -27,7 +27,7 @@ class XGBoostPredictor:
     def contributions(self, x: Array, reference: Reference) -> tuple[Array, Array]:
         """Return TreeSHAP values and the expected margin: the mean training row is what rows are explained against."""
         values = self._predict(x, pred_contribs=True)
-        return reference.by_feature(values[:, :-1]), values[:, -1]
+        return reference.by_player(values[:, :-1]), values[:, -1]
 
     def _predict(self, x: Array, **how: bool) -> Array:
         import xgboost
