@@ -237,7 +237,7 @@ def score(
     from remedi_spark.spark.session import get_session
 
     settings = load(config, overrides, preset=preset)
-    scores.score(get_session(settings.spark), table, model, out, settings, top_k)
+    scores.score(get_session(settings.spark, fits=False), table, model, out, settings, top_k)
     typer.echo(out)
 
 

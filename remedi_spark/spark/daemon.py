@@ -9,10 +9,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import os
 from pathlib import Path
 from weakref import WeakKeyDictionary
 from zipimport import zipimporter
 
+WHAT_FOR = "REMEDI_WORKERS"
+"""Variable of the workers' environment: ``score`` where no task fits models; else all libraries are imported."""
+SCORING = ("numpy", "pandas", "pyarrow", "scipy.sparse", "catboost")
 LIBRARIES = (
     "numpy", "pandas", "pyarrow", "torch", "tabm", "lightgbm", "xgboost", "xgboost.spark", "catboost",
     "synapse.ml",
@@ -21,7 +25,7 @@ LIBRARIES = (
 
 def preload() -> None:
     """Import what the Python tasks use; whatever is missing is left to the task that needs it."""
-    for name in LIBRARIES:
+    for name in SCORING if os.environ.get(WHAT_FOR) == "score" else LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 

@@ -24,6 +24,7 @@ from remedi_spark.progress import log
 from remedi_spark.spark import connect
 from remedi_spark.spark.builds import Build, installed_build, packages
 from remedi_spark.spark.capabilities import offer
+from remedi_spark.spark.daemon import WHAT_FOR
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,13 +32,18 @@ if TYPE_CHECKING:
 Settings = dict[str, bool | float | int | str | None]
 
 
-def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
+def get_session(config: SparkConfig, app_name: str = "remedi", *, fits: bool = True) -> SparkSession:
     """Return the session that is there, as it is, or start one.
 
     A session that others have started keeps its settings and log level, and nothing of it is patched. Under
     ``spark-submit`` the launcher's settings win and only Delta's two settings are added. On a plain Python interpreter
     a ``local[*]`` session starts with Delta and SynapseML fetched (once) by Spark itself. ``SPARK_REMOTE`` asks for a
     session of Spark Connect.
+
+    Args:
+        config: settings of a session that is started here.
+        app_name: its name.
+        fits: False where its tasks fit no models: Python workers then start without torch and the other boosters.
     """
     from pyspark.sql import SparkSession
 
@@ -53,6 +59,7 @@ def get_session(config: SparkConfig, app_name: str = "remedi") -> SparkSession:
         use_java(build)
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         builder = builder.master(config.master or "local[*]").config(map=_local_settings(config, build))
+        builder = builder if fits else builder.config(f"spark.executorEnv.{WHAT_FOR}", "score")
     with jvm_log(config), _own_interrupt():
         session = builder.config(map=dict(config.settings)).getOrCreate()
     session.sparkContext.setLogLevel(config.log_level)

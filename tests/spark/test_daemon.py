@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 import zipfile
 import zipimport
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remedi_spark.spark.daemon import read_archives_once
+from remedi_spark.spark.daemon import WHAT_FOR, read_archives_once
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -72,3 +73,10 @@ def test_a_worker_reads_no_archive_and_collects_no_library(spark: SparkSession) 
     for how, frozen, collected in spark.sparkContext.parallelize(range(2), 2).map(look).collect():
         assert how == "__main__"
         assert frozen > collected, "most objects are of libraries"
+
+
+@pytest.mark.parametrize(("what_for", "torch"), [("score", False), ("", True)])
+def test_torch_is_imported_where_models_are_fitted(what_for: str, torch: bool) -> None:
+    code = "import sys; from remedi_spark.spark.daemon import preload; preload(); sys.exit('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], env={**os.environ, WHAT_FOR: what_for}, check=False)
+    assert ended.returncode == torch
