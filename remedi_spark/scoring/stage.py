@@ -93,6 +93,7 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
     """
     check_output(spark, out, ("owner_id", "score", "rank", "model_version"))
     parts = load_model(model)
+    log("scores", f"{table} by model {parts.model_version}")
     frame = read_owners(spark, table, parts)
     tables, monitoring = beside(spark, out, f"_{MONITORING}")
     tables.offer_scratch()
@@ -101,6 +102,7 @@ def score(spark: SparkSession, table: str, model: str, out: str, config: Config,
         scored_batch(frame, parts, table=table) as batch,
     ):
         monitor.look(batch, budget=config.scores.budget, top_k=top_k)
+        log("scores", f"{batch.rows} owners scored; ranks and reasons follow")
         ranked = batch.ranked(config.scores, monitor.moment, run_id(), top_k)
         write_table(ranked, out, escape_formulas=config.scores.escape_formulas)
         monitor.done()
