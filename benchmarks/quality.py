@@ -40,6 +40,7 @@ def run(
     data: Annotated[Path | None, typer.Option(help="Folder of the flat tables.")] = None,
     peer_python: Annotated[Path | None, typer.Option(help="Python that has AutoGluon.")] = None,
     peer_seconds: Annotated[int, typer.Option(help="AutoGluon's time_limit.")] = 300,
+    preset: Annotated[str, typer.Option(help="Of remedi train: quick, standard, best.")] = "standard",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Passed on to remedi train.")] = None,
     systems: Annotated[str, typer.Option(help="Which of remedi, lightgbm, autogluon.")] = "remedi,lightgbm,autogluon",
     results: Annotated[Path, typer.Option(help="Lines of JSON to add to.")] = RESULTS,
@@ -55,7 +56,7 @@ def run(
             if "lightgbm" in wanted and "one_lightgbm" not in done:
                 _add(results, name, seed, _one_lightgbm(split, seed))
             if "remedi" in wanted and "student" not in done:
-                _add(results, name, seed, _remedi(split, seed, overrides or []))
+                _add(results, name, seed, _remedi(split, seed, preset, overrides or []))
             if "autogluon" in wanted and peer_python and "autogluon" not in done:
                 _add(results, name, seed, _autogluon(split, seed, peer_python, peer_seconds))
 
@@ -86,11 +87,12 @@ def _measure(system: str, split: Split, scores: np.ndarray, seconds: float) -> d
     return {"system": system, "seconds": seconds, **{metric: metrics[metric] for metric in KEPT}}
 
 
-def _remedi(split: Split, seed: int, overrides: list[str]) -> list[dict[str, Any]]:
+def _remedi(split: Split, seed: int, preset: str, overrides: list[str]) -> list[dict[str, Any]]:
     model = split.test.parent / "model"
     command = [
         sys.executable, "-m", "remedi_spark.cli", "train", "--table", str(split.train), "--test", str(split.test),
-        "--label", "label", "--id", "owner_id", "--model", str(model), "--set", f"seed={seed}",
+        "--label", "label", "--id", "owner_id", "--model", str(model), "--preset", preset,
+        "--set", f"seed={seed}",
         *(["--time", split.time] if split.time else []), *[part for one in overrides for part in ("--set", one)],
     ]  # fmt: skip
     start = time.time()
