@@ -22,13 +22,15 @@ class Build:
     """Delta's version, as ``major.minor``."""
     delta_artifact: str
     """Delta's Maven package, without its version."""
+    ivy: str = ".ivy2.5.2"
+    """Folder of the home that jars are fetched into, unless ``spark.jars.ivy`` names another."""
     synapseml: str | None = None
     """SynapseML's Maven package; None: Maven Central has none for this Spark."""
 
 
 BUILDS = (
     Build("3.5", "2.12", (8, 11, 17), "3.3", "io.delta:delta-spark_2.12",
-          "com.microsoft.azure:synapseml-lightgbm_2.12:1.1.3"),
+          ".ivy2", "com.microsoft.azure:synapseml-lightgbm_2.12:1.1.3"),
     Build("4.0", "2.13", (17, 21), "4.0", "io.delta:delta-spark_2.13"),
     Build("4.1", "2.13", (17, 21), "4.4", "io.delta:delta-spark_4.1_2.13"),
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import os
 import re
@@ -10,11 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from remedi_spark.spark import connect
 from remedi_spark.spark.builds import Build, installed_build, packages
 from remedi_spark.spark.capabilities import offer
 from remedi_spark.spark.daemon import WHAT_FOR
+from remedi_spark.spark.starting import jvm_log, starting
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,12 +59,26 @@ def get_session(config: SparkConfig, app_name: str = "remedi", *, fits: bool = T
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         builder = builder.master(config.master or "local[*]").config(map=_local_settings(config, build))
         builder = builder if fits else builder.config(f"spark.executorEnv.{WHAT_FOR}", "score")
-    with jvm_log(config), _own_interrupt():
+        start = _start(config, build)
+    else:
+        start = jvm_log(config)
+    with start, _own_interrupt():
         session = builder.config(map=dict(config.settings)).getOrCreate()
     session.sparkContext.setLogLevel(config.log_level)
     if config.shortcuts and "PYSPARK_GATEWAY_PORT" not in os.environ:
         threading.Thread(target=_start_python, args=(session,), daemon=True).start()
     return session
+
+
+def _start(config: SparkConfig, build: Build) -> AbstractContextManager[object]:
+    """Return what a local JVM starts in, given its packages and the folder that Spark keeps them in."""
+    wanted = config.settings.get("spark.jars.packages", _all_packages(config, build))
+    folder = config.settings.get("spark.jars.ivy", f"~/{build.ivy}")
+    return starting(config, wanted, Path(folder).expanduser())
+
+
+def _all_packages(config: SparkConfig, build: Build) -> str:
+    return ",".join((*packages(build), *config.packages))
 
 
 def _connect(builder: SparkSession.Builder, config: SparkConfig, remote: str) -> SparkSession:
@@ -88,7 +101,7 @@ def _connect(builder: SparkSession.Builder, config: SparkConfig, remote: str) ->
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         # To the server, before it starts: a client may not set most of them, Delta's among them.
         builder = builder.config(map={**_delta_settings(), **_local_settings(config, build), **settings})
-        with jvm_log(config), _own_interrupt(), warnings.catch_warnings():
+        with _start(config, build), _own_interrupt(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the client tries to set them once more, and warns of each refusal
             return builder.getOrCreate()
     session = builder.getOrCreate()
@@ -126,32 +139,6 @@ def _nothing(_: int) -> None:
     """Do nothing, in a Python worker."""
 
 
-@contextmanager
-def jvm_log(config: SparkConfig) -> Iterator[None]:
-    """Send what the JVM itself prints (jar resolution, warnings before the log level is set) to a log file.
-
-    The JVM inherits this process's standard output and error when it starts, and keeps what it inherited: results on
-    standard output stay free of its lines.
-    """
-    if config.log_level in ("DEBUG", "INFO"):
-        yield
-        return
-    # Of a name that nobody can guess, and of nobody else to read; gone when this process ends.
-    log, path = tempfile.mkstemp(prefix="remedi-spark-", suffix=".log")
-    atexit.register(Path(path).unlink, missing_ok=True)
-    sys.stdout.flush()
-    kept = {stream: os.dup(stream) for stream in (1, 2)}
-    try:
-        for stream in kept:
-            os.dup2(log, stream)
-        os.close(log)
-        yield
-    finally:
-        for stream, former in kept.items():
-            os.dup2(former, stream)
-            os.close(former)
-
-
 def _delta_settings() -> Settings:
     return {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -168,7 +155,7 @@ def _local_settings(config: SparkConfig, build: Build) -> Settings:
     daemon: Settings = {"spark.python.daemon.module": "remedi_spark.spark.daemon"} if config.shortcuts else {}
     return {
         **daemon,
-        "spark.jars.packages": ",".join((*packages(build), *config.packages)),
+        "spark.jars.packages": _all_packages(config, build),
         "spark.driver.memory": config.driver_memory,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from remedi_spark.config.spark import SparkConfig
-from remedi_spark.spark.session import jvm_log
+from remedi_spark.spark.starting import jvm_log
 
 
 @pytest.fixture
