@@ -61,7 +61,7 @@ def _fetching_alone(packages: str, ivy: Path) -> Iterator[None]:
         ivy.mkdir(parents=True, exist_ok=True)
         lock = FileLock(ivy / ".remedi.lock")
         _acquire(lock)
-    except OSError:  # not a folder to write in: no lock either
+    except (OSError, NotImplementedError):  # no folder to write in, or one without locks
         yield
         return
     try:
