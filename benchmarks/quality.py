@@ -91,8 +91,7 @@ def _remedi(split: Split, seed: int, preset: str, overrides: list[str]) -> list[
     model = split.test.parent / "model"
     command = [
         sys.executable, "-m", "remedi_spark.cli", "train", "--table", str(split.train), "--test", str(split.test),
-        "--label", "label", "--id", "owner_id", "--model", str(model), "--preset", preset,
-        "--set", f"seed={seed}",
+        "--label", "label", "--id", "owner_id", "--model", str(model), "--preset", preset, "--set", f"seed={seed}",
         *(["--time", split.time] if split.time else []), *[part for one in overrides for part in ("--set", one)],
     ]  # fmt: skip
     start = time.time()

@@ -74,7 +74,7 @@ def _reopened(home: Home) -> tuple[Workspace, Config, str]:
     bundle = home.folder
     config, tree = stored_config(bundle), _stored_report(bundle)
     inside = home.at("tables") if home.has_tables() else local_name(config.root)
-    tables = Tables(get_session(config.spark, fits=False), inside)
+    tables = Tables(get_session(config.spark), inside)
     tables.offer_scratch()
     if not (bundle / WORK).exists():  # of a version that worked where it published
         return Workspace(tables, bundle, place=home), config, tree["head"]["label"]

@@ -28,7 +28,7 @@ _CELLS = 1 << 18
 
 
 class LightGBMReasons:
-    """Contributions of features to the sum of a model's trees.
+    """Contributions of the reference's players to the sum of a model's trees.
 
     Args:
         text: the model's.
@@ -39,16 +39,16 @@ class LightGBMReasons:
         self.reference = reference
         trees = read_trees(text)
         self._questions = Questionnaire({question for tree in trees for question in tree.questions})
-        owners = reference.players[self._questions.slots].tolist()
+        of_question = reference.players[self._questions.slots].tolist()
         leaves = [leaf for tree in trees for leaf in tree.leaves(self._questions.places)]
-        paths = [_demands(leaf, owners) for leaf in leaves]
+        paths = [_demands(leaf, of_question) for leaf in leaves]
         demands = list(dict.fromkeys(one for path in paths for one in path))
         places = {demand: i for i, demand in enumerate(demands)}
         self._wrong = _rows_of([sorted(answers) for _, answers in demands], 2 * self._questions.size)
         made = _rows_of([[places[one] for one in path] for path in paths], len(demands))
-        values, features = np.array([leaf.value for leaf in leaves]), [feature for feature, _ in demands]
+        values, players = np.array([leaf.value for leaf in leaves]), [player for player, _ in demands]
         fails = self._fails(reference.row[None])[:, 0]
-        self._shares = _Shares(values, made, features, fails, reference.size)
+        self._shares = _Shares(values, made, players, fails, reference.size)
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Return contributions of players, (n, reference.size), and the reference row's sum of trees, (n,)."""
@@ -92,17 +92,17 @@ class _Room(NamedTuple):
 
 
 class _Shares:
-    """What leaves give to features, given the demands that fail.
+    """What leaves give to players, given the demands that fail.
 
     Args:
         values: of the leaves, (leaves,).
         paths: 1 where a leaf makes a demand, sparse, (leaves, demands).
-        owners: feature of each demand, (demands,).
+        owners: player of each demand, (demands,).
         fails: whether the reference row fails a demand, as 0 and 1, (demands,).
-        features: how many.
+        size: how many players there are.
     """
 
-    def __init__(self, values: Array, paths: Any, owners: list[int], fails: Counts, features: int) -> None:
+    def __init__(self, values: Array, paths: Any, owners: list[int], fails: Counts, size: int) -> None:
         self.leaves = len(values)
         needed = fails[paths.indices] == 1
         leaf, demand = np.repeat(np.arange(self.leaves), np.diff(paths.indptr)), paths.indices
@@ -116,16 +116,16 @@ class _Shares:
         self._needed, self._barred = _weights(int(a.max()), self._limit)
         self._offset = a[:, None] * (self._limit + 1)
         to, given = np.array(owners, dtype=np.intp), np.arange(len(owners))
-        self._to_features = _matrix(values[leaf[needed]], to[demand[needed]], leaf[needed], (features, self.leaves))
+        self._to_players = _matrix(values[leaf[needed]], to[demand[needed]], leaf[needed], (size, self.leaves))
         self._to_demands = _matrix(-values[leaf[~needed]], demand[~needed], leaf[~needed], paths.shape[::-1])
-        self._collect = _matrix(np.ones(len(given)), to, given, (features, len(given)))
+        self._collect = _matrix(np.ones(len(given)), to, given, (size, len(given)))
 
     def __call__(self, fails: Counts, room: _Room) -> Array:
-        """Return contributions, (features, n), given which demands fail, (demands, n)."""
+        """Return contributions, (players, n), given which demands fail, (demands, n)."""
         at, shares = room.first(fails.shape[1])
         b = self._counting @ fails
         np.add(self._offset, np.minimum(b, self._limit, out=b), out=at)
-        found: Array = self._to_features @ self._needed.take(at, out=shares, mode="clip")
+        found: Array = self._to_players @ self._needed.take(at, out=shares, mode="clip")
         by_demand = self._to_demands @ self._barred.take(at, out=shares, mode="clip")
         by_demand *= fails
         found += self._collect @ by_demand
