@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -164,14 +164,15 @@ class Passes:
 
 
 def _packed(learned: Recommenders) -> bytes:
-    """Return it as bytes, in single precision: what is a feature needs no more."""
-    buffer = io.BytesIO()
-    arrays = {one.name: getattr(learned, one.name) for one in fields(Recommenders)}
-    np.savez(buffer, **{name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()})  # type: ignore[arg-type]
-    return buffer.getvalue()
+    """Return it as bytes, in single precision: what is a feature needs no more.
+
+    Pickled as Spark pickles what it sends. Not numpy's own format: its header is read with :mod:`ast`, which fails at
+    times when two threads do so at once (CPython issue 106905), and scenes are read in several.
+    """
+    arrays = {one.name: np.asarray(getattr(learned, one.name), dtype=np.float32) for one in fields(Recommenders)}
+    return pickle.dumps(arrays, protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def _unpacked(payload: bytes) -> Recommenders:
-    with np.load(io.BytesIO(payload)) as stored:
-        arrays: dict[str, FloatArray] = {name: stored[name].astype(np.float64) for name in stored.files}
+    arrays: dict[str, FloatArray] = {name: one.astype(np.float64) for name, one in pickle.loads(payload).items()}
     return Recommenders(**{**arrays, "neighbours": int(arrays["neighbours"])})  # type: ignore[arg-type]

@@ -1,5 +1,8 @@
 """Candidates, hidden items, content, lists and their measures, without Spark."""
 
+import ast
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +19,7 @@ from remedi_spark.guides.maths.pairs import Catalogue, Scene
 from remedi_spark.guides.maths.recommend import RecommenderSettings, learn, nearest_mean
 from remedi_spark.guides.maths.views import View, in_sample, uniform
 from remedi_spark.guides.model import Calendar
+from remedi_spark.guides.passes import _packed, _unpacked
 from tests.guide.conftest import ITEMS, log_of
 
 HORIZON, N = 28, len(ITEMS)
@@ -151,3 +155,19 @@ def test_a_smaller_sample_is_part_of_a_larger_one() -> None:
     keys = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 10_000)
     small, large = in_sample(keys, 0.1), in_sample(keys, 0.3)
     assert (large | ~small).all() and small.mean() == pytest.approx(0.1, abs=0.01)
+
+
+def test_what_is_learned_travels_without_a_parser_that_two_threads_may_not_share(
+    rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPython's ast fails at times when two threads parse at once (issue 106905), and numpy reads headers with it."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    _, scene = scene_of(Block.of(rows, N), View(T, "learn"))
+    monkeypatch.setattr(ast, "literal_eval", fail)
+    back = _unpacked(_packed(scene.recommenders))
+    np.testing.assert_allclose(back.ease, scene.recommenders.ease, rtol=1e-6)
+    np.testing.assert_allclose(back.sample, scene.recommenders.sample, rtol=1e-6)
+    assert back.neighbours == scene.recommenders.neighbours
