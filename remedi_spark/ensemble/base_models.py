@@ -152,7 +152,7 @@ def _fit_all(
     plan = FoldFits(
         phase.encoder.layout, settings.folds, TARGET, task.loss, prior, phase.used, settings.validation_share, workers,
         config.seed * 1000, task.amounts(), seconds=config.spark.unit_seconds, positives=phase.positives,
-        deadline=deadline,
+        deadline=deadline, at_hand=True,
     )  # fmt: skip
     # Long fits first, so that the short ones fill the gaps at the end; under a deadline, as many as can be done.
     efforts = {name: family_of(model).effort(model) for name, model in models.items()}

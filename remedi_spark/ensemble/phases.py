@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from pyspark.sql import functions as F
 from remedi_spark.columns import CARRIED, FOLD, LABEL, OWNER, PART, ROW_HASH, SNAPSHOT, WEIGHT
 from remedi_spark.config import Config
 from remedi_spark.ensemble.fit_size import learned_rows, other_rows
+from remedi_spark.ensemble.phase_counts import PhaseCounts, count_phases
 from remedi_spark.labels.kind import task_of
 from remedi_spark.models.combinations import with_combinations
 from remedi_spark.models.row_caps import Shares
@@ -21,19 +21,17 @@ from remedi_spark.progress import log
 from remedi_spark.samples.encoder import Encoder
 from remedi_spark.samples.encoder_fit import encode, fit_encoder
 from remedi_spark.samples.folds import BLOCK, deal, require_positives
-from remedi_spark.samples.holdout import BUCKET, DROPPED, SPARE, TEST, TRAIN, UNLABELLED, Holdout
+from remedi_spark.samples.holdout import BUCKET, DROPPED, SPARE, TEST, TRAIN, Holdout
 from remedi_spark.samples.schema import FeatureContract
 from remedi_spark.samples.width import kept_unless_wide
 from remedi_spark.scoring.monitoring.counting import describe
 from remedi_spark.spark.kept import kept
 from remedi_spark.spark.side_by_side import together
+from remedi_spark.storage.ledger import Unit
 from remedi_spark.storage.workspace import FINAL, Workspace
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-_LATEST = 0.25
-"""Share of the training rows, the latest, in which levels must still be known."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +81,19 @@ def prepare_all(
         kept(_dealt(keys, parts, above, config)) as owners,
         kept_unless_wide(samples.join(owners, OWNER, "left")) as rows,
     ):
-        work = {
-            phase: partial(
-                _prepare_once, workspace, config, contract, phase, _marked(rows, phase, part),
-                owners.where(F.col(_name("rare", phase))), above[phase],
+        ledger = workspace.ledger
+        units = {phase: _unit(workspace, config, contract, phase) for phase in parts}
+        new = [phase for phase, unit in units.items() if not ledger.is_done(unit, ledger.key(unit))]
+        counts = count_phases(rows, parts, above, owners, {phase: _name("rare", phase) for phase in parts}, new)
+
+        def prepare(phase: str) -> None:
+            marked = _marked(rows, phase, parts[phase])
+            ledger.once(
+                units[phase],
+                lambda: _prepare(workspace, config, contract, phase, marked, counts[phase], above[phase]),
             )
-            for phase, part in parts.items()
-        }  # fmt: skip
-        together(work)
+
+        together({phase: partial(prepare, phase) for phase in parts})
 
 
 def _name(what: str, phase: str) -> str:
@@ -124,10 +127,7 @@ def _marked(rows: DataFrame, phase: str, part: Column) -> DataFrame:
     return marked.withColumns({FOLD: F.when(train, fold).otherwise(F.lit(-1)), BLOCK: F.coalesce(block, F.lit(0))})
 
 
-def _prepare_once(
-    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, rows: DataFrame, rare: DataFrame,
-    above: float,
-) -> None:  # fmt: skip
+def _unit(workspace: Workspace, config: Config, contract: FeatureContract, phase: str) -> Unit:
     settings = config.model_dump(
         mode="json",
         include={
@@ -141,61 +141,64 @@ def _prepare_once(
         writes=["encoded"],
         files=["encoder.json", "training.json", "distribution.json", *task_of(config, workspace.models(phase)).files],
     )  # fmt: skip
-    unit = replace(unit, reads=("samples",))
-    workspace.ledger.once(unit, lambda: _prepare(workspace, config, contract, phase, rows, rare, above))
+    return replace(unit, reads=("samples",))
 
 
 def _prepare(
-    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, marked: DataFrame, rare: DataFrame,
-    above: float,
+    workspace: Workspace, config: Config, contract: FeatureContract, phase: str, marked: DataFrame,
+    counts: PhaseCounts, above: float,
 ) -> None:  # fmt: skip
     """Fit the encoder on the training rows, and store as numbers every row that is learned from or measured.
 
-    ``rare`` are the owners with a rare label, one above ``above``.
+    Labels above ``above`` are rare ones.
     """
     folds, task = config.base_models.folds, task_of(config, workspace.models(phase))
     train = marked.where(F.col(PART) == TRAIN)
-    sums = train.agg(
-        F.count("*"), F.sum(F.col(WEIGHT) * F.col(LABEL)), F.sum(WEIGHT), F.max(SNAPSHOT).alias("until"),
-        F.count_if(F.col(LABEL) > above).alias("rare"),
-        F.percentile_approx(F.unix_date(F.col(SNAPSHOT).cast("date")), 1 - _LATEST).alias("early"),
-    ).collect()[0]  # fmt: skip
-    rare_owners = rare.count()
-    require_positives(rare_owners, folds, "samples", task.rare_owners)
+    require_positives(counts.rare_owners, folds, "samples", task.rare_owners)
     task.measure_labels(train)
     learned = train.withColumn(LABEL, task.target())
-    late = None if sums["early"] is None else F.unix_date(F.col(SNAPSHOT).cast("date")) > sums["early"]
+    late = None if counts.late_from is None else F.unix_date(F.col(SNAPSHOT).cast("date")) > counts.late_from
     encoder = fit_encoder(learned, contract, config.encoding, folds=folds, binary=task.binary, late=late)
     if task.binary and config.encoding.combine:
-        encoder = _combined(learned, encoder, config, phase, rows=int(sums[0]), positives=int(sums["rare"]))
+        encoder = _combined(learned, encoder, config, phase, rows=counts.rows, positives=counts.rare)
     inputs = (*CARRIED, BLOCK, *contract.columns)
-    task.choose_weights(encode(train.select(*inputs), encoder), encoder.layout, int(sums[0]))
+    task.choose_weights(encode(train.select(*inputs), encoder), encoder.layout, counts.rows)
     store = workspace.models(phase)
     store.save("encoder", encoder.to_dict())
-    unlabelled = marked.where(F.col(PART) == UNLABELLED).count()
     limit = learned_rows(config, encoder.layout.width)
     shares = Shares.of(
-        limit, rare=sums["rare"], others=sums[0] - sums["rare"], unlabelled=unlabelled,
+        limit, rare=counts.rare, others=counts.rows - counts.rare, unlabelled=counts.unlabelled,
         spare=_spare(config, encoder.layout.width, limit),
     )  # fmt: skip
     chosen = _chosen_rows(marked, shares, above, F.col(_name("rare", phase)), config.seed)
     stored = encode(chosen.withColumn(WEIGHT, task.weight()).select(*inputs), encoder)
     writes: dict[str, Callable[[], None]] = {"encoded": lambda: workspace.write(phase, "encoded", stored)}
     if phase == FINAL:
-        until = str(sums["until"]) if isinstance(sums["until"], date) else None
+        until = None if counts.until is None else str(counts.until)
         writes["distribution"] = lambda: store.save("distribution", describe(train, encoder, until).to_dict())
     together(writes)
-    taken = workspace.read(phase, "encoded").where(F.col(PART) == TRAIN)
-    used, positives = taken.agg(F.count("*"), F.count_if(F.col(LABEL) > 0)).collect()[0]
+    used, positives, taught = _stored(workspace, phase, counts, shares)
     store.save("training", {
-        "rows": int(sums[0]), "prior": float(sums[1] / sums[2]), "used": int(used), "positives_used": int(positives),
+        "rows": counts.rows, "prior": counts.prior, "used": used, "positives_used": positives, "taught": taught,
         "shares": shares.to_dict(),
     })  # fmt: skip
     log(
         "base-models",
-        f"{phase}: {sums[0]} training rows{_said_of_sample(shares, used)}, {rare_owners} {task.rare_owners},"
+        f"{phase}: {counts.rows} training rows{_said_of_sample(shares, used)}, {counts.rare_owners} {task.rare_owners},"
         f" {encoder.layout.width} inputs",
     )
+
+
+def _stored(workspace: Workspace, phase: str, counts: PhaseCounts, shares: Shares) -> tuple[int, int, int]:
+    """Return how many of the stored rows base models learn from, how many of these are positive, and the student's."""
+    if shares.every:
+        return counts.rows, counts.positives, counts.rows + counts.unlabelled
+    train = F.col(PART) == TRAIN
+    found = workspace.read(phase, "encoded").agg(
+        F.count_if(train), F.count_if(train & (F.col(LABEL) > 0)), F.count_if(F.col(PART) != TEST)
+    )
+    used, positives, taught = found.collect()[0]
+    return int(used), int(positives), int(taught)
 
 
 def _combined(

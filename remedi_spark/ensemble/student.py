@@ -124,7 +124,7 @@ def _calibrate(workspace: Workspace, task: Task, phase: str, rows: DataFrame) ->
 def _lessons(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> DataFrame:
     """Return what the student learns: training rows and rows made up from them, with target and weight."""
     settings, store = config.student, workspace.models(phase)
-    task, layout, there = task_of(config, store), _layout(workspace, phase), rows.count()
+    task, layout, there = task_of(config, store), _layout(workspace, phase), store.load("training")["taught"]
     known = min(there, other_rows(config, layout.width, 0))
     if known < there:
         rows = rows.where(uniform(ROW_HASH, config.seed + 78) < known / there)
@@ -156,7 +156,7 @@ def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> d
         _layout(workspace, phase), folds, TARGET, "mse", 0.0, rows.count(), config.base_models.validation_share,
         config.base_models.workers or 1, config.seed * 1000 + 500,
         label=LABEL if mixes_labels else None, label_weight=settings.label_weight if mixes_labels else 0.0,
-        seconds=config.spark.unit_seconds,
+        seconds=config.spark.unit_seconds, at_hand=True,
     )  # fmt: skip
     fits = StoredFits(workspace, phase, "student", ("encoded", "fused_scores"), whole=True)
     if failed := fits.fit(rows, settings.enabled, plan):

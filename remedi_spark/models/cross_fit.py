@@ -71,6 +71,8 @@ class FoldFits:
     seconds: float | None = None
     positives: int = 0
     """Rows with a label of 1 among them."""
+    at_hand: bool = False
+    """See :class:`~remedi_spark.models.spark_examples.SparkExamples`."""
     deadline: float | None = None
     """Of the clock :func:`time.monotonic`: no fit goes on after it but those of the two first models; None: none."""
 
@@ -97,7 +99,7 @@ def fit_fold(rows: DataFrame, model: ModelConfig, plan: FoldFits, fold: int) -> 
         *([F.col(plan.label).alias(LABELS)] if plan.label else []),
         *([F.col(LABEL).alias(AMOUNT)] if plan.amounts else []),
     ]
-    examples = SparkExamples(rows.where(F.col(FOLD) != fold).select(*columns))
+    examples = SparkExamples(rows.where(F.col(FOLD) != fold).select(*columns), plan.at_hand)
     data = TrainingSet(
         examples, plan.layout, plan.loss, plan.prior, plan.left(plan.rows, fold), plan.workers, plan.seed + fold,
         plan.amounts, plan.left(plan.positives, fold),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from remedi_spark.models.contract import TARGET, Work
 from remedi_spark.models.row_draws import at_most
-from remedi_spark.spark.partitions import shape
+from remedi_spark.spark.partitions import in_one_task, shape
 from remedi_spark.spark.ran import Ran
 from remedi_spark.spark.torch_partitions import run_counted
 
@@ -23,6 +23,8 @@ class SparkExamples:
     """The :class:`~remedi_spark.models.contract.Examples` of a frame."""
 
     frame: DataFrame
+    at_hand: bool = False
+    """Whether the rows lie in a table or are kept: one task then reads them all itself, without a shuffle."""
 
     @property
     def columns(self) -> list[str]:
@@ -31,23 +33,25 @@ class SparkExamples:
 
     def run(self, work: Work, columns: Sequence[str], workers: int) -> list[Ran]:
         """Run ``work`` in one task, or in several at once as a group of ``torch.distributed``."""
-        return run_counted(shape(self.frame, workers).select(*columns), work, workers)
+        alone = self.at_hand and workers == 1
+        rows = in_one_task(self.frame) if alone else shape(self.frame, workers)
+        return run_counted(rows.select(*columns), work, workers)
 
     def at_most(self, limit: int, *, rows: int, positives: int) -> SparkExamples:
         """Return about ``limit`` of so many rows; see :func:`remedi_spark.models.row_draws.at_most`."""
-        return SparkExamples(at_most(self.frame, limit, rows=rows, positives=positives, label=TARGET))
+        return replace(self, frame=at_most(self.frame, limit, rows=rows, positives=positives, label=TARGET))
 
     def with_target(self, column: str) -> SparkExamples:
         """Return the rows with another column as the target."""
-        return SparkExamples(self.frame.withColumn(TARGET, F.col(column)))
+        return replace(self, frame=self.frame.withColumn(TARGET, F.col(column)))
 
     def above_zero(self) -> SparkExamples:
         """Return the rows whose target is above 0."""
-        return SparkExamples(self.frame.where(F.col(TARGET) > 0))
+        return replace(self, frame=self.frame.where(F.col(TARGET) > 0))
 
     def whether_above_zero(self) -> SparkExamples:
         """Return the rows with a target of 1 where it is above 0, else of 0."""
-        return SparkExamples(self.frame.withColumn(TARGET, (F.col(TARGET) > 0).cast("double")))
+        return replace(self, frame=self.frame.withColumn(TARGET, (F.col(TARGET) > 0).cast("double")))
 
 
 def frame_of(examples: object, what: str) -> DataFrame:

@@ -42,6 +42,14 @@ def shape(frame: DataFrame, workers: int) -> DataFrame:
     return frame.repartition(workers, ROW_HASH).sortWithinPartitions(ROW_HASH)
 
 
+def in_one_task(frame: DataFrame) -> DataFrame:
+    """Read a frame that has a ``row_hash`` in one task, in the order of :func:`shape`.
+
+    Whatever makes the rows runs in that task as well: for rows of a table, or kept ones.
+    """
+    return frame.coalesce(1).sortWithinPartitions(ROW_HASH)
+
+
 def place(frame: DataFrame, partition: Column, workers: int) -> DataFrame:
     """Spread a frame that has a ``row_hash`` over ``workers`` partitions, each in a fixed order.
 

@@ -39,6 +39,9 @@ def _require_spare_rows(model: Path) -> None:
     workspace, _, _ = reopen(model)
     for phase in ("holdout", "final"):
         rows = workspace.read(phase, "fused_scores").toPandas()
+        about = workspace.models(phase).load("training")
+        assert about["taught"] == (rows["part"] != "test").sum()
+        assert about["used"] == (rows["part"] == "train").sum()
         spare, learned = rows[rows["part"] == "spare"], rows[rows["part"] == "train"]
         assert len(spare) == pytest.approx(SPARE, rel=0.1)
         assert spare["label"].isna().all()

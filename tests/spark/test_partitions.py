@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from remedi_spark.spark.joins import join_rows
-from remedi_spark.spark.partitions import _configured_slots, place, row_hash, shape, slots, uniform
+from remedi_spark.spark.partitions import _configured_slots, in_one_task, place, row_hash, shape, slots, uniform
 from remedi_spark.spark.torch_partitions import run_together
 
 if TYPE_CHECKING:
@@ -114,3 +114,11 @@ def test_before_executors_are_there_the_settings_tell(master: str, settings: dic
     context = SimpleNamespace(defaultParallelism=64)
     session = SimpleNamespace(conf=SimpleNamespace(get=known.get), sparkContext=context, _jsparkSession=None)
     assert _configured_slots(session) == expected  # type: ignore[arg-type]
+
+
+def test_one_task_reads_the_rows_in_the_order_of_a_shuffle(spark: SparkSession) -> None:
+    hashed = spark.range(1000).select(F.xxhash64("id").alias("row_hash"))
+    [alone] = in_one_task(hashed.repartition(5)).rdd.glom().collect()
+    [shuffled] = shape(hashed, 1).rdd.glom().collect()
+    assert alone == shuffled
+    assert len(alone) == 1000
