@@ -156,7 +156,7 @@ def _fit(workspace: Workspace, config: Config, phase: str, rows: DataFrame) -> d
         _layout(workspace, phase), folds, TARGET, "mse", 0.0, rows.count(), config.base_models.validation_share,
         config.base_models.workers or 1, config.seed * 1000 + 500,
         label=LABEL if mixes_labels else None, label_weight=settings.label_weight if mixes_labels else 0.0,
-        seconds=config.spark.unit_seconds, at_hand=True,
+        seconds=config.spark.unit_seconds,
     )  # fmt: skip
     fits = StoredFits(workspace, phase, "student", ("encoded", "fused_scores"), whole=True)
     if failed := fits.fit(rows, settings.enabled, plan):

@@ -24,7 +24,7 @@ class SparkExamples:
 
     frame: DataFrame
     at_hand: bool = False
-    """Whether the rows lie in a table or are kept: one task then reads them all itself, without a shuffle."""
+    """Whether they are those of a table, with other columns at most: one task then reads them itself, unshuffled."""
 
     @property
     def columns(self) -> list[str]:

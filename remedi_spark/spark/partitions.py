@@ -45,7 +45,7 @@ def shape(frame: DataFrame, workers: int) -> DataFrame:
 def in_one_task(frame: DataFrame) -> DataFrame:
     """Read a frame that has a ``row_hash`` in one task, in the order of :func:`shape`.
 
-    Whatever makes the rows runs in that task as well: for rows of a table, or kept ones.
+    Whatever makes the rows runs in that task as well, so it is for what costs next to nothing beside reading a table.
     """
     return frame.coalesce(1).sortWithinPartitions(ROW_HASH)
 
