@@ -31,6 +31,8 @@ _WHOLE_OR_NOTHING = ("s3", "gcs", "abfs")
 _FLAT = "gcs"
 """pyarrow's name of the store of which it lists objects alone, and no folder that has no object of its name."""
 _HADOOP = ("hdfs", "viewfs")
+_S3_CONNECT, _S3_REQUEST = 10.0, 60.0
+"""Seconds of S3's patience, the second as in botocore."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +215,8 @@ def _system(scheme: str, host: str) -> tuple[Any, str]:
     if name in _HADOOP and importlib.util.find_spec("hdfs_native") is not None:
         return _by_hdfs_native(scheme, host)
     try:
-        found: tuple[Any, str] = FileSystem.from_uri(f"{name}://{host}/")
-        return found
+        files, top = FileSystem.from_uri(f"{name}://{host}/")
+        return (_patient(files) if name == "s3" else files), top
     except ArrowNotImplementedError as error:
         raise InputError(
             f"the installed pyarrow was built without {scheme}; pip install --force-reinstall pyarrow"
@@ -228,6 +230,16 @@ def _system(scheme: str, host: str) -> tuple[Any, str]:
                 " where Hadoop's libhdfs is set JAVA_HOME, HADOOP_HOME and CLASSPATH=$(hadoop classpath --glob)"
             ) from error
         raise InputError(" ".join(str(error).split())[:300]) from error
+
+
+def _patient(files: Any) -> Any:
+    """Return S3 as it is, but for its time-outs.
+
+    Arrow's are those of Amazon's C++ library, 1 s to connect and 3 s for an answer, which a busy machine exceeds. Only
+    an address tells Arrow of ``AWS_ENDPOINT_URL``, and no address of time-outs: so as pickle would make it anew.
+    """
+    make, (options,) = files.__reduce__()
+    return make({**options, "connect_timeout": _S3_CONNECT, "request_timeout": _S3_REQUEST})
 
 
 def _by_hdfs_native(scheme: str, host: str) -> tuple[Any, str]:
