@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import types as t
 
-from remedi_spark.columns import CARRIED, FOLD, LABEL, ROW_HASH, WEIGHT
+from remedi_spark.columns import CARRIED, FOLD, LABEL, PART, ROW_HASH, WEIGHT
 from remedi_spark.config.chain import EXPERTS, FuserConfig
 from remedi_spark.ensemble.relative import Relative, peer_names
 from remedi_spark.models.contract import Array, FitError
 from remedi_spark.models.row_draws import at_most
+from remedi_spark.samples.holdout import TEST
 from remedi_spark.spark.kept import shared
 from remedi_spark.spark.partitions import shape
 from remedi_spark.spark.torch_partitions import run_counted
@@ -118,22 +120,24 @@ def _load(payload: bytes) -> dict[str, Any]:
 
 
 def fuse(scores: DataFrame, relative: Relative, fitted: Fitted) -> DataFrame:
-    """Return key columns, the base models' scores, ``fuser``, the baselines and the gates of every row.
+    """Return key columns, ``fuser``, the baselines and the gates of every row, and base models' scores of test rows.
 
-    The scores are handed on, so that whoever compares fuser and base models reads one table.
+    These are handed on, so that whoever compares fuser and base models reads one table; of the other rows, which are
+    the most, they would be stored twice.
     """
     stored = shared(scores.sparkSession, fitted)
     added = ["fuser", *BASELINES, *[f"gate_{expert}" for expert in EXPERTS]]
-    handed_on = [*CARRIED, *relative.models]
-    fields = [scores.schema[name] for name in handed_on]
+    fields = [scores.schema[name] for name in (*CARRIED, *relative.models)]
     schema = t.StructType([*fields, *[t.StructField(name, t.DoubleType()) for name in added]])
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         score = None
         for batch in batches:
             score = score or scorer(stored(), relative)
-            columns = [batch.column(name) for name in handed_on] + [pa.array(one) for one in score(batch)]
-            yield pa.RecordBatch.from_arrays(columns, [*handed_on, *added])
+            measured = pc.equal(batch.column(PART), TEST)
+            bases = [pc.if_else(measured, batch.column(name), None) for name in relative.models]
+            columns = [*[batch.column(name) for name in CARRIED], *bases, *map(pa.array, score(batch))]
+            yield pa.RecordBatch.from_arrays(columns, [*CARRIED, *relative.models, *added])
 
     return scores.select(*CARRIED, *_scores_of(relative)).mapInArrow(run, schema)  # type: ignore[arg-type]
 

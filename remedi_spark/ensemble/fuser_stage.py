@@ -1,9 +1,9 @@
 """Stages 3 and 4: relative features and the fuser (teacher), beside the baselines it has to beat.
 
-Reads ``oof_predictions``; writes ``fused_scores``: for every row the base models' scores, the teacher's margin
-``fuser`` (a training row's from fusers that never saw its fold), the baselines ``mean`` (of the base margins),
-``rank_mean`` (of the base models' global percentiles), ``stack_lr`` (stack: logistic, or least squares) and
-``selection`` (greedy), and the mean weight that the gate gave each expert.
+Reads ``oof_predictions``; writes ``fused_scores``: for every row the teacher's margin ``fuser`` (a training row's from
+fusers that never saw its fold), the baselines ``mean`` (of the base margins), ``rank_mean`` (of the base models' global
+percentiles), ``stack_lr`` (stack: logistic, or least squares) and ``selection`` (greedy), and the mean weight that the
+gate gave each expert; for test rows the base models' scores as well.
 Relative features are computed where a row is read (:mod:`remedi_spark.ensemble.relative`) and stored nowhere.
 """
 

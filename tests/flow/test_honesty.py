@@ -107,6 +107,14 @@ def test_partitioning_of_the_input_changes_nothing(runs: list[Workspace]) -> Non
 
 
 @pytest.mark.slow
+def test_base_scores_are_handed_on_for_test_rows_and_stored_once_for_the_others(runs: list[Workspace]) -> None:
+    models = ["lightgbm", "mlp"]
+    assert _frame(runs[0], "fused_scores", "train")[models].isna().all(axis=None)
+    handed_on, stored = (_frame(runs[0], name, "test")[models] for name in ("fused_scores", "oof_predictions"))
+    np.testing.assert_array_equal(handed_on, stored)
+
+
+@pytest.mark.slow
 def test_the_bundle_scores_what_the_student_stage_scored(runs: list[Workspace]) -> None:
     import remedi_spark
 
